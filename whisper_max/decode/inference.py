@@ -1,0 +1,107 @@
+"""What decoding asks of a model: a small protocol, so that rules and searches are testable without one.
+
+A *batch* holds ``n_windows`` windows with ``n_hyps`` hypotheses each; its rows are ordered window by window, so
+row = window * n_hyps + hypothesis. Windows share their audio features between their hypotheses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_max.dims import ModelDimensions
+
+Float32 = NDArray[np.float32]
+
+
+class AudioFeatures(Protocol):
+    """Encoded windows ``xa`` of shape (n_windows, n_audio_ctx, n_audio_state), on the model's device."""
+
+    @property
+    def n_windows(self) -> int: ...
+
+    def select(self, windows: Sequence[int]) -> AudioFeatures:
+        """The features of some of the windows, in the order given."""
+        ...
+
+
+class DecoderBatch(Protocol):
+    """A KV cache and the cross-KV of its windows: the mutable state of one decoding."""
+
+    @property
+    def n_windows(self) -> int: ...
+
+    @property
+    def n_hyps(self) -> int: ...
+
+    def prefill(self, windows: Sequence[int], prompts: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> Float32:
+        """Start (or restart) some windows from their prompts, each in one call.
+
+        Args:
+            windows: window indices to start; the others keep their state.
+            prompts: the prompt tokens of each of those windows; lengths may differ, each 1..n_text_ctx.
+            positions: for each window the prompt positions whose logits are wanted (negative counts from the end);
+                the same number of positions for every window.
+
+        Returns:
+            logits, shape (len(windows), n_positions, n_vocab), float32: owned by the caller. All hypotheses of a
+            window are now copies of its prompt.
+        """
+        ...
+
+    def step(self, tokens: NDArray[np.int32]) -> Float32:
+        """Append one token to every row. tokens: (n_windows * n_hyps,). Returns logits (n_windows * n_hyps, n_vocab)
+        float32, valid until the next call on this batch; the caller may overwrite them.
+
+        Rows that are finished may be fed any token; what they return is meaningless but finite.
+        """
+        ...
+
+    def reorder(self, rows: NDArray[np.int32]) -> None:
+        """Row i takes over the history of row ``rows[i]``; both must belong to the same window."""
+        ...
+
+    def replace(self, windows: Sequence[int], features: AudioFeatures) -> None:
+        """Give some windows new audio; each must be prefilled before the next step counts for it."""
+        ...
+
+    def keep(self, windows: Sequence[int]) -> None:
+        """Shrink to these windows, in this order; the others are dropped."""
+        ...
+
+
+class Inference(Protocol):
+    """The model as decoding sees it."""
+
+    @property
+    def dims(self) -> ModelDimensions: ...
+
+    def encode(self, mel: Float32) -> AudioFeatures:
+        """mel: (n_windows, n_mels, n_frames) float32 -> audio features, one row a window."""
+        ...
+
+    def new_batch(self, features: AudioFeatures, n_hyps: int = 1) -> DecoderBatch:
+        """A decoder batch over these windows; computes their cross-KV once."""
+        ...
+
+    def align(self, features: AudioFeatures, tokens: Sequence[Sequence[int]], eot: int) -> list[Alignment]:
+        """Teacher-force each window's tokens and return what word timing needs (only called when words are asked)."""
+        ...
+
+
+class Alignment(Protocol):
+    """One window's alignment pass over its n tokens.
+
+    weights: (n_alignment_heads, n, n_audio_ctx) float32, the softmaxed cross-attention of the alignment heads.
+    token_probs: (n,) float32; entry i is the probability, among the tokens below ``eot``, of token i given those
+        before it; entry 0 is 0.
+    """
+
+    @property
+    def weights(self) -> Float32: ...
+
+    @property
+    def token_probs(self) -> Float32: ...

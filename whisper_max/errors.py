@@ -1,0 +1,79 @@
+"""The errors of whisper_max: typed, and one line each.
+
+A message says what went wrong and where, what was expected and what was found, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class WhisperMaxError(Exception):
+    """Base class of every error that whisper_max raises on purpose.
+
+    Args:
+        what: the fault in a few words.
+        where: the file, tensor, option or address concerned.
+        expected: what would have been right.
+        found: what was there instead.
+        hint: what the user can do.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        expected: object = None,
+        found: object = None,
+        hint: str | None = None,
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.expected = expected
+        self.found = found
+        self.hint = hint
+        super().__init__(self._one_line())
+
+    def _one_line(self) -> str:
+        line = self.what if self.where is None else f"{self.where}: {self.what}"
+        details = [
+            f"{label} {value}"
+            for label, value in (("expected", self.expected), ("found", self.found))
+            if value is not None
+        ]
+        if details:
+            line += ": " + ", ".join(details)
+        if self.hint is not None:
+            line += f"; {self.hint}"
+        return " ".join(line.split())
+
+
+class AudioError(WhisperMaxError):
+    """An input that is not decodable audio: missing, empty, truncated, not audio, or not finite."""
+
+
+class CheckpointError(WhisperMaxError):
+    """A checkpoint that can't be trusted: unknown format, or a tensor missing, extra, mis-shaped or mistyped."""
+
+
+class UnknownModelError(WhisperMaxError):
+    """A model name that is no published size, no path and no hub id."""
+
+
+class HubError(WhisperMaxError):
+    """The hub could not be reached, refused the request, or is not allowed (offline)."""
+
+
+class ArtifactError(WhisperMaxError):
+    """A compiled artifact that can't be made, read or trusted."""
+
+
+class DeviceError(WhisperMaxError):
+    """A device that was demanded and is not there or can't run the model."""
+
+
+class OptionError(WhisperMaxError, ValueError):
+    """An option with an impossible value, or a combination of options that contradict each other."""
+
+
+class OutputError(WhisperMaxError):
+    """A transcript that can't be written."""
