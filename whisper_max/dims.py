@@ -1,8 +1,11 @@
-"""The dimensions of a Whisper model: the one place where a size is a number."""
+"""The dimensions of a Whisper model: the one place where a size is a number, read from the checkpoint."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+from whisper_max.errors import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -42,3 +45,156 @@ class ModelDimensions:
     def n_frames(self) -> int:
         """Mel frames per window: the second convolution halves them to ``n_audio_ctx``."""
         return 2 * self.n_audio_ctx  # 3000
+
+
+_LARGEST = {"n_audio_layer": 256, "n_text_layer": 256, "n_mels": 1024, "n_vocab": 1 << 20}
+_LARGEST_OTHERWISE = 1 << 16  # widths, heads and positions
+
+
+def check_dims(dims: ModelDimensions, where: object = None) -> ModelDimensions:
+    """Return ``dims`` if a Whisper model can have them.
+
+    Raises:
+        CheckpointError: a size is not a positive integer, absurdly large, or contradicts another.
+    """
+    for name, size in asdict(dims).items():
+        most = _LARGEST.get(name, _LARGEST_OTHERWISE)
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
+            raise CheckpointError(f"impossible {name}", where=where, expected=f"1 to {most}", found=repr(size)[:40])
+    for width, heads in (("n_audio_state", "n_audio_head"), ("n_text_state", "n_text_head")):
+        if getattr(dims, width) % getattr(dims, heads):
+            raise CheckpointError(
+                f"{width} is not a multiple of {heads}",
+                where=where,
+                found=f"{getattr(dims, width)} and {getattr(dims, heads)}",
+            )
+    if dims.n_audio_state != dims.n_text_state:
+        raise CheckpointError(
+            "encoder and decoder widths differ",
+            where=where,
+            expected=f"n_text_state {dims.n_audio_state}",
+            found=dims.n_text_state,
+        )
+    if dims.n_audio_state % 2 or dims.n_audio_state < 4:
+        raise CheckpointError("n_audio_state can't hold sinusoids", where=where, expected="even, at least 4")
+    return dims
+
+
+def dims_from_openai(stated: Mapping[str, object], where: object = None) -> ModelDimensions:
+    """Dims from the ``dims`` dictionary of an OpenAI ``.pt``, whose keys are the field names.
+
+    Raises:
+        CheckpointError: a key is missing or extra, or a size is impossible.
+    """
+    names = {field.name for field in fields(ModelDimensions)}
+    if set(stated) != names:
+        raise CheckpointError(
+            "the checkpoint's dims have the wrong keys",
+            where=where,
+            expected=", ".join(sorted(names)),
+            found=", ".join(sorted(str(key) for key in stated)),
+        )
+    return check_dims(ModelDimensions(**stated), where)  # type: ignore[arg-type]
+
+
+_HUGGINGFACE_KEYS = {
+    "n_mels": "num_mel_bins",
+    "n_audio_ctx": "max_source_positions",
+    "n_audio_state": "d_model",
+    "n_audio_head": "encoder_attention_heads",
+    "n_audio_layer": "encoder_layers",
+    "n_vocab": "vocab_size",
+    "n_text_ctx": "max_target_positions",
+    "n_text_state": "d_model",
+    "n_text_head": "decoder_attention_heads",
+    "n_text_layer": "decoder_layers",
+}
+
+
+def dims_from_huggingface(config: Mapping[str, object], where: object = None) -> ModelDimensions:
+    """Dims from a Hugging Face ``config.json`` of model type ``whisper``.
+
+    Raises:
+        CheckpointError: another model type, a missing key, an MLP that is not four times the width, or an
+            impossible size.
+    """
+    if config.get("model_type") != "whisper":
+        raise CheckpointError(
+            "not a Whisper model", where=where, expected='model_type "whisper"', found=repr(config.get("model_type"))
+        )
+    missing = sorted(set(_HUGGINGFACE_KEYS.values()) - set(config))
+    if missing:
+        raise CheckpointError("config.json lacks keys", where=where, expected=", ".join(missing))
+    sizes = {name: config[key] for name, key in _HUGGINGFACE_KEYS.items()}
+    dims = check_dims(ModelDimensions(**sizes), where)  # type: ignore[arg-type]
+    for key in ("encoder_ffn_dim", "decoder_ffn_dim"):
+        if config.get(key, 4 * dims.n_audio_state) != 4 * dims.n_audio_state:
+            raise CheckpointError(f"unusual {key}", where=where, expected=4 * dims.n_audio_state, found=config[key])
+    if config.get("activation_function", "gelu") != "gelu":
+        raise CheckpointError(
+            "unusual activation_function", where=where, expected="gelu", found=repr(config["activation_function"])
+        )
+    if config.get("scale_embedding", False):
+        raise CheckpointError("unusual scale_embedding", where=where, expected="false", found="true")
+    return dims
+
+
+def dims_from_ggml(hparams: Mapping[str, int], where: object = None) -> ModelDimensions:
+    """Dims from the header of a whisper.cpp ggml file, whose names are the field names plus ``ftype``.
+
+    Raises:
+        CheckpointError: an impossible size.
+    """
+    return check_dims(ModelDimensions(**{field.name: hparams[field.name] for field in fields(ModelDimensions)}), where)
+
+
+def dims_from_ctranslate2(
+    shapes: Mapping[str, tuple[int, ...]], n_audio_head: int, n_text_head: int, where: object = None
+) -> ModelDimensions:
+    """Dims from the variables of a CTranslate2 ``model.bin``: its config states none, so shapes speak.
+
+    Args:
+        shapes: shape of every variable, by name.
+        n_audio_head: the value of ``encoder/num_heads``.
+        n_text_head: the value of ``decoder/num_heads``.
+        where: the file, for errors.
+
+    Raises:
+        CheckpointError: a variable that carries a size is missing or has another rank, or a size is impossible.
+    """
+
+    def shape(name: str, rank: int) -> tuple[int, ...]:
+        found = shapes.get(name)
+        if found is None:
+            raise CheckpointError("a tensor is missing", where=where, expected=name)
+        if len(found) != rank:
+            raise CheckpointError(f"{name} has the wrong rank", where=where, expected=rank, found=list(found))
+        return found
+
+    n_audio_state, n_mels, _ = shape("encoder/conv1/weight", 3)
+    n_audio_ctx = shape("encoder/position_encodings/encodings", 2)[0]
+    n_text_ctx = shape("decoder/position_encodings/encodings", 2)[0]
+    n_vocab, n_text_state = shape("decoder/embeddings/weight", 2)
+    return check_dims(
+        ModelDimensions(
+            n_mels=n_mels,
+            n_audio_ctx=n_audio_ctx,
+            n_audio_state=n_audio_state,
+            n_audio_head=n_audio_head,
+            n_audio_layer=_count_layers(shapes, "encoder"),
+            n_vocab=n_vocab,
+            n_text_ctx=n_text_ctx,
+            n_text_state=n_text_state,
+            n_text_head=n_text_head,
+            n_text_layer=_count_layers(shapes, "decoder"),
+        ),
+        where,
+    )
+
+
+def _count_layers(shapes: Mapping[str, object], side: str) -> int:
+    """Layers that have a first attention projection: a gap leaves the layers above it unexpected."""
+    count = 0
+    while f"{side}/layer_{count}/self_attention/linear_0/weight" in shapes:
+        count += 1
+    return count

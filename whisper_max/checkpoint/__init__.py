@@ -1,0 +1,8 @@
+"""Checkpoints: from a name, path or hub id to a model's dims, tensors and vocabulary, without PyTorch."""
+
+from whisper_max.checkpoint.files import ModelFiles
+from whisper_max.checkpoint.reader import Checkpoint, read_checkpoint
+from whisper_max.checkpoint.resolve import resolve
+from whisper_max.checkpoint.vocabulary import Vocabulary
+
+__all__ = ["Checkpoint", "ModelFiles", "Vocabulary", "read_checkpoint", "resolve"]

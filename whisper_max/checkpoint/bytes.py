@@ -1,0 +1,66 @@
+"""Files as byte ranges: memory mapped, bounds checked, several parts seen as one."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_max.errors import CheckpointError
+
+ByteArray = NDArray[np.uint8]
+
+
+class FileBytes:
+    """Consecutive files seen as one read-only range of bytes, memory mapped.
+
+    Args:
+        paths: the parts in order; one path is the usual case.
+
+    Raises:
+        CheckpointError: a part is missing, unreadable or empty.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
+        self.parts = [_map(path) for path in self.paths]
+        self.size = sum(len(part) for part in self.parts)
+
+    @property
+    def where(self) -> Path:
+        """The file that errors name."""
+        return self.paths[0]
+
+    def read(self, offset: int, count: int, what: str) -> ByteArray:
+        """``count`` bytes from ``offset`` as uint8: a view of the map, or a copy where the range spans two parts.
+
+        Raises:
+            CheckpointError: the range leaves the file; ``what`` says what was being read.
+        """
+        if count < 0 or offset < 0 or offset + count > self.size:
+            raise CheckpointError(
+                f"the file ends inside {what}", where=self.where, expected=f"{offset + count} bytes", found=self.size
+            )
+        pieces: list[ByteArray] = []
+        for part in self.parts:
+            if 0 <= offset < len(part) and count:
+                pieces.append(part[offset : offset + count])
+                count -= len(pieces[-1])
+                offset = len(part)
+            offset -= len(part)
+        if len(pieces) == 1:
+            return pieces[0]
+        return np.concatenate(pieces) if pieces else np.empty(0, np.uint8)
+
+
+def _map(path: Path) -> ByteArray:
+    try:
+        with path.open("rb") as file:
+            if path.stat().st_size == 0:
+                raise CheckpointError("the file is empty", where=path)
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except OSError as error:
+        raise CheckpointError(f"can't be read ({error.strerror or error})", where=path) from error

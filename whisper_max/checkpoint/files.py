@@ -1,0 +1,135 @@
+"""The files of a model on disk, and which format they are."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from whisper_max.checkpoint.vocabulary import first_existing, read_json
+from whisper_max.errors import CheckpointError
+
+SAFETENSORS, CTRANSLATE2, OPENAI, GGML = "safetensors", "ctranslate2", "openai", "ggml"
+
+COMPANIONS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "vocab.json",
+    "added_tokens.json",
+    "vocabulary.json",
+    "vocabulary.txt",
+)
+"""Files that stand beside the weights and may be read."""
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model.bin")
+"""What a model folder's weights are called, the preferred first."""
+
+INDEX_SUFFIX = ".safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model's files on disk.
+
+    format: "safetensors", "ctranslate2", "openai" or "ggml".
+    weights: the weight file; several are shards (safetensors) or consecutive parts of one file (ctranslate2).
+    companions: the files beside the weights, by name.
+    name: the model's name, if it has a published one.
+    sha256: what the weight files must hash to, by path, where that is known; the parts of one file share the digest
+        of the whole under the first part's path.
+    """
+
+    format: str
+    weights: tuple[Path, ...]
+    companions: Mapping[str, Path] = field(default_factory=dict)
+    name: str | None = None
+    sha256: Mapping[Path, str] = field(default_factory=dict)
+
+    @property
+    def source(self) -> Path:
+        """The one path that stands for the model: its weight file, or the folder of several."""
+        return self.weights[0] if len(self.weights) == 1 else self.weights[0].parent
+
+
+def files_at(path: Path, name: str | None = None) -> ModelFiles:
+    """The model in a folder, or the model whose weights are this file.
+
+    Raises:
+        CheckpointError: nothing there, no weights in the folder, or a file of no known format.
+    """
+    weights = _weights_in(path) if path.is_dir() else path
+    if not weights.is_file():
+        raise CheckpointError("no such file or folder", where=path)
+    companions = {known: weights.parent / known for known in COMPANIONS if (weights.parent / known).is_file()}
+    if weights.name.endswith(INDEX_SUFFIX):
+        return ModelFiles(SAFETENSORS, shards_of(weights), companions, name)
+    kind = sniff(weights)
+    if kind in (OPENAI, GGML):  # whole in themselves
+        companions = {}
+    return ModelFiles(kind, (weights,), companions, name)
+
+
+def _weights_in(folder: Path) -> Path:
+    found = first_existing(folder, WEIGHTS)
+    if found is not None:
+        return found
+    singles = sorted([*folder.glob("*.pt"), *folder.glob("ggml*.bin")])
+    if len(singles) != 1:
+        raise CheckpointError(
+            "no model in this folder",
+            where=folder,
+            expected=f"{', '.join(WEIGHTS)}, or one .pt or ggml .bin file",
+            found=f"{len(singles)} .pt or ggml files" if singles else None,
+        )
+    return singles[0]
+
+
+def shards_of(index: Path) -> tuple[Path, ...]:
+    """The shard files that a safetensors index names, all in the index's own folder.
+
+    Raises:
+        CheckpointError: no weight map, a shard that is missing, or a shard name that leaves the folder.
+    """
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError("no weight_map", where=index)
+    names = sorted({str(name) for name in weight_map.values()})
+    for name in names:
+        if Path(name).name != name or not set(name) <= set(string.ascii_letters + string.digits + "-_."):
+            raise CheckpointError("a shard outside the folder", where=index, found=repr(name)[:80])
+        if not (index.parent / name).is_file():
+            raise CheckpointError("a shard is missing", where=index, expected=name)
+    return tuple(index.parent / name for name in names)
+
+
+def sniff(path: Path) -> str:
+    """The format of a weight file, by its first bytes.
+
+    Raises:
+        CheckpointError: unreadable, or no known format.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(32)
+    except OSError as error:
+        raise CheckpointError(f"can't be read ({error.strerror or error})", where=path) from error
+    if head[4:].startswith(b"\x0c\0WhisperSpec\0"):  # binary version, then the spec's name
+        return CTRANSLATE2
+    if head.startswith(b"PK\x03\x04"):
+        return OPENAI
+    if head.startswith(b"lmgg"):  # 0x67676d6c, little-endian
+        return GGML
+    if head[8:9] == b"{" and path.suffix == ".safetensors":
+        return SAFETENSORS
+    hint = None
+    if head.startswith(b"\x80") or path.suffix in (".pt", ".pth", ".ckpt"):
+        hint = "a PyTorch file from before 1.6: load it once with torch and save it again"
+    raise CheckpointError(
+        "not a checkpoint that can be read",
+        where=path,
+        expected="safetensors, CTranslate2 model.bin, OpenAI .pt or ggml .bin",
+        found=f"bytes {head[:8].hex(' ')}" if head else "an empty file",
+        hint=hint,
+    )
