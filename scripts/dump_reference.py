@@ -351,7 +351,7 @@ def chosen_clips(manifest: Path, model: str, set_name: str) -> list[dict[str, An
     """The clips of a set, in the manifest's order; an English-only model hears English and noise."""
     clips = [json.loads(line) for line in manifest.read_text().splitlines()]
     if model.endswith(".en"):
-        clips = [clip for clip in clips if clip["language"] in ("en", None)]
+        clips = [clip for clip in clips if clip.get("language") in ("en", None)]
     if set_name in ("greedy", "beam5"):
         if set_name == "beam5":
             clips = [clip for clip in clips if clip["seconds"] < 300]
@@ -359,8 +359,8 @@ def chosen_clips(manifest: Path, model: str, set_name: str) -> list[dict[str, An
     short = [clip for clip in clips if clip["seconds"] < 100]
     if set_name == "ladder":
         return short[:: max(1, len(short) // LADDER_CLIPS)]
-    english = [clip for clip in short if clip["language"] == "en"]
-    others = [clip for clip in short if clip["language"] not in ("en", None)]
+    english = [clip for clip in short if clip.get("language") == "en"]
+    others = [clip for clip in short if clip.get("language") not in ("en", None)]
     chosen = others[:: max(1, len(others) // WORDS_OTHER)]
     if set_name == "words":
         chosen = english[:: max(1, len(english) // WORDS_ENGLISH)] + chosen
