@@ -33,7 +33,10 @@ _CONVERT_HINT = "get the whole file, or convert what is there to wav"
 _SIZE_MISMATCH = re.compile(r"^\s*(data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 _UNKNOWN_SIZE = 0x7FFFF000  # writers that can't seek back (pipes) put this or more where the size belongs
 
-_MP3_FRAME = 1152  # samples; without a Xing header libsndfile counts the decoder's delay (529) as audio
+_UNKNOWN_FRAMES = 2**63 - 1  # SF_COUNT_MAX
+_RAW_FORMATS = ("WAV", "WAVEX", "W64", "RF64", "AIFF", "AU")
+_LARGE_HEADER = 4096  # bytes; a raw format without samples is smaller than that
+_MP3_HEADER_REACH = 256  # bytes of the first mp3 frame in which its Xing, Info or VBRI header begins
 _MEDIA_SHORTFALL = 0.25  # seconds that FFmpeg may decode less than a container says, for codec delay and rounding
 
 
@@ -57,23 +60,36 @@ def decode(file: FileIO, where: str) -> Iterator[Block]:
     if file.seek(0, os.SEEK_END) == 0:
         raise AudioError("empty file", where=where, expected="audio", found="0 bytes")
     _check_ogg_is_whole(file, where)
+    sound = _open_sound(file, where)
+    if sound is None:
+        file.seek(0)
+        yield from _decode_media(file, where)
+    else:
+        with sound:
+            yield from _decode_sound(sound, file, where)
+
+
+def _open_sound(file: FileIO, where: str) -> soundfile.SoundFile | None:
+    """The file in libsndfile; None where it is to be tried with FFmpeg."""
     file.seek(0)
     try:
         sound = soundfile.SoundFile(file.fileno(), closefd=False)
     except soundfile.LibsndfileError as error:
         if error.code in (_SYSTEM_ERROR, _MALFORMED_FILE):
             raise AudioError("damaged or truncated", where=where, found=error.error_string) from error
-        sound = None
-    if sound is None:
-        file.seek(0)
-        yield from _decode_media(file, where)
-        return
-    with sound:
-        yield from _decode_sound(sound, where)
+        return None
+    if sound.frames == _UNKNOWN_FRAMES:  # flac written to a pipe: libsndfile opens it, but can't read it
+        sound.close()
+        return None
+    return sound
 
 
-def _decode_sound(sound: soundfile.SoundFile, where: str) -> Iterator[Block]:
+def _decode_sound(sound: soundfile.SoundFile, file: FileIO, where: str) -> Iterator[Block]:
+    n_bytes = os.fstat(file.fileno()).st_size
+    if sound.frames == 0 and sound.format in _RAW_FORMATS and n_bytes > _LARGE_HEADER:
+        raise AudioError("no samples by its header", where=where, found=f"a file of {n_bytes} bytes")
     _check_sizes(sound.extra_info, where)
+    expected_frames = sound.frames if _says_its_length(sound, file) else 0
     n_read = 0
     while True:
         try:
@@ -90,7 +106,7 @@ def _decode_sound(sound: soundfile.SoundFile, where: str) -> Iterator[Block]:
             break
         n_read += len(samples)
         yield Block(sound.samplerate, samples)
-    if n_read < sound.frames - (_MP3_FRAME if sound.format == "MP3" else 0):
+    if n_read < expected_frames:
         raise AudioError(
             "truncated",
             where=where,
@@ -98,6 +114,18 @@ def _decode_sound(sound: soundfile.SoundFile, where: str) -> Iterator[Block]:
             found=_seconds(n_read, sound.samplerate),
             hint=_CONVERT_HINT,
         )
+
+
+def _says_its_length(sound: soundfile.SoundFile, file: FileIO) -> bool:
+    """False for an mp3 without Xing, Info or VBRI header: its number of frames is a guess from the bit rate."""
+    if sound.format != "MP3":
+        return True
+    head = os.pread(file.fileno(), 10, 0)
+    tag_size = 0
+    if head[:3] == b"ID3":  # ID3v2: the size has 7 bits per byte, without the 10 bytes of its header
+        tag_size = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    first_frame = os.pread(file.fileno(), _MP3_HEADER_REACH, tag_size)
+    return any(mark in first_frame for mark in (b"Xing", b"Info", b"VBRI"))
 
 
 def _seconds(n_frames: int, sampling_rate: int) -> str:
