@@ -60,7 +60,7 @@ def check_dims(dims: ModelDimensions, where: object = None) -> ModelDimensions:
     for name, size in asdict(dims).items():
         most = _LARGEST.get(name, _LARGEST_OTHERWISE)
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
-            raise CheckpointError(f"impossible {name}", where=where, expected=f"1 to {most}", found=repr(size)[:40])
+            raise CheckpointError(f"impossible {name}", where=where, expected=f"1 to {most}", found=_brief(size))
     for width, heads in (("n_audio_state", "n_audio_head"), ("n_text_state", "n_text_head")):
         if getattr(dims, width) % getattr(dims, heads):
             raise CheckpointError(
@@ -80,6 +80,14 @@ def check_dims(dims: ModelDimensions, where: object = None) -> ModelDimensions:
     return dims
 
 
+def _brief(value: object) -> str:
+    """A short name for a value of any type and size: nothing a file holds may break the message about it."""
+    if isinstance(value, str):
+        return repr(value[:40])
+    small = isinstance(value, int) and abs(value) < 1 << 63
+    return str(value) if small or isinstance(value, float) else f"a value of type {type(value).__name__}"
+
+
 def dims_from_openai(stated: Mapping[str, object], where: object = None) -> ModelDimensions:
     """Dims from the ``dims`` dictionary of an OpenAI ``.pt``, whose keys are the field names.
 
@@ -92,7 +100,7 @@ def dims_from_openai(stated: Mapping[str, object], where: object = None) -> Mode
             "the checkpoint's dims have the wrong keys",
             where=where,
             expected=", ".join(sorted(names)),
-            found=", ".join(sorted(str(key) for key in stated)),
+            found=", ".join(sorted(_brief(key) for key in stated)[:20]),
         )
     return check_dims(ModelDimensions(**stated), where)  # type: ignore[arg-type]
 
@@ -120,7 +128,7 @@ def dims_from_huggingface(config: Mapping[str, object], where: object = None) ->
     """
     if config.get("model_type") != "whisper":
         raise CheckpointError(
-            "not a Whisper model", where=where, expected='model_type "whisper"', found=repr(config.get("model_type"))
+            "not a Whisper model", where=where, expected="model_type 'whisper'", found=_brief(config.get("model_type"))
         )
     missing = sorted(set(_HUGGINGFACE_KEYS.values()) - set(config))
     if missing:
@@ -129,10 +137,12 @@ def dims_from_huggingface(config: Mapping[str, object], where: object = None) ->
     dims = check_dims(ModelDimensions(**sizes), where)  # type: ignore[arg-type]
     for key in ("encoder_ffn_dim", "decoder_ffn_dim"):
         if config.get(key, 4 * dims.n_audio_state) != 4 * dims.n_audio_state:
-            raise CheckpointError(f"unusual {key}", where=where, expected=4 * dims.n_audio_state, found=config[key])
+            raise CheckpointError(
+                f"unusual {key}", where=where, expected=4 * dims.n_audio_state, found=_brief(config[key])
+            )
     if config.get("activation_function", "gelu") != "gelu":
         raise CheckpointError(
-            "unusual activation_function", where=where, expected="gelu", found=repr(config["activation_function"])
+            "unusual activation_function", where=where, expected="gelu", found=_brief(config["activation_function"])
         )
     if config.get("scale_embedding", False):
         raise CheckpointError("unusual scale_embedding", where=where, expected="false", found="true")

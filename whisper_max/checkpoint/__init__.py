@@ -2,7 +2,17 @@
 
 from whisper_max.checkpoint.files import ModelFiles
 from whisper_max.checkpoint.reader import Checkpoint, read_checkpoint
-from whisper_max.checkpoint.resolve import resolve
+from whisper_max.checkpoint.resolve import ModelListing, list_models, resolve
+from whisper_max.checkpoint.tensors import Tensors
 from whisper_max.checkpoint.vocabulary import Vocabulary
 
-__all__ = ["Checkpoint", "ModelFiles", "Vocabulary", "read_checkpoint", "resolve"]
+__all__ = [
+    "Checkpoint",
+    "ModelFiles",
+    "ModelListing",
+    "Tensors",
+    "Vocabulary",
+    "list_models",
+    "read_checkpoint",
+    "resolve",
+]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from whisper_max.checkpoint.bytes import FileBytes
+from whisper_max.checkpoint.file_bytes import FileBytes
 from whisper_max.checkpoint.names.ctranslate2 import ALIASES, HEADS, IGNORED, OPTIONAL_SETTINGS, SETTINGS, TABLE
 from whisper_max.checkpoint.table import apply_table, summarise
 from whisper_max.checkpoint.tensors import ITEM_SIZE, StoredTensor, Tensors

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from whisper_max.checkpoint.manifest import openai_sha256
 from whisper_max.checkpoint.vocabulary import first_existing, read_json
 from whisper_max.errors import CheckpointError
 
@@ -30,6 +31,15 @@ INDEX_SUFFIX = ".safetensors.index.json"
 
 
 @dataclass(frozen=True)
+class KnownDigest:
+    """Files that, joined in order, must have this SHA-256; ``hint`` says what to do where they have another."""
+
+    paths: tuple[Path, ...]
+    sha256: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
 class ModelFiles:
     """A model's files on disk.
 
@@ -37,15 +47,16 @@ class ModelFiles:
     weights: the weight file; several are shards (safetensors) or consecutive parts of one file (ctranslate2).
     companions: the files beside the weights, by name.
     name: the model's name, if it has a published one.
-    sha256: what the weight files must hash to, by path, where that is known; the parts of one file share the digest
-        of the whole under the first part's path.
+    checks: the digests that are known of the weight files.
+    origin: where the files were found: "path", "weights folder", "installed", "cached" or "hub".
     """
 
     format: str
     weights: tuple[Path, ...]
     companions: Mapping[str, Path] = field(default_factory=dict)
     name: str | None = None
-    sha256: Mapping[Path, str] = field(default_factory=dict)
+    checks: tuple[KnownDigest, ...] = ()
+    origin: str = "path"
 
     @property
     def source(self) -> Path:
@@ -53,8 +64,10 @@ class ModelFiles:
         return self.weights[0] if len(self.weights) == 1 else self.weights[0].parent
 
 
-def files_at(path: Path, name: str | None = None) -> ModelFiles:
+def files_at(path: Path) -> ModelFiles:
     """The model in a folder, or the model whose weights are this file.
+
+    A ``.pt`` with the file name of one that OpenAI publishes is taken for it: it gets its name and its known digest.
 
     Raises:
         CheckpointError: nothing there, no weights in the folder, or a file of no known format.
@@ -62,13 +75,20 @@ def files_at(path: Path, name: str | None = None) -> ModelFiles:
     weights = _weights_in(path) if path.is_dir() else path
     if not weights.is_file():
         raise CheckpointError("no such file or folder", where=path)
-    companions = {known: weights.parent / known for known in COMPANIONS if (weights.parent / known).is_file()}
+    companions = companions_in(weights.parent)
     if weights.name.endswith(INDEX_SUFFIX):
-        return ModelFiles(SAFETENSORS, shards_of(weights), companions, name)
+        return ModelFiles(SAFETENSORS, shards_of(weights), companions)
     kind = sniff(weights)
-    if kind in (OPENAI, GGML):  # whole in themselves
-        companions = {}
-    return ModelFiles(kind, (weights,), companions, name)
+    digest = openai_sha256().get(weights.name) if kind == OPENAI else None
+    if digest is not None:
+        check = KnownDigest((weights,), digest, "if it is a model of your own, rename it; else fetch it again")
+        return ModelFiles(kind, (weights,), companions, weights.stem, (check,))
+    return ModelFiles(kind, (weights,), companions)
+
+
+def companions_in(folder: Path) -> dict[str, Path]:
+    """The files beside the weights that are known by name."""
+    return {known: folder / known for known in COMPANIONS if (folder / known).is_file()}
 
 
 def _weights_in(folder: Path) -> Path:

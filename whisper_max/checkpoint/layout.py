@@ -54,9 +54,13 @@ def _norm(name: str, width: int) -> Shapes:
 def sinusoids(length: int, channels: int) -> NDArray[np.float32]:
     """The encoder's positions, (length, channels) float32: sines in the first half, cosines in the second.
 
-    Source: openai/whisper ``model.py`` ``sinusoids`` with a largest timescale of 10000.
+    Source: openai/whisper ``model.py`` ``sinusoids`` with a largest timescale of 10000. Like there, each intermediate
+    is rounded to float32; exponentials, sines and cosines are the correctly rounded ones, where PyTorch's own may be
+    one unit in the last place off (at the late positions that amounts to 3.1e-5).
     """
     increment = np.log(10000) / (channels // 2 - 1)
-    inverse_timescales = np.exp(np.float32(-increment) * np.arange(channels // 2, dtype=np.float32))
+    exponents = np.float32(-increment) * np.arange(channels // 2, dtype=np.float32)
+    inverse_timescales = np.exp(exponents.astype(np.float64)).astype(np.float32)
     scaled_time = np.arange(length, dtype=np.float32)[:, None] * inverse_timescales[None, :]
-    return np.concatenate([np.sin(scaled_time), np.cos(scaled_time)], axis=1)
+    angles = scaled_time.astype(np.float64)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)

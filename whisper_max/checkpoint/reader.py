@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_max.checkpoint.bytes import FileBytes
+from whisper_max.checkpoint.checksum import verify
 from whisper_max.checkpoint.ctranslate2 import read_ctranslate2
-from whisper_max.checkpoint.files import ModelFiles, files_at
+from whisper_max.checkpoint.file_bytes import FileBytes
+from whisper_max.checkpoint.files import CTRANSLATE2, GGML, OPENAI, SAFETENSORS, ModelFiles, files_at
+from whisper_max.checkpoint.ggml import read_ggml
+from whisper_max.checkpoint.openai import read_openai
+from whisper_max.checkpoint.published import MODELS
+from whisper_max.checkpoint.safetensors import read_safetensors
+from whisper_max.checkpoint.shipped import shipped_vocabulary
 from whisper_max.checkpoint.tensors import Tensors
 from whisper_max.checkpoint.vocabulary import (
     Vocabulary,
@@ -16,7 +22,7 @@ from whisper_max.checkpoint.vocabulary import (
     read_vocab_json,
     read_vocabulary_list,
 )
-from whisper_max.dims import ModelDimensions
+from whisper_max.dims import ModelDimensions, dims_from_huggingface
 from whisper_max.errors import CheckpointError
 
 
@@ -55,21 +61,56 @@ def read_checkpoint(files: ModelFiles | Path) -> Checkpoint:
     """
     if isinstance(files, Path):
         files = files_at(files)
-    file = FileBytes(files.weights)
-    dims, tensors = read_ctranslate2(file)
+    for check in files.checks:
+        verify(check.paths, check.sha256, check.hint)
+    dims, tensors, vocabulary = _READERS[files.format](files)
     return Checkpoint(
         dims=dims,
         tensors=tensors,
-        vocabulary=_vocabulary(files, dims),
+        vocabulary=vocabulary,
         alignment_heads=_alignment_heads(files, dims),
         format=files.format,
         source=files.source,
-        sha256=None,
+        sha256=files.checks[0].sha256 if len(files.checks) == 1 else None,
         name=files.name,
     )
 
 
-def _vocabulary(files: ModelFiles, dims: ModelDimensions) -> Vocabulary:
+_Contents = tuple[ModelDimensions, Tensors, Vocabulary]
+
+
+def _read_safetensors(files: ModelFiles) -> _Contents:
+    config = files.companions.get("config.json")
+    if config is None:
+        raise CheckpointError("no config.json beside the weights", where=files.source)
+    dims = dims_from_huggingface(read_json(config), config)
+    return dims, read_safetensors(files.weights, dims), _vocabulary_beside(files, dims)
+
+
+def _read_ctranslate2(files: ModelFiles) -> _Contents:
+    dims, tensors = read_ctranslate2(FileBytes(files.weights))
+    return dims, tensors, _vocabulary_beside(files, dims)
+
+
+def _read_openai(files: ModelFiles) -> _Contents:
+    dims, tensors = read_openai(files.weights[0])
+    return dims, tensors, _vocabulary_beside(files, dims)
+
+
+def _read_ggml(files: ModelFiles) -> _Contents:
+    return read_ggml(FileBytes(files.weights))
+
+
+_READERS = {
+    SAFETENSORS: _read_safetensors,
+    CTRANSLATE2: _read_ctranslate2,
+    OPENAI: _read_openai,
+    GGML: _read_ggml,
+}
+
+
+def _vocabulary_beside(files: ModelFiles, dims: ModelDimensions) -> Vocabulary:
+    """The vocabulary that lies beside the weights, else the published one that fits."""
     at = files.companions
     if "tokenizer.json" in at:
         return read_tokenizer_json(at["tokenizer.json"], dims.n_vocab)
@@ -78,7 +119,7 @@ def _vocabulary(files: ModelFiles, dims: ModelDimensions) -> Vocabulary:
     for listed in ("vocabulary.json", "vocabulary.txt"):
         if listed in at:
             return read_vocabulary_list(at[listed], dims.n_vocab)
-    raise CheckpointError("no vocabulary beside the weights", where=files.source)
+    return shipped_vocabulary(dims.n_vocab, files.source)
 
 
 def _alignment_heads(files: ModelFiles, dims: ModelDimensions) -> tuple[tuple[int, int], ...] | None:
@@ -88,7 +129,8 @@ def _alignment_heads(files: ModelFiles, dims: ModelDimensions) -> tuple[tuple[in
         stated = read_json(files.companions[config]).get("alignment_heads")
         if stated is not None:
             return _checked_heads(stated, dims, files.companions[config])
-    return None
+    published = MODELS.get(files.name or "")
+    return published.alignment_heads if published is not None and published.dims == dims else None
 
 
 def _checked_heads(stated: object, dims: ModelDimensions, where: object) -> tuple[tuple[int, int], ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_max.checkpoint.bytes import FileBytes
+from whisper_max.checkpoint.file_bytes import FileBytes
 from whisper_max.errors import CheckpointError
 
 Array = NDArray[np.generic]

@@ -1,0 +1,63 @@
+"""OpenAI ``.pt`` tensor names: the canonical ones, written out; ``{}`` is a layer number. ggml files use them too."""
+
+from __future__ import annotations
+
+from whisper_max.checkpoint.table import NameTable
+
+_NAMES = (
+    "encoder.conv1.weight",
+    "encoder.conv1.bias",
+    "encoder.conv2.weight",
+    "encoder.conv2.bias",
+    "encoder.positional_embedding",
+    "encoder.blocks.{}.attn.query.weight",
+    "encoder.blocks.{}.attn.query.bias",
+    "encoder.blocks.{}.attn.key.weight",
+    "encoder.blocks.{}.attn.value.weight",
+    "encoder.blocks.{}.attn.value.bias",
+    "encoder.blocks.{}.attn.out.weight",
+    "encoder.blocks.{}.attn.out.bias",
+    "encoder.blocks.{}.attn_ln.weight",
+    "encoder.blocks.{}.attn_ln.bias",
+    "encoder.blocks.{}.mlp.0.weight",
+    "encoder.blocks.{}.mlp.0.bias",
+    "encoder.blocks.{}.mlp.2.weight",
+    "encoder.blocks.{}.mlp.2.bias",
+    "encoder.blocks.{}.mlp_ln.weight",
+    "encoder.blocks.{}.mlp_ln.bias",
+    "encoder.ln_post.weight",
+    "encoder.ln_post.bias",
+    "decoder.token_embedding.weight",
+    "decoder.positional_embedding",
+    "decoder.blocks.{}.attn.query.weight",
+    "decoder.blocks.{}.attn.query.bias",
+    "decoder.blocks.{}.attn.key.weight",
+    "decoder.blocks.{}.attn.value.weight",
+    "decoder.blocks.{}.attn.value.bias",
+    "decoder.blocks.{}.attn.out.weight",
+    "decoder.blocks.{}.attn.out.bias",
+    "decoder.blocks.{}.attn_ln.weight",
+    "decoder.blocks.{}.attn_ln.bias",
+    "decoder.blocks.{}.cross_attn.query.weight",
+    "decoder.blocks.{}.cross_attn.query.bias",
+    "decoder.blocks.{}.cross_attn.key.weight",
+    "decoder.blocks.{}.cross_attn.value.weight",
+    "decoder.blocks.{}.cross_attn.value.bias",
+    "decoder.blocks.{}.cross_attn.out.weight",
+    "decoder.blocks.{}.cross_attn.out.bias",
+    "decoder.blocks.{}.cross_attn_ln.weight",
+    "decoder.blocks.{}.cross_attn_ln.bias",
+    "decoder.blocks.{}.mlp.0.weight",
+    "decoder.blocks.{}.mlp.0.bias",
+    "decoder.blocks.{}.mlp.2.weight",
+    "decoder.blocks.{}.mlp.2.bias",
+    "decoder.blocks.{}.mlp_ln.weight",
+    "decoder.blocks.{}.mlp_ln.bias",
+    "decoder.ln.weight",
+    "decoder.ln.bias",
+)
+
+TABLE = NameTable(
+    tensors={name: (name,) for name in _NAMES},
+    optional=frozenset({"encoder.positional_embedding"}),
+)
