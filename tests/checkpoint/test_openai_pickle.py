@@ -1,0 +1,212 @@
+"""The restricted unpickler builds tensors and containers, and refuses everything else by name."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import pickletools
+import zipfile
+
+import numpy as np
+import pytest
+
+from whisper_max.checkpoint import read_checkpoint
+from whisper_max.errors import CheckpointError
+
+
+class Reduce:
+    """Pickles as a call of ``function``."""
+
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+def write(writers, folder, data_pkl, **entries):
+    stored = writers.openai_entries(writers.stored("openai"))
+    return writers.write_archive(folder / "model.pt", {**stored, "data.pkl": data_pkl, **entries})
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize(
+    ("function", "arguments", "name"),
+    [
+        (os.system, ("touch owned",), "posix.system"),
+        (eval, ("open('owned', 'w')",), "builtins.eval"),
+        (exec, ("open('owned', 'w')",), "builtins.exec"),
+        (getattr, (os, "system"), "builtins.getattr"),
+        (np.load, ("owned",), "numpy.*load"),
+    ],
+)
+def test_a_call_is_refused_by_name(protocol, function, arguments, name, writers, tmp_path):
+    if arguments[0] is os:
+        arguments = ("", "join")
+    evil = pickle.dumps({"dims": Reduce(function, *arguments), "model_state_dict": {}}, protocol)
+    name = name.replace("builtins", "__builtin__") if protocol < 3 else name
+    path = write(writers, tmp_path, evil)
+    with pytest.raises(CheckpointError, match=f"refused: the pickle names {name}"):
+        read_checkpoint(path)
+    assert not os.path.exists("owned")
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    [
+        b"cos\nsystem\n(X\x05\0\0\0touchtR.",  # GLOBAL, REDUCE
+        b"(ios\nsystem\n.",  # INST
+        b"(cos\nsystem\nX\x05\0\0\0toucho.",  # OBJ
+        b"cos\nsystem\n)\x81.",  # NEWOBJ
+        b"\x8c\x02os\x8c\x06system\x93.",  # STACK_GLOBAL
+        b"ccollections\nOrderedDict\n)Rcos\nsystem\nb.",  # BUILD with a refused state
+        b"ctorch._utils\n_rebuild_tensor_v2\n(cos\nsystem\ntR.",  # nested in allowed arguments
+        b"(cos\nsystem\n}tQ.",  # nested in a storage reference
+        b"ctorch.storage\n_load_from_bytes\n(tR.",
+        b"ccollections\nOrderedDict.fromkeys\n(tR.",
+        b"ctorch\nHalfStorage.__init__\n(tR.",
+    ],
+)
+def test_other_ways_to_name_a_function(opcodes, writers, tmp_path):
+    path = write(writers, tmp_path, b"\x80\x04" + opcodes)
+    with pytest.raises(CheckpointError, match=r"refused: the pickle names (os\.system|torch\.storage|.*\.fromkeys|.*init)"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    [
+        b"ctorch._utils\n_rebuild_tensor_v2\n(tR.",  # no arguments
+        b"ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x02K\x03K\x04tR.",  # arguments of other types
+        b"ctorch._utils\n_rebuild_tensor_v2\n}X\x01\0\0\0aK\x01sb.",  # BUILD on the function
+        b"ctorch._utils\n_rebuild_tensor_v2\nN}X\x08\0\0\0__call__K\x01s\x86b.",  # BUILD by slots
+        b"ctorch\nHalfStorage\nN}X\x05\0\0\0dtypeK\x01s\x86b.",
+        b"ccollections\nOrderedDict\nN}X\x06\0\0\0updateK\x01s\x86b.",  # BUILD on the class itself
+        b"ctorch\nHalfStorage\n)R.",  # a storage type is not to be called
+        b"ctorch\nHalfStorage\n)\x81.",
+        b"X\x07\0\0\0storageQ.",
+        b"\x82\x01.",  # extension registry
+        b"K\x01r\xff\xff\xff\x7f.",  # a memo slot that would take 32 GB
+        b"g9\n.",  # a memo slot that was never filled
+        b"K\x01p99999999999\n.",
+        b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",  # bytes longer than the file
+        b"",
+        b"N",
+        b"NN(0.",
+        b"\xff\xfe.",
+    ],
+)
+def test_an_unsound_pickle(opcodes, writers, tmp_path):
+    path = write(writers, tmp_path, b"\x80\x04" + opcodes)
+    with pytest.raises(CheckpointError, match="not a sound PyTorch pickle|not an OpenAI checkpoint"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"N.",
+        b"}.",
+        b"}X\x04\0\0\0dims}s.",
+        b"}(X\x04\0\0\0dims}X\x10\0\0\0model_state_dict}X\x01\0\0\0xNu.",
+        b"}(X\x04\0\0\0dimsNX\x10\0\0\0model_state_dict}u.",
+    ],
+)
+def test_a_sound_pickle_of_something_else(content, writers, tmp_path):
+    path = write(writers, tmp_path, b"\x80\x02" + content)
+    with pytest.raises(CheckpointError, match="not an OpenAI checkpoint: expected dims and model_state_dict"):
+        read_checkpoint(path)
+
+
+def test_dims_that_are_no_sizes(writers, tmp_path):
+    p = writers.pickle
+    for value, message in (
+        (b"X\x01\0\0\0x", "found 'x'"),
+        (p.number(1 << 200), "found a value of type int"),
+        (b"(" * 500 + b"t" * 500, "found a value of type tuple"),
+        (b"\x88", "found True"),
+    ):
+        dims = {name: p.number(8) for name in writers.dims.__dataclass_fields__} | {"n_mels": value}
+        data = p.whole(p.dict({"dims": p.dict(dims), "model_state_dict": p.state({})}))
+        with pytest.raises(CheckpointError, match=f"impossible n_mels: expected 1 to 1024, {message}"):
+            read_checkpoint(write(writers, tmp_path, data))
+
+
+def whole_pickle(writers, tensors):
+    p = writers.pickle
+    sizes = {name: p.number(getattr(writers.dims, name)) for name in writers.dims.__dataclass_fields__}
+    return p.whole(p.dict({"dims": p.dict(sizes), "model_state_dict": p.state(tensors)}))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        ({"shape": (1 << 40,), "count": 1 << 40}, "decoder.ln.bias leaves its storage"),
+        ({"shape": (1 << 62, 1 << 62), "count": 1 << 124}, "decoder.ln.bias leaves its storage"),
+        ({"shape": (8,), "offset": 1}, "decoder.ln.bias leaves its storage"),
+        ({"shape": (9,), "count": 8}, "decoder.ln.bias leaves its storage"),
+        ({"shape": (8,), "offset": -1}, "impossible arguments of a tensor"),
+        ({"shape": (-8,), "count": 8}, "impossible arguments of a tensor"),
+        ({"shape": (8,), "count": -1}, "impossible reference to a storage"),
+        ({"shape": (8,), "key": "../../etc/passwd"}, "an archive entry is missing: expected data/../../etc/passwd"),
+        ({"shape": (8,), "key": "99999"}, "an archive entry is missing: expected data/99999"),
+    ],
+)
+def test_a_tensor_that_leaves_its_storage(tensor, message, writers, tmp_path):
+    key = str(list(writers.stored("openai")).index("decoder.ln.bias"))
+    arguments = {"key": key, "storage": "FloatStorage", **tensor}
+    data = whole_pickle(writers, {"decoder.ln.bias": writers.pickle.tensor(**arguments)})
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(write(writers, tmp_path, data))
+
+
+def test_a_tensor_with_other_strides(writers, tmp_path):
+    data = writers.openai_pickle({"encoder.conv1.bias": np.zeros((2, 3))})
+    strides = writers.pickle.tuple(writers.pickle.number(3), writers.pickle.number(1))
+    swapped = writers.pickle.tuple(writers.pickle.number(1), writers.pickle.number(2))
+    assert data.count(strides) == 1
+    path = write(writers, tmp_path, data.replace(strides, swapped), **{"data/0": bytes(24)})
+    with pytest.raises(CheckpointError, match=r"encoder.conv1.bias is not contiguous: expected \(3, 1\), found \(1, 2\)"):
+        read_checkpoint(path)
+
+
+def test_a_compressed_archive_is_refused(writers, tmp_path):
+    entries = writers.openai_entries(writers.stored("openai"))
+    path = writers.write_archive(tmp_path / "model.pt", entries, zipfile.ZIP_DEFLATED)
+    with pytest.raises(CheckpointError, match="is compressed: expected stored as it is"):
+        read_checkpoint(path)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(writers, tmp_path):
+    bomb = {"data.pkl": bytes(64 << 20)}
+    with pytest.raises(CheckpointError, match="archive entry data.pkl is compressed"):
+        read_checkpoint(writers.write_archive(tmp_path / "model.pt", bomb, zipfile.ZIP_DEFLATED))
+
+
+def test_sizes_that_the_archive_only_claims(writers, tmp_path):
+    path = writers.write_archive(tmp_path / "model.pt", {"data.pkl": b"\x80\x02}."})
+    raw = bytearray(path.read_bytes())
+    central = raw.index(b"PK\x01\x02")
+    raw[central + 20 : central + 28] = b"\xff\xff\xff\x7f" * 2
+    path.write_bytes(raw)
+    with pytest.raises(CheckpointError, match="archive entry data.pkl is too large: expected at most 16777216 bytes"):
+        read_checkpoint(path)
+
+
+def test_a_big_endian_archive_is_refused(writers, tmp_path):
+    path = write(writers, tmp_path, writers.openai_pickle(writers.stored("openai")), byteorder=b"big")
+    with pytest.raises(CheckpointError, match="not little-endian"):
+        read_checkpoint(path)
+
+
+def test_files_from_before_the_zip_format_are_refused_with_advice(tmp_path):
+    path = tmp_path / "old.pt"
+    path.write_bytes(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.")  # the magic number of PyTorch's older format
+    with pytest.raises(CheckpointError, match="from before 1.6: load it once with torch and save it again"):
+        read_checkpoint(path)
+
+
+def test_the_hand_made_pickle_is_one(writers):
+    """The writer of these tests speaks the pickle language: every opcode parses and the stack ends empty."""
+    pickletools.dis(writers.openai_pickle(writers.stored("openai")), out=io.StringIO())
