@@ -317,7 +317,11 @@ SETS: dict[str, dict[str, Any]] = {
     "beam5": {**GREEDY, "beam_size": 5},
     "ladder": {"temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)},
     "translate": {**GREEDY, "task": "translate"},
+    "unconditioned": {**GREEDY, "condition_on_previous_text": False},
+    "prompted": {**GREEDY, "initial_prompt": "Grimmelshausen, Tamayo y Baus, Azure.", "carry_initial_prompt": True},
+    "clipped": {**GREEDY, "clip_timestamps": "2,9.5,21,44.25,51.5"},
 }
+LONG_SETS = ("unconditioned", "prompted", "clipped")  # of recordings with more than one window
 SEGMENT_FIELDS = ("seek", "start", "end", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
 WORDS_ENGLISH, WORDS_OTHER, LADDER_CLIPS = 25, 10, 12
 
@@ -331,6 +335,8 @@ def chosen_clips(manifest: Path, model: str, set_name: str) -> list[dict[str, An
         if set_name == "beam5":
             clips = [clip for clip in clips if clip["seconds"] < 300]
         return clips
+    if set_name in LONG_SETS:
+        return [clip for clip in clips if 52 < clip["seconds"] < 300]
     short = [clip for clip in clips if clip["seconds"] < 100]
     if set_name == "ladder":
         return short[:: max(1, len(short) // LADDER_CLIPS)]
