@@ -1,0 +1,104 @@
+"""Compiled graphs as files: what names them, and how they are written and trusted.
+
+An artifact is named by everything it depends on: dimensions, dtype, target, MAX version and the source of the graphs.
+Weights are not part of it. On disk it is a magic number, the SHA-256 of what follows, and MAX's own format compressed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+import tempfile
+from dataclasses import astuple, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from max.dtype import DType
+
+from whisper_max import graph
+from whisper_max.dims import ModelDimensions
+from whisper_max.errors import ArtifactError
+
+MAGIC = b"WMAXART1"
+_DIGEST_SIZE = hashlib.sha256().digest_size
+SHIPPED = Path(__file__).parent / "artifacts"
+
+
+@dataclass(frozen=True)
+class ArtifactKey:
+    """What a compiled module depends on."""
+
+    dims: ModelDimensions
+    dtype: DType
+    code: str  # a Target's
+    max_version: str
+    source: str  # digest of the graphs' source
+
+    @property
+    def file_name(self) -> str:
+        """A name that people can read, ending in the digest of the whole key."""
+        dims = self.dims
+        parts = [str(part) for part in astuple(self)]
+        digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+        size = f"{dims.n_audio_state}x{dims.n_audio_layer}-{dims.n_text_state}x{dims.n_text_layer}"
+        return f"{size}-{dims.n_vocab}-{dims.n_mels}-{self.dtype.name}-{self.code.replace(':', '-')}-{digest}.wmx"
+
+
+def artifact_key(dims: ModelDimensions, dtype: DType, code: str) -> ArtifactKey:
+    """The key of the artifact that this version of the code needs."""
+    return ArtifactKey(dims, dtype, code, version("max-core"), source_digest())
+
+
+@cache
+def source_digest() -> str:
+    """SHA-256 over every source file of the graphs, kernels included, by relative name and content."""
+    root = Path(graph.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted([*root.rglob("*.py"), *root.rglob("*.mojo")], key=lambda path: path.relative_to(root).as_posix()):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def read_artifact(path: Path) -> bytes:
+    """The compiled module in MAX's format.
+
+    Raises:
+        ArtifactError: the file can't be read, or is not whole.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError("can't be read", where=path, found=error.strerror) from error
+    start = len(MAGIC) + _DIGEST_SIZE
+    if data[: len(MAGIC)] != MAGIC:
+        raise ArtifactError("not a compiled artifact of whisper_max", where=path)
+    if hashlib.sha256(data[start:]).digest() != data[len(MAGIC) : start]:
+        raise ArtifactError("the compiled artifact is damaged", where=path, hint="delete it")
+    return lzma.decompress(data[start:])
+
+
+def write_artifact(path: Path, module: bytes) -> None:
+    """Write a compiled module so that no reader ever sees a part of it.
+
+    Raises:
+        ArtifactError: the folder or the file can't be written.
+    """
+    payload = lzma.compress(module)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(MAGIC + hashlib.sha256(payload).digest() + payload)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        hint = "free some space, or set WHISPER_MAX_CACHE to another folder"
+        raise ArtifactError("can't be written", where=path, found=error.strerror, hint=hint) from error

@@ -1,0 +1,83 @@
+"""Compiling, in a process of its own: ``python -m whisper_max.engine.compiler``.
+
+A compiler that cross-compiles changes its whole process, needs gigabytes for minutes, and can't be interrupted from
+within; a child process keeps all that away from the caller.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from max.dtype import DType
+
+from whisper_max.dims import ModelDimensions
+from whisper_max.errors import ArtifactError
+
+
+def compile_module(dims: ModelDimensions, dtype: DType, code: str) -> bytes:
+    """Compile all graphs of a model in a child process; takes minutes.
+
+    Args:
+        code: what to compile for: "cpu:x86-64-v3", "cpu:native-...", "gpu:sm_90a"; need not be this machine's.
+
+    Returns:
+        the compiled module in MAX's format.
+
+    Raises:
+        ArtifactError: the compiler failed; the message has its last line.
+    """
+    with tempfile.TemporaryDirectory(prefix="whisper_max_") as folder:
+        output = Path(folder) / "module.mef"
+        arguments = [json.dumps(asdict(dims)), dtype.name, code, str(output)]
+        command = [sys.executable, "-m", "whisper_max.engine.compiler", *arguments]
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if result.returncode != 0 or not output.exists():
+            lines = [line for line in result.stderr.splitlines() if line.strip()]
+            reason = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "no message")
+            raise ArtifactError("compiling failed", where=code, found=reason, hint="see `python -m whisper_max doctor`")
+        return output.read_bytes()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The child's side: compile and export one module."""
+    parser = argparse.ArgumentParser(prog="python -m whisper_max.engine.compiler")
+    parser.add_argument("dims", help="model dimensions, as JSON")
+    parser.add_argument("dtype")
+    parser.add_argument("code", help="cpu:x86-64-v3, cpu:native-..., gpu:sm_90a...")
+    parser.add_argument("output", type=Path)
+    args = parser.parse_args(argv)
+    kind, _, architecture = args.code.partition(":")
+    _export(ModelDimensions(**json.loads(args.dims)), DType[args.dtype], kind, architecture, args.output)
+
+
+def _export(dims: ModelDimensions, dtype: DType, kind: str, architecture: str, output: Path) -> None:
+    # Virtual targets must be set before anything of MAX starts, hence the order and the imports here.
+    from max import driver
+
+    if kind == "gpu":
+        driver.set_virtual_device_api("cuda")
+        driver.set_virtual_device_target_arch(architecture)
+        driver.set_virtual_device_count(1)
+    elif not architecture.startswith("native"):
+        driver.set_virtual_cpu_target(architecture)
+
+    from max.engine import InferenceSession
+    from max.graph import DeviceRef
+
+    from whisper_max.graph.module import KERNELS, build_module
+
+    device = DeviceRef.GPU() if kind == "gpu" else DeviceRef.CPU()
+    session = InferenceSession(devices=[driver.Accelerator() if kind == "gpu" else driver.CPU()])
+    module, _ = build_module(dims, dtype, device)
+    session.compile(module, custom_extensions=[KERNELS]).export_mef(output)
+
+
+if __name__ == "__main__":
+    main()

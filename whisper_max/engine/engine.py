@@ -1,0 +1,114 @@
+"""The engine: a checkpoint and its compiled graphs, ready to encode and decode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from max.driver import CPU, Buffer
+from max.engine import InferenceSession, read
+from numpy.typing import NDArray
+
+from whisper_max.checkpoint import Checkpoint
+from whisper_max.dims import ModelDimensions
+from whisper_max.engine.batch import KVBatch
+from whisper_max.engine.devices import Target
+from whisper_max.engine.features import EncodedWindows
+from whisper_max.engine.store import Report, find_module
+from whisper_max.engine.tensors import Placement, causal_mask
+from whisper_max.engine.weights import prepare_weights
+from whisper_max.errors import ArtifactError, CheckpointError
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class WordAlignment:
+    """What word timing needs of one window; see ``decode.inference.Alignment``."""
+
+    weights: Float32
+    token_probs: Float32
+
+
+class WhisperEngine:
+    """Runs one checkpoint on one target. Implements ``decode.inference.Inference``.
+
+    Args:
+        checkpoint: the model.
+        target: where and in which dtype it runs.
+        report: called with a line for people when something slow is about to happen.
+
+    Raises:
+        ArtifactError: the graphs can't be compiled or loaded.
+        CheckpointError: a tensor can't be read.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, target: Target, report: Report) -> None:
+        self._dims = checkpoint.dims
+        self._target = target
+        self._placement = Placement(target.device, target.dtype)
+        self._alignment_heads = checkpoint.alignment_heads
+        module = find_module(checkpoint.dims, target.dtype, target.code, report)
+        self._weights = prepare_weights(checkpoint.tensors, checkpoint.dims, target.dtype, target.device)
+        devices = [CPU()] if target.is_cpu else [CPU(), target.device]
+        try:
+            self._graphs = InferenceSession(devices=devices).init_all(
+                read(BytesIO(module)), weights_registry=self._weights
+            )
+        except (RuntimeError, ValueError) as error:
+            raise ArtifactError("the compiled graphs can't be loaded", where=target.code, found=error) from error
+
+    @property
+    def dims(self) -> ModelDimensions:
+        """The model's dimensions."""
+        return self._dims
+
+    def encode(self, mel: Float32) -> EncodedWindows:
+        """mel: (n_windows, n_mels, n_frames) float32 -> features, one row a window."""
+        (xa,) = self._graphs["encode"].execute(self._placement.put(mel))
+        return EncodedWindows(xa, self._cross_kv)
+
+    def new_batch(self, features: EncodedWindows, n_hyps: int = 1) -> KVBatch:
+        """A decoder batch over these windows."""
+        return KVBatch(self._graphs, self._dims, self._placement, features, n_hyps)
+
+    def align(self, features: EncodedWindows, tokens: Sequence[Sequence[int]], eot: int) -> list[WordAlignment]:
+        """Run each window's finished tokens and return the attention of the alignment heads.
+
+        Raises:
+            CheckpointError: nobody has published which heads of this model follow the audio.
+        """
+        if self._alignment_heads is None:
+            raise CheckpointError("no alignment heads are known for this model, word timestamps need them")
+        heads = np.array([layer * self._dims.n_text_head + head for layer, head in self._alignment_heads], np.int32)
+        return [
+            self._align_one(features.select([window]), row, heads, eot) for window, row in enumerate(tokens)
+        ]
+
+    def _align_one(
+        self, window: EncodedWindows, tokens: Sequence[int], heads: NDArray[np.int32], eot: int
+    ) -> WordAlignment:
+        row = np.array(tokens, np.int32)
+        inputs = [
+            row[None],
+            np.arange(len(row), dtype=np.int32),
+            causal_mask(len(row)),
+            heads,
+            np.append(row[1:], 0).astype(np.int32),
+            np.array([eot], np.int32),
+        ]
+        weights, probs = self._graphs["align"].execute(*map(self._placement.put, inputs), *window.cross_kv())
+        following = self._placement.get(probs)[:-1]
+        return WordAlignment(self._placement.get(weights), np.concatenate([np.zeros(1, np.float32), following]))
+
+    def _cross_kv(self, xa: Buffer) -> list[Buffer]:
+        dims = self._dims
+        shape = (xa.shape[0], dims.n_text_head, dims.n_audio_ctx, dims.n_text_state // dims.n_text_head)
+        sides = [
+            Buffer(dtype=self._target.dtype, shape=shape, device=self._target.device)
+            for _ in range(2 * dims.n_text_layer)
+        ]
+        self._graphs["cross_kv"].execute(xa, *sides)
+        return sides

@@ -1,0 +1,34 @@
+"""Cross-attention keys and values: once per window, in the layout the decoder reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from max.dtype import DType
+from max.graph import BufferType, DeviceRef, TensorType, Value, ops
+
+from whisper_max.dims import ModelDimensions
+from whisper_max.graph.kv_cache import cross_kv_types
+from whisper_max.graph.layers import linear, split_heads
+from whisper_max.graph.weights import Weights
+
+
+def cross_kv_input_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> list[TensorType | BufferType]:
+    """xa: (windows, n_audio_ctx, n_audio_state); then the buffers to fill, keys of all layers before values."""
+    return [
+        TensorType(dtype, ["windows", dims.n_audio_ctx, dims.n_audio_state], device=device),
+        *[side.as_buffer() for side in cross_kv_types(dims, dtype, device)],
+    ]
+
+
+def cross_kv(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> None:
+    """Fill the cross keys and values of every layer, each (windows, H, n_audio_ctx, hd)."""
+    xa = inputs[0].tensor
+    keys, values = inputs[1 : 1 + dims.n_text_layer], inputs[1 + dims.n_text_layer :]
+    n_in, n_out = dims.n_audio_state, dims.n_text_state
+    for layer in range(dims.n_text_layer):
+        block = weights / "blocks" / layer
+        key = linear(xa, block, "cross_attn.key", n_in, n_out, bias=False)
+        value = linear(xa, block, "cross_attn.value", n_in, n_out)
+        ops.buffer_store(keys[layer].buffer, split_heads(key, dims.n_text_head))
+        ops.buffer_store(values[layer].buffer, split_heads(value, dims.n_text_head))

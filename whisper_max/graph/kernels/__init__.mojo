@@ -1,0 +1,1 @@
+"""Custom CPU operations of whisper_max, built into its compiled artifacts."""

@@ -1,0 +1,146 @@
+"""Attention of one new token a row over its caches.
+
+Scores live in a few kilobytes of scratch, the caches are read where they stand, and every core takes a share of the
+(row, head) pairs. Accumulation is in float32.
+"""
+
+import extensibility
+from extensibility import InputTensor, OutputTensor
+from extensibility import _MutableInputTensor as MutableInputTensor
+from max.algorithm import sync_parallelize
+from max.gpu.host import DeviceContext
+from max.runtime.asyncrt import parallelism_level
+from std.math import ceildiv, exp, min
+from std.memory import alloc, dealloc, unsafe_memcpy
+from std.memory.alloc import Layout
+from std.sys import simd_width_of
+
+comptime WIDTH = simd_width_of[DType.float32]()
+comptime FloatPointer = Pointer[Float32, MutAnyOrigin]
+comptime Vector = SIMD[DType.float32, WIDTH]
+
+
+@always_inline
+def dot[head_dim: Int](a: FloatPointer, b: FloatPointer) -> Float32:
+    """The dot product of two head vectors."""
+    var total = Vector(0)
+    comptime for lane in range(0, head_dim, WIDTH):
+        total = a.unsafe_load[width=WIDTH](lane).fma(b.unsafe_load[width=WIDTH](lane), total)
+    return total.reduce_add()
+
+
+def attend[head_dim: Int](
+    output: FloatPointer, q: FloatPointer, k: FloatPointer, v: FloatPointer, scores: FloatPointer, n_keys: Int
+):
+    """One head: `softmax(q . k) . v`. q, output: (hd,); k, v: (n_keys, hd); scores: n_keys of scratch."""
+    var highest = Float32.MIN_FINITE
+    for key in range(n_keys):
+        var score = dot[head_dim](q, k.unsafe_offset(key * head_dim))
+        scores.unsafe_store(key, score)
+        highest = max(highest, score)
+
+    var n_whole = n_keys // WIDTH * WIDTH
+    var sums = Vector(0)
+    for key in range(0, n_whole, WIDTH):
+        var weights = exp(scores.unsafe_load[width=WIDTH](key) - highest)
+        scores.unsafe_store(key, weights)
+        sums += weights
+    var total = sums.reduce_add()
+    for key in range(n_whole, n_keys):
+        var weight = exp(scores.unsafe_load(key) - highest)
+        scores.unsafe_store(key, weight)
+        total += weight
+
+    comptime n_vectors = head_dim // WIDTH
+    var result = Array[Vector, n_vectors](fill=Vector(0))
+    for key in range(n_keys):
+        var weight = Vector(scores.unsafe_load(key))
+        comptime for part in range(n_vectors):
+            result[part] = v.unsafe_load[width=WIDTH](key * head_dim + part * WIDTH).fma(weight, result[part])
+    comptime for part in range(n_vectors):
+        output.unsafe_store(part * WIDTH, result[part] / total)
+
+
+@extensibility.register("whisper_max.decode_self_attention")
+struct DecodeSelfAttention:
+    """Write one new key and value a row into the cache, and attend over all up to it."""
+
+    @staticmethod
+    def execute[head_dim: Int](
+        output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (rows, H * hd)
+        qkv: InputTensor[dtype=DType.float32, rank=2, ...],  # (rows, 3 * H * hd)
+        lengths: InputTensor[dtype=DType.int32, rank=1, ...],  # (rows,), also the slot that is written
+        k_cache: MutableInputTensor[dtype=DType.float32, rank=4, ...],  # (rows, H, capacity, hd)
+        v_cache: MutableInputTensor[dtype=DType.float32, rank=4, ...],
+        ctx: DeviceContext,
+    ) raises:
+        var n_head = k_cache.dim_size(1)
+        var capacity = k_cache.dim_size(2)
+        var n_pairs = k_cache.dim_size(0) * n_head
+        var n_state = n_head * head_dim
+        var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
+        var qkv_ptr = rebind[FloatPointer](qkv.unsafe_ptr())
+        var k_ptr = rebind[FloatPointer](k_cache.unsafe_ptr())
+        var v_ptr = rebind[FloatPointer](v_cache.unsafe_ptr())
+        var length_ptr = rebind[Pointer[Int32, MutAnyOrigin]](lengths.unsafe_ptr())
+        var n_workers = min(parallelism_level(None), n_pairs)
+        var share = ceildiv(n_pairs, n_workers)
+        var scratch = alloc(Layout[Float32](count=n_workers * capacity))
+        var scratch_ptr = rebind[FloatPointer](scratch.unsafe_ptr())
+
+        def work(worker: Int) {imm}:
+            for pair in range(worker * share, min((worker + 1) * share, n_pairs)):
+                var row = pair // n_head
+                var slot = Int(length_ptr.unsafe_load(row))
+                var q = qkv_ptr.unsafe_offset(row * 3 * n_state + (pair % n_head) * head_dim)
+                var keys = k_ptr.unsafe_offset(pair * capacity * head_dim)
+                var values = v_ptr.unsafe_offset(pair * capacity * head_dim)
+                unsafe_memcpy(dest=keys.unsafe_offset(slot * head_dim), src=q.unsafe_offset(n_state), count=head_dim)
+                unsafe_memcpy(dest=values.unsafe_offset(slot * head_dim), src=q.unsafe_offset(2 * n_state), count=head_dim)
+                attend[head_dim](
+                    out_ptr.unsafe_offset(pair * head_dim), q, keys, values, scratch_ptr.unsafe_offset(worker * capacity), slot + 1
+                )
+
+        sync_parallelize(work, n_workers)
+        dealloc(scratch^)
+
+
+@extensibility.register("whisper_max.decode_cross_attention")
+struct DecodeCrossAttention:
+    """Attend over the audio. The rows of one window are neighbours and share its keys and values."""
+
+    @staticmethod
+    def execute[head_dim: Int](
+        output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (rows, H * hd)
+        q: InputTensor[dtype=DType.float32, rank=2, ...],  # (rows, H * hd)
+        k: InputTensor[dtype=DType.float32, rank=4, ...],  # (windows, H, n_audio_ctx, hd)
+        v: InputTensor[dtype=DType.float32, rank=4, ...],
+        ctx: DeviceContext,
+    ) raises:
+        var n_windows = k.dim_size(0)
+        var n_head = k.dim_size(1)
+        var n_keys = k.dim_size(2)
+        var n_hyps = q.dim_size(0) // n_windows
+        var n_pairs = n_windows * n_head
+        var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
+        var q_ptr = rebind[FloatPointer](q.unsafe_ptr())
+        var k_ptr = rebind[FloatPointer](k.unsafe_ptr())
+        var v_ptr = rebind[FloatPointer](v.unsafe_ptr())
+        var n_workers = min(parallelism_level(None), n_pairs)
+        var share = ceildiv(n_pairs, n_workers)
+        var scratch = alloc(Layout[Float32](count=n_workers * n_keys))
+        var scratch_ptr = rebind[FloatPointer](scratch.unsafe_ptr())
+
+        def work(worker: Int) {imm}:
+            for pair in range(worker * share, min((worker + 1) * share, n_pairs)):
+                var keys = k_ptr.unsafe_offset(pair * n_keys * head_dim)
+                var values = v_ptr.unsafe_offset(pair * n_keys * head_dim)
+                for hyp in range(n_hyps):
+                    var row = (pair // n_head) * n_hyps + hyp
+                    var at = (row * n_head + pair % n_head) * head_dim
+                    attend[head_dim](
+                        out_ptr.unsafe_offset(at), q_ptr.unsafe_offset(at), keys, values, scratch_ptr.unsafe_offset(worker * n_keys), n_keys
+                    )
+
+        sync_parallelize(work, n_workers)
+        dealloc(scratch^)

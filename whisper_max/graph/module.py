@@ -1,0 +1,50 @@
+"""All graphs of a model in one module, which MAX compiles in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from max.dtype import DType
+from max.graph import BufferType, DeviceRef, Graph, KernelLibrary, Module, TensorType, TensorValue, Value
+
+from whisper_max.dims import ModelDimensions
+from whisper_max.graph import decoder, encoder, kv_cache
+from whisper_max.graph.cross_kv import cross_kv, cross_kv_input_types
+from whisper_max.graph.weights import Weights
+
+KERNELS = Path(__file__).parent / "kernels"
+GRAPHS = ("encode", "cross_kv", "prefill", "step", "reorder", "align")
+
+
+def build_module(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> tuple[Module, dict[str, tuple[int, ...]]]:
+    """Build every graph of ``GRAPHS``.
+
+    Compile it with ``custom_extensions=[KERNELS]``. Returns the module and the shape of each weight it must be given when it is loaded, by name.
+    """
+    module = Module()
+    weights = Weights(dtype, device)
+    library = KernelLibrary()
+    library.load_paths([KERNELS])
+
+    def add(
+        name: str,
+        input_types: Iterable[TensorType | BufferType],
+        forward: Callable[[Sequence[Value]], TensorValue | Sequence[TensorValue] | None],
+    ) -> None:
+        with Graph(name, input_types=input_types, module=module, kernel_library=library) as graph:
+            result = forward(graph.inputs)
+            graph.output(*([] if result is None else [result] if isinstance(result, TensorValue) else result))
+
+    text = weights / "decoder"
+    add(
+        "encode",
+        encoder.input_types(dims, device),
+        lambda inputs: encoder.encode(inputs[0].tensor, weights / "encoder", dims),
+    )
+    add("cross_kv", cross_kv_input_types(dims, dtype, device), lambda inputs: cross_kv(inputs, text, dims))
+    add("prefill", decoder.prefill_input_types(dims, dtype, device), lambda inputs: decoder.prefill(inputs, text, dims))
+    add("step", decoder.step_input_types(dims, dtype, device), lambda inputs: decoder.step(inputs, text, dims))
+    add("reorder", kv_cache.reorder_input_types(dims, dtype, device), kv_cache.reorder)
+    add("align", decoder.align_input_types(dims, dtype, device), lambda inputs: decoder.align(inputs, text, dims))
+    return module, weights.shapes
