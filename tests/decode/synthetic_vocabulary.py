@@ -19,5 +19,6 @@ def synthetic_ranks(n_text: int = N_TEXT) -> dict[bytes, int]:
     return ranks
 
 
-def synthetic_vocabulary(num_languages: int = 99) -> Vocabulary:
-    return Vocabulary(synthetic_ranks(), N_TEXT + 1509 + num_languages)
+def synthetic_vocabulary(num_languages: int = 99, *, english: bool = False) -> Vocabulary:
+    n_text = N_TEXT - english
+    return Vocabulary(synthetic_ranks(n_text), n_text + 1509 + num_languages)

@@ -17,6 +17,7 @@ from whisper_max.errors import CheckpointError, OptionError
 from whisper_max.text.languages import LANGUAGES, UNSPACED, language_code
 
 TASKS = ("transcribe", "translate")
+SECONDS_PER_TIMESTAMP = 0.02
 
 # How GPT-2 cuts text into pieces before merging bytes: contractions, words, numbers, the rest, and spaces.
 _PIECES = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
@@ -108,7 +109,7 @@ def _special_names(num_languages: int) -> list[str]:
         "<|startofprev|>",
         "<|nospeech|>",
         "<|notimestamps|>",
-        *(f"<|{i * 0.02:.2f}|>" for i in range(_N_TIMESTAMPS)),
+        *(f"<|{i * SECONDS_PER_TIMESTAMP:.2f}|>" for i in range(_N_TIMESTAMPS)),
     ]
 
 

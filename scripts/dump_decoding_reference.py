@@ -1,0 +1,278 @@
+"""Write what openai-whisper's own decoding and transcribe() make of the fake model, as expectations for the tests.
+
+    python scripts/dump_decoding_reference.py
+
+Needs openai-whisper and PyTorch. The fake model of ``tests/decode/fake_inference.py`` takes the place of the network;
+every rule, search, fallback and seek is openai-whisper's.
+"""
+
+# ruff: noqa: ANN
+# The classes here stand in for openai-whisper's own, which are not annotated.
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import tiktoken
+import torch
+import whisper.decoding
+import whisper.tokenizer
+import whisper.transcribe  # the package's attribute of this name is the function, not the module
+
+TRANSCRIBE = sys.modules["whisper.transcribe"]
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "decode")]
+
+from fake_inference import DIMS, ENGLISH_DIMS, fake_mel, model_logits, signature  # noqa: E402
+from synthetic_vocabulary import synthetic_ranks  # noqa: E402
+
+N_DECODINGS = 300
+N_TRANSCRIPTIONS = 160
+
+
+def fake_encoding(name: str, num_languages: int = 99) -> tiktoken.Encoding:
+    """openai-whisper's special tokens over the synthetic vocabulary."""
+    ranks = synthetic_ranks(50257 if name == "multilingual" else 50256)
+    names = ["<|endoftext|>", "<|startoftranscript|>"]
+    names += [f"<|{code}|>" for code in list(whisper.tokenizer.LANGUAGES)[:num_languages]]
+    names += ["<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>"]
+    names += ["<|notimestamps|>", *(f"<|{i * 0.02:.2f}|>" for i in range(1501))]
+    special = {token: len(ranks) + i for i, token in enumerate(names)}
+    return tiktoken.Encoding(
+        name=name,
+        explicit_n_vocab=len(ranks) + len(special),
+        pat_str=r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""",
+        mergeable_ranks=ranks,
+        special_tokens=special,
+    )
+
+
+ENCODINGS = {name: fake_encoding(name) for name in ("multilingual", "gpt2")}
+whisper.tokenizer.get_encoding = lambda name, num_languages: ENCODINGS[name]
+
+
+class FakeModel:
+    """The fake model with openai-whisper's face."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, dims) -> None:
+        self.dims = dims
+        self.is_multilingual = dims.is_multilingual
+        self.num_languages = dims.num_languages
+
+    def encoder(self, mel: torch.Tensor) -> torch.Tensor:
+        """Features that carry nothing but the signature of each window."""
+        features = torch.zeros(mel.shape[0], self.dims.n_audio_ctx, self.dims.n_audio_state)
+        for row, window in zip(features, mel, strict=True):
+            row[0] = torch.tensor(divmod(signature(window.numpy()), 65536), dtype=torch.float32)
+        return features
+
+    def logits(self, tokens: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """(n, 1, n_vocab): the logits at the last token."""
+        return torch.stack([self.at(features, row, tokens[row].tolist())[None] for row in range(len(tokens))])
+
+    def at(self, features: torch.Tensor, row: int, history: list[int]) -> torch.Tensor:
+        high, low = features[row if len(features) > 1 else 0, 0].tolist()
+        return torch.from_numpy(model_logits(self.dims, int(high) * 65536 + int(low), history))
+
+    def decode(self, mel, options):
+        """Decode with random streams known by the seek of the calling transcribe()."""
+        seek = sys._getframe(2).f_locals["seek"]
+        return decode(self, mel, options, (seek,))
+
+    def detect_language(self, mel, tokenizer=None):
+        return whisper.decoding.detect_language(self, mel, tokenizer)
+
+
+class LazyLogits:
+    """(n, n_tokens, n_vocab) logits of which a position is computed when asked for."""
+
+    def __init__(self, model, tokens, features) -> None:
+        self.parts = model, tokens, features
+
+    def __getitem__(self, key):
+        model, tokens, features = self.parts
+        end = tokens.shape[1] + key[1] + 1 if key[1] < 0 else key[1] + 1
+        return torch.stack([model.at(features, row, tokens[row, :end].tolist()) for row in range(len(tokens))])
+
+
+class FakeInference(whisper.decoding.Inference):
+    """Full histories in, logits out."""
+
+    def __init__(self, model, initial_token_length) -> None:
+        self.model = model
+
+    def logits(self, tokens, audio_features):
+        return LazyLogits(self.model, tokens, audio_features)
+
+    def rearrange_kv_cache(self, source_indices) -> None:
+        pass
+
+
+class StreamedCategorical:
+    """torch.distributions.Categorical, drawing from given random streams by inverting the distribution function."""
+
+    streams: ClassVar[list[np.random.Generator]] = []
+
+    def __init__(self, logits) -> None:
+        self.probs = torch.softmax(logits, dim=-1).numpy().astype(np.float64).cumsum(axis=-1)
+
+    def sample(self):
+        points = [float(stream.random(dtype=np.float32)) for stream in self.streams]
+        rows = zip(self.probs, points, strict=True)
+        return torch.tensor([int(np.searchsorted(row, point * row[-1], side="right")) for row, point in rows])
+
+
+whisper.decoding.PyTorchInference = FakeInference
+whisper.decoding.Categorical = StreamedCategorical
+
+
+def decode(model, mel, options, stream, seed=0):
+    """openai-whisper's decode() with random streams of the kind described in ``whisper_max.decode.search``."""
+    bits = int(np.float64(options.temperature).view(np.uint64))
+    StreamedCategorical.streams = [
+        np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *stream, bits, hyp])))
+        for hyp in range(options.best_of or 1)
+    ]
+    return whisper.decoding.decode(model, mel, options)
+
+
+def random_decoding(rng: random.Random) -> dict:
+    """Random options of one decoding."""
+    options = {}
+    if rng.random() < 0.35:
+        options["beam_size"] = rng.choice([1, 2, 3, 5])
+        if rng.random() < 0.5:
+            options["patience"] = rng.choice([0.6, 1.0, 2.0])
+    elif rng.random() < 0.4:
+        options["temperature"] = rng.choice([0.2, 0.6, 1.0])
+        if rng.random() < 0.6:
+            options["best_of"] = rng.choice([1, 2, 5])
+    draw = {
+        "language": lambda: rng.choice(["en", "ja", "su", None]),
+        "task": lambda: rng.choice(["transcribe", "translate"]),
+        "length_penalty": lambda: rng.choice([0.0, 0.6, 1.0]),
+        "sample_len": lambda: rng.choice([1, 5, 30, 300]),
+        "prompt": lambda: rng.choice(["", " some words before", [5, 400, 3000] * rng.choice([1, 60, 80])]),
+        "prefix": lambda: rng.choice([" so it begins", [9, 8, 7]]),
+        "suppress_tokens": lambda: rng.choice(["-1", "", None, [7, 300], "-1,40", [-1, 50]]),
+        "suppress_blank": lambda: False,
+        "without_timestamps": lambda: True,
+        "max_initial_timestamp": lambda: rng.choice([None, 0.0, 0.5, 40.0]),
+    }
+    for name, value in draw.items():
+        if rng.random() < 0.25:
+            options[name] = value()
+    options.setdefault("language", "en")
+    return options
+
+
+def random_transcription(rng: random.Random, n_frames: int) -> dict:
+    """Random options of one transcription."""
+    draw = {
+        "language": lambda: rng.choice(["en", "fr"]),
+        "temperature": lambda: rng.choice([0.0, 0.4, [0.0, 0.6], [0.0, 0.4, 1.0]]),
+        "compression_ratio_threshold": lambda: rng.choice([None, 1.0, 1.3]),
+        "logprob_threshold": lambda: rng.choice([None, -0.5]),
+        "no_speech_threshold": lambda: rng.choice([None, 0.1, 0.9]),
+        "condition_on_previous_text": lambda: False,
+        "initial_prompt": lambda: rng.choice([" a name", " many" * 80, " too many words" * 70]),
+        "clip_timestamps": lambda: ",".join(
+            str(round(rng.uniform(0, n_frames / 100), 2)) for _ in range(rng.choice([1, 2, 2, 3, 4]))
+        ),
+        "best_of": lambda: 2,
+        "beam_size": lambda: 2,
+        "prefix": lambda: " so",
+        "without_timestamps": lambda: True,
+        "suppress_blank": lambda: False,
+        "sample_len": lambda: rng.choice([3, 60]),
+        "max_initial_timestamp": lambda: None,
+        "task": lambda: "translate",
+    }
+    options = {name: value() for name, value in draw.items() if rng.random() < 0.2}
+    if "clip_timestamps" in options:
+        points = sorted(float(point) for point in options["clip_timestamps"].split(","))
+        options["clip_timestamps"] = ",".join(map(str, points))
+    if "initial_prompt" in options:
+        options["carry_initial_prompt"] = rng.random() < 0.5
+    return options
+
+
+def decodings(rng: random.Random) -> list[dict]:
+    out = []
+    while len(out) < N_DECODINGS:
+        options = random_decoding(rng)
+        english = rng.random() < 0.2
+        if english:
+            options = {**options, "language": "en", "task": "transcribe"}
+        key = rng.randrange(10_000)
+        mel = torch.from_numpy(fake_mel(0, key)[:, :3000])
+        parsed = whisper.decoding.DecodingOptions(**options, fp16=False)
+        try:
+            result = decode(FakeModel(ENGLISH_DIMS if english else DIMS), mel, parsed, (key,))
+        except ZeroDivisionError:  # openai-whisper's ranking divides by the length of an empty transcript
+            continue
+        names = ["language", "tokens", "text", "avg_logprob", "no_speech_prob", "temperature", "compression_ratio"]
+        expected = {name: getattr(result, name) for name in names}
+        out.append({"key": key, "english": english, "options": options, "expected": rounded(expected)})
+    return out
+
+
+def transcriptions(rng: random.Random) -> list[dict]:
+    out = []
+    while len(out) < N_TRANSCRIPTIONS:
+        n_frames = rng.choice([0, 1, 57, 1100, 2999, 3000, 3001, rng.randrange(9_000), rng.randrange(9_000)])
+        options = random_transcription(rng, n_frames)
+        english = rng.random() < 0.15
+        if english:
+            options = {name: value for name, value in options.items() if name not in ("language", "task")}
+        key = rng.randrange(10_000)
+        TRANSCRIBE.log_mel_spectrogram = lambda *_, n=n_frames, key=key, **__: torch.from_numpy(fake_mel(n, key))
+        try:
+            result = TRANSCRIBE.transcribe(FakeModel(ENGLISH_DIMS if english else DIMS), None, **options, fp16=False)
+        except ZeroDivisionError:
+            continue
+        result["segments"] = [compact(segment) for segment in result["segments"]]
+        out.append(
+            {"key": key, "n_frames": n_frames, "english": english, "options": options, "expected": rounded(result)}
+        )
+    return out
+
+
+def compact(segment: dict) -> list:
+    """A segment's values in order; no text, for it follows from the tokens (and no words: there are none)."""
+    names = ["id", "seek", "start", "end", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob"]
+    return [*(segment[name] for name in names), " ".join(map(str, segment["tokens"]))]
+
+
+def rounded(value):
+    """Floats to 6 decimals, through lists and dicts."""
+    if isinstance(value, dict):
+        return {name: rounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def write(path: Path, scenarios: list[dict]) -> None:
+    lines = ",\n".join(json.dumps(scenario, ensure_ascii=False) for scenario in scenarios)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    print(path, len(scenarios), path.stat().st_size)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        write(ROOT / "tests" / "decode" / "data" / "openai_decodings.json", decodings(random.Random(1)))
+        write(ROOT / "tests" / "transcribe" / "data" / "openai_transcriptions.json", transcriptions(random.Random(2)))
+
+
+if __name__ == "__main__":
+    main()

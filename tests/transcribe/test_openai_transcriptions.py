@@ -1,0 +1,50 @@
+"""Transcribing with a fake model gives what openai-whisper gives (``scripts/dump_decoding_reference.py``)."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_inference import DIMS, ENGLISH_DIMS, FakeInference, fake_mel
+from synthetic_vocabulary import synthetic_vocabulary
+
+from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.sequential import Transcription, transcribe_windows
+
+SCENARIOS = json.loads((Path(__file__).parent / "data" / "openai_transcriptions.json").read_text(encoding="utf-8"))
+NUMBERS = ["id", "seek", "start", "end", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob"]
+TOLERANCE = 5e-5  # PyTorch's float32 log_softmax over 51865 values is itself off by up to 3e-5; NumPy's by 5e-7
+vocabulary = cache(synthetic_vocabulary)
+
+
+class FakeMel:
+    def __init__(self, n_frames, key=0):
+        self._mel = fake_mel(n_frames, key)
+        self.n_frames = n_frames
+
+    def window(self, seek, segment_size=3000):
+        window = np.zeros((2, 3000), np.float32)
+        window[:, :segment_size] = self._mel[:, seek : seek + segment_size]
+        return window
+
+
+@pytest.mark.parametrize("first", range(0, len(SCENARIOS), 20))
+def test_transcriptions_are_openai_whispers(first):
+    for scenario in SCENARIOS[first : first + 20]:
+        result, expected = run(scenario), scenario["expected"]
+        context = scenario["key"], scenario["n_frames"], scenario["options"]
+        assert (result.text, result.language) == (expected["text"], expected["language"]), context
+        assert len(result.segments) == len(expected["segments"]), context
+        for segment, (*numbers, tokens) in zip(result.segments, expected["segments"], strict=True):
+            assert segment.tokens == [int(token) for token in tokens.split()], context
+            assert [getattr(segment, name) for name in NUMBERS] == pytest.approx(numbers, abs=TOLERANCE), context
+
+
+def run(scenario):
+    inference = FakeInference(ENGLISH_DIMS if scenario["english"] else DIMS)
+    mel = FakeMel(scenario["n_frames"], scenario["key"])
+    options = TranscribeOptions(**scenario["options"])
+    transcription = Transcription(inference, vocabulary(english=scenario["english"]), mel, options)
+    segments = list(transcribe_windows(inference, transcription))
+    return transcription.result(segments)

@@ -1,0 +1,192 @@
+"""One recording on its way to a transcript: which window comes next, and what its decoding means.
+
+A state machine without a model. ``next_window`` says what to decode, ``cut`` makes segments of the result, ``commit``
+accepts them and moves on; so one recording alone, several side by side and independent pieces all run the same code.
+The rules are openai-whisper's (``transcribe.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from whisper_max.audio.mel import FRAMES_PER_SECOND, N_FRAMES
+from whisper_max.decode.result import DecodingResult
+from whisper_max.text.tokenizer import SECONDS_PER_TIMESTAMP, Tokenizer
+from whisper_max.transcribe.clips import seek_clips
+from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.result import Segment
+
+_FRAMES_PER_TIMESTAMP = round(SECONDS_PER_TIMESTAMP * FRAMES_PER_SECOND)  # 2
+_HIGH_TEMPERATURE = 0.5  # text sampled above it is no good prompt
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window to decode.
+
+    seek: its first mel frame. size: its frames, up to 3000. prompt: the tokens before it.
+    """
+
+    seek: int
+    size: int
+    prompt: tuple[int, ...]
+
+    @property
+    def start(self) -> float:
+        """Seconds."""
+        return self.seek / FRAMES_PER_SECOND
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.size / FRAMES_PER_SECOND
+
+
+@dataclass
+class Cut:
+    """What a window's decoding amounts to, before it is committed.
+
+    segments: with times and tokens, ids not yet final. seek: where the next window starts.
+    ends_in_silence: True where nothing was said after the last timestamp.
+    skipped: True where the window counts for nothing, as silence does.
+    """
+
+    window: Window
+    result: DecodingResult
+    seek: int
+    segments: list[Segment] = field(default_factory=list)
+    ends_in_silence: bool = False
+    skipped: bool = False
+
+
+class FileTask:
+    """The state of one transcription.
+
+    Args:
+        n_frames: mel frames of the recording.
+        n_text_ctx: positions of the text decoder.
+        tokenizer: of the recording's language and of the task.
+        options: of the transcription.
+
+    Raises:
+        OptionError: a clip is not inside the recording.
+    """
+
+    def __init__(self, n_frames: int, n_text_ctx: int, tokenizer: Tokenizer, options: TranscribeOptions) -> None:
+        self.n_frames = n_frames
+        self.tokenizer = tokenizer
+        self.options = options
+        self._clips = seek_clips(options.clip_seconds(), n_frames)
+        self._seek = self._clips[0][0]
+        self._n_segments = 0
+        self._initial_prompt = _initial_prompt(tokenizer, options)
+        self._carried = n_text_ctx // 2 - 1 - len(self._initial_prompt)
+        self._kept = n_text_ctx // 2 - 1 + max(0, -self._carried)  # older tokens reach no prompt
+        self._history = [] if options.carry_initial_prompt else list(self._initial_prompt)
+
+    @property
+    def seek(self) -> int:
+        """Where the next window starts, unless its clip ends before; the recording's length at the end."""
+        return min(self._seek, self.n_frames) if self._clips else self.n_frames
+
+    def next_window(self) -> Window | None:
+        """The window to decode now; None at the end."""
+        while self._clips:
+            start, end = self._clips[0]
+            self._seek = max(self._seek, start)
+            if self._seek < end:
+                size = min(N_FRAMES, self.n_frames - self._seek, end - self._seek)
+                return Window(self._seek, size, self._prompt())
+            self._clips = self._clips[1:]
+            if self._clips:
+                self._seek = self._clips[0][0]
+        return None
+
+    def _prompt(self) -> tuple[int, ...]:
+        if not self.options.carry_initial_prompt:
+            return tuple(self._history)
+        return (*self._initial_prompt, *self._history[-self._carried :])
+
+    def cut(self, window: Window, result: DecodingResult) -> Cut:
+        """Make segments of what was decoded."""
+        if self.options.thresholds.is_silence(result):
+            return Cut(window, result, window.seek + window.size, skipped=True)
+        begin = self.tokenizer.timestamp_begin
+        timed = [token >= begin for token in result.tokens]
+        cut = Cut(window, result, window.seek + window.size, ends_in_silence=timed[-2:] == [False, True])
+        borders = [i + 1 for i, (first, second) in enumerate(pairwise(timed)) if first and second]
+        if not borders:
+            cut.segments.append(self._whole_window(window, result))
+            return cut
+        if cut.ends_in_silence:
+            borders.append(len(result.tokens))
+        for first, last in pairwise([0, *borders]):
+            cut.segments.append(self._timed_segment(window, result, result.tokens[first:last]))
+        if not cut.ends_in_silence:  # the last segment is unfinished: the next window starts where it does
+            cut.seek = window.seek + (result.tokens[borders[-1] - 1] - begin) * _FRAMES_PER_TIMESTAMP
+        return cut
+
+    def commit(self, cut: Cut) -> list[Segment]:
+        """Accept a cut and move on to its ``seek``.
+
+        Returns:
+            its segments, with their final ids; those that are empty or last no time are blank.
+        """
+        stuck = cut.seek <= cut.window.seek
+        self._seek = cut.window.seek + cut.window.size if stuck else cut.seek
+        if cut.skipped:
+            return []
+        for segment in cut.segments:
+            segment.id = self._n_segments
+            self._n_segments += 1
+            if segment.start == segment.end or not segment.text.strip():
+                _blank(segment)
+            self._history += segment.tokens
+        if not self.options.condition_on_previous_text or cut.result.temperature > _HIGH_TEMPERATURE:
+            self._history.clear()
+        del self._history[: -self._kept]
+        return cut.segments
+
+    def _whole_window(self, window: Window, result: DecodingResult) -> Segment:
+        """The only segment of a window: to its last timestamp, or to its end."""
+        begin = self.tokenizer.timestamp_begin
+        last = next((token - begin for token in reversed(result.tokens) if token >= begin), 0)
+        duration = last * SECONDS_PER_TIMESTAMP if last else window.duration
+        return self._segment(window, result, window.start, window.start + duration, result.tokens)
+
+    def _timed_segment(self, window: Window, result: DecodingResult, tokens: list[int]) -> Segment:
+        """A segment between its first and its last token, which are timestamps."""
+        begin = self.tokenizer.timestamp_begin
+        start, end = ((token - begin) * SECONDS_PER_TIMESTAMP for token in (tokens[0], tokens[-1]))
+        return self._segment(window, result, window.start + start, window.start + end, tokens)
+
+    def _segment(
+        self, window: Window, result: DecodingResult, start: float, end: float, tokens: Sequence[int]
+    ) -> Segment:
+        return Segment(
+            id=0,
+            seek=window.seek,
+            start=start,
+            end=end,
+            text=self.tokenizer.decode([token for token in tokens if token < self.tokenizer.eot]),
+            tokens=list(tokens),
+            temperature=result.temperature,
+            avg_logprob=result.avg_logprob,
+            compression_ratio=result.compression_ratio,
+            no_speech_prob=result.no_speech_prob,
+        )
+
+
+def _initial_prompt(tokenizer: Tokenizer, options: TranscribeOptions) -> list[int]:
+    if options.initial_prompt is None:
+        return []
+    return tokenizer.encode(" " + options.initial_prompt.strip())
+
+
+def _blank(segment: Segment) -> None:
+    segment.text = ""
+    segment.tokens = []
+    if segment.words is not None:
+        segment.words = []
