@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 0, 1, 2, 130, 141
 STDIN = "-"
+BAR_DELAY = 2.0  # seconds of work before a progress bar is worth showing
 ALL_FORMATS = ("txt", "vtt", "srt", "tsv", "json")  # what openai-whisper's "all" writes
 
 _TRANSCRIBE_GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
@@ -164,7 +165,12 @@ def _transcribe_file(
     from whisper_max.output import write_result
 
     with tqdm(
-        total=0, unit="s", desc=os.path.basename(audio), disable=not sys.stderr.isatty(), delay=2, file=sys.stderr
+        total=0,
+        unit="s",
+        desc=os.path.basename(audio),
+        disable=not sys.stderr.isatty(),
+        delay=BAR_DELAY,
+        file=sys.stderr,
     ) as bar:
 
         def show(segment: Segment) -> None:

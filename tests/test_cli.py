@@ -1,0 +1,343 @@
+"""The command line with a stub in the model's place: arguments in, files, lines and exit status out."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import whisper_max
+from whisper_max import cli
+from whisper_max.cli import main, temperatures
+from whisper_max.errors import AudioError, HubError
+from whisper_max.transcribe.result import Segment, TranscriptionResult
+
+SEGMENTS = [
+    Segment(0, 0, 0.0, 7.6, " And so, my fellow Americans,", [50364, 400, 50744], 0.0, -0.25, 1.2, 0.01),
+    Segment(1, 0, 7.6, 10.6, " ask — naïve, 日本.", [50744, 1029, 50894], 0.0, -0.25, 1.2, 0.01),
+]
+LINES = "[00:00.000 --> 00:07.600]  And so, my fellow Americans,\n[00:07.600 --> 00:10.600]  ask — naïve, 日本.\n"
+DEFAULT_OPTIONS = {
+    "task": "transcribe",
+    "language": None,
+    "best_of": 5,
+    "suppress_tokens": "-1",
+    "initial_prompt": None,
+    "carry_initial_prompt": False,
+    "condition_on_previous_text": True,
+    "compression_ratio_threshold": 2.4,
+    "logprob_threshold": -1.0,
+    "no_speech_threshold": 0.6,
+    "clip_timestamps": "0",
+    "temperature": (0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0),
+}
+
+
+class StubModel:
+    """Gives two segments for any audio; a path in ``failures`` raises its exception instead."""
+
+    def __init__(self) -> None:
+        self.loaded_with: dict[str, Any] = {}
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.failures: dict[str, BaseException] = {}
+
+    def load(self, name: str, **how: Any) -> StubModel:
+        self.loaded_with = {"name": name, **how}
+        return self
+
+    def transcribe(
+        self,
+        audio: str,
+        *,
+        on_segment: Callable[[Segment], None],
+        on_progress: Callable[[float, float], None],
+        **options: Any,
+    ) -> TranscriptionResult:
+        self.calls.append((audio, options))
+        if audio in self.failures:
+            raise self.failures[audio]
+        for segment in SEGMENTS:
+            on_segment(segment)
+            on_progress(segment.end, 11.0)
+        return TranscriptionResult("".join(s.text for s in SEGMENTS), SEGMENTS, "en", duration=11.0)
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubModel:
+    stub = StubModel()
+    monkeypatch.setattr(whisper_max, "load_model", stub.load, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return stub
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---------------------------------------------------------------- transcribe
+
+
+def test_transcribe_prints_the_segments_and_writes_every_format(model: StubModel, tmp_path: Path, capsys):
+    assert main(["transcribe", "jfk.flac"]) == 0
+    assert written(tmp_path) == ["jfk.json", "jfk.srt", "jfk.tsv", "jfk.txt", "jfk.vtt"]
+    assert (tmp_path / "jfk.txt").read_text(encoding="utf-8") == "And so, my fellow Americans,\nask — naïve, 日本.\n"
+    assert json.loads((tmp_path / "jfk.json").read_text(encoding="utf-8"))["segments"][1]["end"] == 10.6
+    captured = capsys.readouterr()
+    assert captured.out == LINES
+    assert captured.err == "jfk.flac: en, wrote jfk.txt, jfk.vtt, jfk.srt, jfk.tsv, jfk.json\n"
+
+
+def test_the_model_gets_the_options_under_openai_whispers_names(model: StubModel):
+    assert main(["transcribe", "a.wav"]) == 0
+    assert model.calls == [("a.wav", DEFAULT_OPTIONS)]
+    how = dict(model.loaded_with)
+    assert callable(how.pop("progress"))
+    assert how == {
+        "name": "base",
+        "device": "auto",
+        "compute_type": "auto",
+        "offline": False,
+        "weights_dir": None,
+    }
+
+
+def test_every_option_reaches_its_place(model: StubModel, tmp_path: Path):
+    command = (
+        "transcribe a.wav --model tiny.en --model_dir /weights --device cpu --compute_type float32 --offline -o out "
+        "-f srt --task translate --language German --temperature 0.5 --temperature_increment_on_fallback None "
+        "--best_of 2 --suppress_tokens -1 --initial_prompt Ahoi --carry_initial_prompt True "
+        "--condition_on_previous_text False --compression_ratio_threshold None --logprob_threshold -0.5 "
+        "--no_speech_threshold 0.1 --clip_timestamps 1,2"
+    )
+    assert main(command.split()) == 0
+    assert model.loaded_with["name"] == "tiny.en"
+    assert model.loaded_with["weights_dir"] == "/weights"
+    assert (model.loaded_with["device"], model.loaded_with["compute_type"]) == ("cpu", "float32")
+    assert model.loaded_with["offline"] is True
+    assert model.calls[0][1] == {
+        "task": "translate",
+        "language": "de",
+        "best_of": 2,
+        "suppress_tokens": "-1",
+        "initial_prompt": "Ahoi",
+        "carry_initial_prompt": True,
+        "condition_on_previous_text": False,
+        "compression_ratio_threshold": None,
+        "logprob_threshold": -0.5,
+        "no_speech_threshold": 0.1,
+        "clip_timestamps": "1,2",
+        "temperature": (0.5,),
+    }
+    assert written(tmp_path / "out") == ["a.srt"]
+
+
+@pytest.mark.parametrize("flags", [["--output_dir", "a-b"], ["--output-dir", "a-b"], ["--output-dir=a-b"]])
+def test_dashes_may_stand_for_underscores_in_flags_only(model: StubModel, tmp_path: Path, flags: list[str]):
+    assert main(["transcribe", "a.wav", "--output-format", "txt", *flags]) == 0
+    assert written(tmp_path / "a-b") == ["a.txt"]
+
+
+def test_after_two_dashes_everything_is_a_file(model: StubModel):
+    assert main(["transcribe", "-f", "txt", "--", "--my-file.wav"]) == 0
+    assert model.calls[0][0] == "--my-file.wav"
+
+
+def test_quiet_prints_nothing(model: StubModel, capsys):
+    assert main(["transcribe", "a.wav", "--verbose", "False"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_that_fails_is_reported_and_the_others_are_done(model: StubModel, tmp_path: Path, capsys):
+    model.failures["b.wav"] = AudioError("truncated", where="b.wav", expected="10 s", found="4 s")
+    assert main(["transcribe", "a.wav", "b.wav", "c.wav", "-f", "txt"]) == 1
+    assert written(tmp_path) == ["a.txt", "c.txt"]
+    assert "error: b.wav: truncated: expected 10 s, found 4 s" in capsys.readouterr().err.splitlines()
+
+
+def test_an_impossible_option_is_refused_before_the_model_loads(model: StubModel, tmp_path: Path, capsys):
+    assert main(["transcribe", "a.wav", "b.wav", "--suppress_tokens", "x"]) == 2
+    assert model.loaded_with == {}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: suppress_tokens: not a list of token ids: ")
+    assert written(tmp_path) == []
+
+
+def test_a_model_that_does_not_load_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys):
+    def load(name: str, **_: Any) -> StubModel:
+        raise HubError("not on this machine, and the hub is off limits (offline)", where="openai/whisper-small")
+
+    monkeypatch.setattr(whisper_max, "load_model", load, raising=False)
+    assert main(["transcribe", "a.wav", "--model", "small", "--offline"]) == 1
+    expected = "error: openai/whisper-small: not on this machine, and the hub is off limits (offline)\n"
+    assert capsys.readouterr() == ("", expected)
+
+
+def test_progress_of_loading_goes_to_standard_error(model: StubModel, monkeypatch: pytest.MonkeyPatch, capsys):
+    def load(name: str, *, progress: Callable[[str], None], **_: Any) -> StubModel:
+        progress("compiling base for this CPU, once, about 2 minutes")
+        return model
+
+    monkeypatch.setattr(whisper_max, "load_model", load, raising=False)
+    assert main(["transcribe", "a.wav", "--verbose", "False"]) == 0
+    assert capsys.readouterr() == ("", "compiling base for this CPU, once, about 2 minutes\n")
+
+
+def test_a_terminal_gets_a_bar_in_seconds_of_audio(model: StubModel, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr(cli, "BAR_DELAY", 0.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["transcribe", "talks/jfk.flac", "--verbose", "False"]) == 0
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert last.startswith("jfk.flac:  96%|")
+    assert "10.6/11.0 [" in last
+
+
+def test_ctrl_c_leaves_finished_files_whole(model: StubModel, tmp_path: Path, capsys):
+    model.failures["b.wav"] = KeyboardInterrupt()
+    assert main(["transcribe", "a.wav", "b.wav", "c.wav", "-f", "json"]) == 130
+    assert written(tmp_path) == ["a.json"]
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["language"] == "en"
+    assert capsys.readouterr().err.endswith("\ninterrupted\n")
+
+
+def test_inputs_of_one_stem_do_not_overwrite_each_other(model: StubModel, tmp_path: Path):
+    assert main(["transcribe", "one/talk.wav", "two/talk.wav", "talk.b.wav", "-f", "txt"]) == 0
+    assert len(written(tmp_path)) == 3
+    assert "talk.b.txt" in written(tmp_path)
+
+
+# ---------------------------------------------------------------- options
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("beam_size", "5"),
+        ("patience", "1.5"),
+        ("length_penalty", "0.5"),
+        ("word_timestamps", "True"),
+        ("prepend_punctuations", "("),
+        ("append_punctuations", ")"),
+        ("highlight_words", "True"),
+        ("max_line_width", "40"),
+        ("max_line_count", "2"),
+        ("max_words_per_line", "5"),
+        ("hallucination_silence_threshold", "2"),
+        ("threads", "4"),
+    ],
+)
+def test_an_option_whose_feature_is_not_there_is_refused_by_name(model: StubModel, capsys, option: str, value: str):
+    with pytest.raises(SystemExit, match="2"):
+        main(["transcribe", "a.wav", f"--{option}", value])
+    assert capsys.readouterr().err.endswith(f"error: --{option} is not available yet\n")
+    assert model.calls == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: AUDIO"),
+        (["a.wav", "--language", "Klingon"], "argument --language: language: unknown language: found 'Klingon'"),
+        (["a.wav", "--task", "summarise"], "argument --task: invalid choice: 'summarise'"),
+        (["a.wav", "--verbose", "maybe"], "argument --verbose: expected True or False, found 'maybe'"),
+        (["a.wav", "--temperature", "hot"], "argument --temperature: invalid float value: 'hot'"),
+        (["a.wav", "--best_of", "2.5"], "argument --best_of: invalid optional_int value: '2.5'"),
+        (["a.wav", "--beam"], "unrecognized arguments: --beam"),
+        (["-", "-"], "standard input (-) can be transcribed only once"),
+        (
+            ["a.wav", "--temperature_increment_on_fallback", "0"],
+            "--temperature_increment_on_fallback: expected a number above 0 or None, found 0.0",
+        ),
+        (["a.wav", "--fp16", "True", "--compute_type", "float32"], "--fp16 and --compute_type can't be given together"),
+    ],
+)
+def test_wrong_usage_is_named(model: StubModel, capsys, arguments: list[str], message: str):
+    with pytest.raises(SystemExit, match="2"):
+        main(["transcribe", *arguments])
+    assert message in capsys.readouterr().err
+    assert model.loaded_with == {}
+
+
+@pytest.mark.parametrize(("fp16", "compute_type"), [("True", "float16"), ("False", "float32")])
+def test_fp16_is_another_name_for_a_compute_type(model: StubModel, fp16: str, compute_type: str):
+    assert main(["transcribe", "a.wav", "--fp16", fp16]) == 0
+    assert model.loaded_with["compute_type"] == compute_type
+
+
+def test_temperatures_are_numpys_arange():
+    # numpy.arange(0, 1 + 1e-6, 0.2) and so on, as openai-whisper's command line calls it
+    assert temperatures(0.0, 0.2) == (0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0)
+    assert temperatures(0.2, 0.4) == (0.2, 0.6000000000000001, 1.0)
+    assert temperatures(1.0, 0.2) == (1.0,)
+    assert temperatures(0.4, None) == (0.4,)
+
+
+def test_a_temperature_above_one_is_tried_alone():
+    assert temperatures(1.5, 0.2) == (1.5,)
+
+
+# ---------------------------------------------------------------- models, streams
+
+
+def test_models_lists_every_published_model(capsys):
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 18
+    assert lines[0].split() == ["name", "mels", "blocks", "width", "languages", "weights", "hub", "id"]
+    turbo = next(line.split() for line in lines if line.startswith("large-v3-turbo = turbo "))
+    assert turbo[3:7] == ["128", "32+4", "1280", "100"]
+    assert turbo[-1] == "openai/whisper-large-v3-turbo"
+
+
+def test_models_that_are_not_here_name_their_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("WHISPER_MAX_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(importlib.import_module("whisper_max.checkpoint.resolve"), "installed_files", lambda name: None)
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "hub, or extra [base]" in next(line for line in lines if line.startswith("base "))
+    assert "hub   " in next(line for line in lines if line.startswith("small "))
+
+
+def test_a_reader_that_goes_away_ends_it_quietly():
+    code = (
+        "import sys\nfrom whisper_max import cli\n"
+        "def run(_):\n    for _ in range(100000): print('x' * 100)\n    return 0\n"
+        "cli.run_models = run\nsys.exit(cli.main(['models']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(cli.__file__).parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert (process.wait(timeout=60), process.stderr.read()) == (141, b"")
+    process.stderr.close()
+
+
+def test_a_narrow_terminal_shows_escapes_and_does_not_fail():
+    code = "from whisper_max import cli\ncli.run_models = lambda _: print('日本') or 0\ncli.main(['models'])"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(cli.__file__).parents[1],
+        env={"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert result.stdout == b"\\u65e5\\u672c\n"
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == "whisper_max 0.1.0\n"
