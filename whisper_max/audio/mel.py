@@ -117,7 +117,7 @@ class _LogMel:
         spectrum = np.fft.rfft(frames * _hann_window())  # (_BLOCK, 201) complex128
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
         mel = power @ self._filters.T  # (_BLOCK, n_mels)
-        log_mel = np.log10(np.maximum(mel, np.float32(1e-10)).astype(np.float64))
+        log_mel: NDArray[np.float64] = np.log10(np.maximum(mel, np.float32(1e-10)).astype(np.float64))
         return log_mel.astype(np.float32)
 
     def _read(self, start: int, stop: int) -> NDArray[np.float64]:

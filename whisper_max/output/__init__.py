@@ -1,0 +1,17 @@
+"""Writers of transcripts."""
+
+from whisper_max.output.files import output_paths, write_atomically, write_result
+from whisper_max.output.formats import FORMATS, SUBTITLE_FORMATS, render
+from whisper_max.output.subtitles import WriterOptions
+from whisper_max.output.timestamps import format_timestamp
+
+__all__ = [
+    "FORMATS",
+    "SUBTITLE_FORMATS",
+    "WriterOptions",
+    "format_timestamp",
+    "output_paths",
+    "render",
+    "write_atomically",
+    "write_result",
+]
