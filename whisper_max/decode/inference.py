@@ -7,7 +7,7 @@ row = window * n_hyps + hypothesis. Windows share their audio features between t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,9 @@ class DecoderBatch(Protocol):
     @property
     def n_hyps(self) -> int: ...
 
-    def prefill(self, windows: Sequence[int], prompts: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> Float32:
+    def prefill(
+        self, windows: Sequence[int], prompts: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]
+    ) -> Float32:
         """Start (or restart) some windows from their prompts, each in one call.
 
         Args:
@@ -64,7 +66,7 @@ class DecoderBatch(Protocol):
         """Row i takes over the history of row ``rows[i]``; both must belong to the same window."""
         ...
 
-    def replace(self, windows: Sequence[int], features: AudioFeatures) -> None:
+    def replace(self, windows: Sequence[int], features: Any) -> None:
         """Give some windows new audio; each must be prefilled before the next step counts for it."""
         ...
 
@@ -83,12 +85,18 @@ class Inference(Protocol):
         """mel: (n_windows, n_mels, n_frames) float32 -> audio features, one row a window."""
         ...
 
-    def new_batch(self, features: AudioFeatures, n_hyps: int = 1) -> DecoderBatch:
-        """A decoder batch over these windows; computes their cross-KV once."""
+    def new_batch(self, features: Any, n_hyps: int = 1) -> DecoderBatch:
+        """A decoder batch over these windows; their cross-KV is computed once.
+
+        features: what this model's ``encode`` returned.
+        """
         ...
 
-    def align(self, features: AudioFeatures, tokens: Sequence[Sequence[int]], eot: int) -> list[Alignment]:
-        """Teacher-force each window's tokens and return what word timing needs (only called when words are asked)."""
+    def align(self, features: Any, tokens: Sequence[Sequence[int]], eot: int) -> Sequence[Alignment]:
+        """Teacher-force each window's tokens and return what word timing needs (only called when words are asked).
+
+        features: what this model's ``encode`` returned.
+        """
         ...
 
 

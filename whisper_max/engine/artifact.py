@@ -56,9 +56,10 @@ def source_digest() -> str:
     """SHA-256 over every source file of the graphs, kernels included, by relative name and content."""
     root = Path(graph.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted([*root.rglob("*.py"), *root.rglob("*.mojo")], key=lambda path: path.relative_to(root).as_posix()):
+    sources = {path.relative_to(root).as_posix(): path for kind in ("*.py", "*.mojo") for path in root.rglob(kind)}
+    for name, path in sorted(sources.items()):
         content = path.read_bytes()
-        digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.features import EncodedWindows
-from whisper_max.engine.tensors import Placement, causal_mask, rows_of, take_rows
+from whisper_max.engine.tensors import Placement, causal_mask, copy_row, rows_of, take_rows
 
 Float32 = NDArray[np.float32]
 
@@ -34,7 +34,8 @@ class KVBatch:
         self._n_hyps = n_hyps
         self._cross = features.cross_kv()
         self._owns_cross = False  # shared with the features until something has to change
-        self._set_windows(features.n_windows)
+        self._n_windows = features.n_windows
+        self._lengths = np.zeros(features.n_windows * n_hyps, np.int32)  # tokens in each row's cache
         self._cache = self._new_cache()
         self._spare: list[Buffer] = []
 
@@ -111,24 +112,18 @@ class KVBatch:
             self._owns_cross = True
         for source, window in enumerate(windows):
             for own, new in zip(self._cross, features.cross_kv(), strict=True):
-                (place,), (value,) = (rows_of([own], slice(window, window + 1)), rows_of([new], slice(source, source + 1)))
-                place.inplace_copy_from(value)
+                copy_row(own, window, new, source)
 
     def keep(self, windows: Sequence[int]) -> None:
         """Shrink to these windows, in this order."""
         rows = np.array([window * self._n_hyps + hyp for window in windows for hyp in range(self._n_hyps)], np.int32)
-        lengths = self._lengths[rows]
         self._cross = [take_rows(side, windows) for side in self._cross]
         self._owns_cross = True
-        self._set_windows(len(windows))
+        self._n_windows = len(windows)
+        self._lengths = self._lengths[rows]
         target = self._new_cache()
-        self._lengths = lengths
         self._gather(rows, target)
         self._cache, self._spare = target, []
-
-    def _set_windows(self, n_windows: int) -> None:
-        self._n_windows = n_windows
-        self._lengths = np.zeros(n_windows * self._n_hyps, np.int32)
 
     def _gather(self, rows: NDArray[np.int32], target: list[Buffer]) -> None:
         n_slots = Buffer.from_numpy(np.array([int(self._lengths.max())], np.int64))

@@ -79,7 +79,7 @@ def _dtype(kind: str, compute_type: str, default: str) -> DType:
 
 def _cpu_code() -> str:
     """``PORTABLE_CPU`` where this processor can run it, else this very processor."""
-    if _PORTABLE_CPU_FLAGS <= _cpu_flags():
+    if _cpu_flags() >= _PORTABLE_CPU_FLAGS:
         return PORTABLE_CPU
     return f"native-{platform.machine()}"
 

@@ -17,7 +17,7 @@ from whisper_max.engine.artifact import SHIPPED, ArtifactKey, artifact_key, read
 from whisper_max.engine.compiler import compile_module
 from whisper_max.errors import ArtifactError
 
-Report = Callable[[str], None]
+Report = Callable[[str], object]
 TYPICAL_MINUTES = "2 to 5 minutes"
 _REPORT_EVERY = 10.0  # seconds between two lines while compiling
 

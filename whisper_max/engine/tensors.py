@@ -30,7 +30,8 @@ class Placement:
 
     def get(self, buffer: Buffer) -> NDArray[Any]:
         """A device buffer as a host array; shares its memory where the device is the host."""
-        return (buffer if self.device.is_host else buffer.to(CPU())).to_numpy()
+        array: NDArray[Any] = (buffer if self.device.is_host else buffer.to(CPU())).to_numpy()
+        return array
 
     def zeros(self, shape: Sequence[int]) -> Buffer:
         """A zeroed buffer in the activations' dtype; on the host its pages are only taken when they are written."""
@@ -47,17 +48,22 @@ def causal_mask(length: int) -> NDArray[np.float32]:
 
 def rows_of(buffers: Sequence[Buffer], rows: slice) -> list[Buffer]:
     """A stretch of leading rows of each buffer, sharing its memory."""
-    return [buffer if _is_whole(buffer, rows) else buffer[(rows, *[slice(None)] * (buffer.rank - 1))] for buffer in buffers]
+    return [_rows_of(buffer, rows) for buffer in buffers]
+
+
+def _rows_of(buffer: Buffer, rows: slice) -> Buffer:
+    whole = rows.start == 0 and rows.stop == buffer.shape[0]
+    return buffer if whole else buffer[(rows, *[slice(None)] * (buffer.rank - 1))]
 
 
 def take_rows(buffer: Buffer, rows: Sequence[int]) -> Buffer:
     """A new buffer of some leading rows, in the order given."""
     taken = Buffer(dtype=buffer.dtype, shape=(len(rows), *buffer.shape[1:]), device=buffer.device)
     for index, row in enumerate(rows):
-        (target,), (source,) = rows_of([taken], slice(index, index + 1)), rows_of([buffer], slice(row, row + 1))
-        target.inplace_copy_from(source)
+        copy_row(taken, index, buffer, row)
     return taken
 
 
-def _is_whole(buffer: Buffer, rows: slice) -> bool:
-    return rows.start == 0 and rows.stop == buffer.shape[0]
+def copy_row(target: Buffer, row: int, source: Buffer, source_row: int) -> None:
+    """Copy one leading row of a buffer into another."""
+    _rows_of(target, slice(row, row + 1)).inplace_copy_from(_rows_of(source, slice(source_row, source_row + 1)))

@@ -7,6 +7,8 @@ as matrices. Each rule below makes one of their weights from the checkpoint's te
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from operator import itemgetter
 
 import numpy as np
 from max.driver import Buffer, Device
@@ -17,6 +19,7 @@ from whisper_max.dims import ModelDimensions
 
 Array = NDArray[np.float32]
 Tensors = Mapping[str, Array]
+Rule = tuple[str, Callable[[Tensors], Array]]
 
 
 def prepare_weights(tensors: Tensors, dims: ModelDimensions, dtype: DType, device: Device) -> dict[str, Buffer]:
@@ -31,10 +34,10 @@ def prepare_weights(tensors: Tensors, dims: ModelDimensions, dtype: DType, devic
     return {name: to_device(make(tensors), dtype, device) for name, make in weight_rules(dims)}
 
 
-def weight_rules(dims: ModelDimensions) -> Iterator[tuple[str, Callable[[Tensors], Array]]]:
+def weight_rules(dims: ModelDimensions) -> Iterator[Rule]:
     """(the graphs' name, how to make it) for every weight."""
     for conv in ("encoder.conv1", "encoder.conv2"):
-        yield f"{conv}.weight", lambda tensors, conv=conv: _unfolded(tensors[f"{conv}.weight"])
+        yield f"{conv}.weight", partial(_unfolded, name=f"{conv}.weight")
         yield _as_is(f"{conv}.bias")
     yield _as_is("encoder.positional_embedding")
     for layer in range(dims.n_audio_layer):
@@ -48,29 +51,33 @@ def weight_rules(dims: ModelDimensions) -> Iterator[tuple[str, Callable[[Tensors
         yield from _both(f"{block}.cross_attn_ln")
         for part in ("weight", "bias"):
             name = f"{block}.cross_attn.query.{part}"
-            yield name, lambda tensors, name=name, head_dim=head_dim: tensors[name] * _scale(head_dim)
+            yield name, partial(_scaled, name=name, head_dim=head_dim)
         yield _as_is(f"{block}.cross_attn.key.weight")
         yield from _both(f"{block}.cross_attn.value")
         yield from _both(f"{block}.cross_attn.out")
     yield from _both("decoder.ln")
 
 
-def _block_rules(block: str, head_dim: int) -> Iterator[tuple[str, Callable[[Tensors], Array]]]:
+def _block_rules(block: str, head_dim: int) -> Iterator[Rule]:
     """What encoder and decoder blocks share."""
     attn = f"{block}.attn"
-    yield f"{attn}.qkv.weight", lambda tensors: _stacked_weight(tensors, attn, head_dim)
-    yield f"{attn}.qkv.bias", lambda tensors: _stacked_bias(tensors, attn, head_dim)
+    yield f"{attn}.qkv.weight", partial(_stacked_weight, attn=attn, head_dim=head_dim)
+    yield f"{attn}.qkv.bias", partial(_stacked_bias, attn=attn, head_dim=head_dim)
     for layer in (f"{attn}.out", f"{block}.attn_ln", f"{block}.mlp_ln", f"{block}.mlp.0", f"{block}.mlp.2"):
         yield from _both(layer)
 
 
-def _as_is(name: str) -> tuple[str, Callable[[Tensors], Array]]:
-    return name, lambda tensors: tensors[name]
+def _as_is(name: str) -> Rule:
+    return name, itemgetter(name)
 
 
-def _both(layer: str) -> Iterator[tuple[str, Callable[[Tensors], Array]]]:
+def _both(layer: str) -> Iterator[Rule]:
     yield _as_is(f"{layer}.weight")
     yield _as_is(f"{layer}.bias")
+
+
+def _scaled(tensors: Tensors, name: str, head_dim: int) -> Array:
+    return tensors[name] * _scale(head_dim)
 
 
 def _scale(head_dim: int) -> np.float32:
@@ -90,8 +97,9 @@ def _stacked_bias(tensors: Tensors, attn: str, head_dim: int) -> Array:
     return np.concatenate([query * _scale(head_dim), np.zeros_like(query), value])
 
 
-def _unfolded(weight: Array) -> Array:
+def _unfolded(tensors: Tensors, name: str) -> Array:
     """A convolution's (n_out, n_in, 3) as the matrix (n_out, 3 * n_in) over its unfolded input, taps outermost."""
+    weight = tensors[name]
     return np.ascontiguousarray(weight.transpose(0, 2, 1)).reshape(weight.shape[0], -1)
 
 

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from typing import cast
 
 from max.dtype import DType
-from max.graph import BufferValue, TensorType, TensorValue, ops
+from max.graph import BufferValue, Dim, TensorType, TensorValue, ops
 
 from whisper_max.graph.layers import attention
 
 MASKED = -1e30  # far below any score and finite, so that a masked softmax is never NaN
 
 
-def decode_self_attention(qkv: TensorValue, lengths: TensorValue, keys: BufferValue, values: BufferValue) -> TensorValue:
+def decode_self_attention(
+    qkv: TensorValue, lengths: TensorValue, keys: BufferValue, values: BufferValue
+) -> TensorValue:
     """Append a key and a value to each row of one layer's cache and attend over all of the row's tokens.
 
     qkv: (rows, 3 * n_state); lengths: (rows,) int32; keys, values: (rows, H, capacity, hd). Returns (rows, n_state).
@@ -55,7 +57,9 @@ def _masked_self_attention(
     return attended.reshape((rows, n_state))
 
 
-def decode_cross_attention(q: TensorValue, keys: TensorValue, values: TensorValue, batch: Sequence) -> TensorValue:
+def decode_cross_attention(
+    q: TensorValue, keys: TensorValue, values: TensorValue, batch: Sequence[Dim]
+) -> TensorValue:
     """Attend over the audio; a window's hypotheses share one read of its keys and values.
 
     q: (rows, n_state); keys, values: (windows, H, n_audio_ctx, hd); batch: the dimensions (windows, hyps), whose

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from max.dtype import DType
 from max.graph import BufferType, DeviceRef, TensorType, TensorValue, Value, ops
@@ -13,7 +14,7 @@ from whisper_max.graph.kv_cache import as_cross_kv, as_kv_cache, cross_kv_types,
 from whisper_max.graph.layers import attention, layer_norm, linear, merge_heads, mlp, split_heads
 from whisper_max.graph.weights import Weights
 
-GraphType = TensorType | BufferType
+GraphType: TypeAlias = TensorType | BufferType
 LayerAttention = Callable[[int, TensorValue], TensorValue]
 """(layer, projected x) -> attended. Self-attention takes q, k and v side by side, cross-attention the queries."""
 

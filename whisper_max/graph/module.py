@@ -20,7 +20,8 @@ GRAPHS = ("encode", "cross_kv", "prefill", "step", "reorder", "align")
 def build_module(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> tuple[Module, dict[str, tuple[int, ...]]]:
     """Build every graph of ``GRAPHS``.
 
-    Compile it with ``custom_extensions=[KERNELS]``. Returns the module and the shape of each weight it must be given when it is loaded, by name.
+    Compile it with ``custom_extensions=[KERNELS]``. Returns the module, and the shape of each weight it must be given
+    when it is loaded, by name.
     """
     module = Module()
     weights = Weights(dtype, device)

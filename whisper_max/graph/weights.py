@@ -6,7 +6,6 @@ artifact serves every checkpoint of a size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from max.dtype import DType
@@ -36,6 +35,3 @@ class Weights:
         return ops.constant_external(full_name, TensorType(self.dtype, list[int](shape), device=self.device))
 
 
-def symbols(*names: str | int) -> Sequence[str | int]:
-    """A shape whose strings are symbolic dimensions; only there to make input types read as shapes."""
-    return names

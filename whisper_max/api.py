@@ -1,0 +1,168 @@
+"""The public API: load a model, transcribe recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whisper_max.audio.io import AudioSource, open_audio
+from whisper_max.audio.mel import FRAMES_PER_SECOND, MelWindows
+from whisper_max.checkpoint import read_checkpoint, resolve
+from whisper_max.decode.inference import Inference
+from whisper_max.decode.language import DetectedLanguage, detect_language
+from whisper_max.dims import ModelDimensions
+from whisper_max.engine import WhisperEngine, select_target
+from whisper_max.errors import OptionError
+from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
+from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.result import Segment, TranscriptionResult
+from whisper_max.transcribe.sequential import Transcription, transcribe_windows
+
+OnProgress = Callable[[float, float], object]
+"""Called with the seconds done and the seconds of the recording, after each window."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A Whisper model, ready to transcribe; made by ``load_model``.
+
+    inference: the engine. vocabulary: of the same checkpoint. name: the published name, or None.
+    """
+
+    inference: Inference
+    vocabulary: Vocabulary
+    name: str | None = None
+
+    @property
+    def dims(self) -> ModelDimensions:
+        """The model's dimensions."""
+        return self.inference.dims
+
+    @property
+    def is_multilingual(self) -> bool:
+        """True where the model knows more than English."""
+        return self.dims.is_multilingual
+
+    def transcribe(
+        self,
+        audio: AudioSource,
+        *,
+        sampling_rate: int | None = None,
+        on_segment: Callable[[Segment], object] | None = None,
+        on_progress: OnProgress | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        **options: Any,
+    ) -> TranscriptionResult:
+        """Transcribe a recording.
+
+        Args:
+            audio: a path, ``"-"`` for standard input, a binary file, or an array of samples: (n_samples,) or
+                (n_samples, n_channels), integers or floats.
+            sampling_rate: of an array, in Hz; 16000 where it is not given.
+            on_segment: called with each segment as it comes.
+            on_progress: called with seconds done and in all, after each window.
+            should_stop: asked before each window; the transcript ends where it returns True.
+            options: the fields of ``TranscribeOptions``: openai-whisper's names and defaults.
+
+        Raises:
+            AudioError: the input is not decodable audio.
+            OptionError: an unknown or impossible option.
+        """
+        with open_audio(audio, sampling_rate=sampling_rate) as waveform:
+            transcription = self._transcription(MelWindows(waveform, self.dims.n_mels), options)
+            segments = []
+            for segment in self._segments(transcription, on_progress, should_stop):
+                segments.append(segment)
+                if on_segment is not None:
+                    on_segment(segment)
+            return transcription.result(segments)
+
+    def transcribe_segments(
+        self,
+        audio: AudioSource,
+        *,
+        sampling_rate: int | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Any,
+    ) -> Iterator[Segment]:
+        """Transcribe a recording, giving out segments as they come; see ``transcribe`` for the rest."""
+        with open_audio(audio, sampling_rate=sampling_rate) as waveform:
+            transcription = self._transcription(MelWindows(waveform, self.dims.n_mels), options)
+            yield from self._segments(transcription, on_progress, None)
+
+    def detect_language(self, audio: AudioSource, *, sampling_rate: int | None = None) -> DetectedLanguage:
+        """The language of the first 30 s of a recording, with the probability of every language.
+
+        Raises:
+            AudioError: the input is not decodable audio.
+            OptionError: an English-only model has no languages to choose from.
+        """
+        tokenizer = build_tokenizer(self.vocabulary, multilingual=self.is_multilingual, language=None, task=None)
+        with open_audio(audio, sampling_rate=sampling_rate) as waveform:
+            window = MelWindows(waveform, self.dims.n_mels).window(0)
+        return detect_language(self.inference, tokenizer, self.inference.encode(window[None]))[0]
+
+    def _transcription(self, mel: MelWindows, options: dict[str, Any]) -> Transcription:
+        return Transcription(self.inference, self.vocabulary, mel, transcribe_options(options))
+
+    def _segments(
+        self,
+        transcription: Transcription,
+        on_progress: OnProgress | None,
+        should_stop: Callable[[], bool] | None,
+    ) -> Iterator[Segment]:
+        def advance(done: int, total: int) -> None:
+            if on_progress is not None:
+                on_progress(min(done, total) / FRAMES_PER_SECOND, total / FRAMES_PER_SECOND)
+
+        return transcribe_windows(self.inference, transcription, on_progress=advance, should_stop=should_stop)
+
+
+def transcribe_options(options: dict[str, Any]) -> TranscribeOptions:
+    """Options by name as ``TranscribeOptions``.
+
+    Raises:
+        OptionError: a name that is no option, or a value that is impossible.
+    """
+    known = TranscribeOptions.__dataclass_fields__
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise OptionError("unknown option", where=", ".join(unknown), expected=f"one of {', '.join(known)}")
+    return TranscribeOptions(**options)
+
+
+def load_model(
+    model: str | Path = "base",
+    *,
+    device: str = "auto",
+    compute_type: str = "auto",
+    offline: bool = False,
+    weights_dir: str | Path | None = None,
+    progress: Callable[[str], object] | None = None,
+) -> Model:
+    """Load a model by name, path or hub id.
+
+    Args:
+        model: a published name ("base", "large-v3", "turbo", "distil-large-v3"...), a checkpoint file or folder of any
+            format that is read, or a hub id ("owner/name").
+        device: "auto", "cpu", "gpu" or "gpu:N".
+        compute_type: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32", "float16" or "bfloat16".
+        offline: never ask the hub.
+        weights_dir: a folder with checkpoints by name, looked at first.
+        progress: called with a line for people when something slow happens: a download, a compilation.
+
+    Raises:
+        UnknownModelError, HubError: no such model, or it can't be had.
+        CheckpointError: the checkpoint is damaged or not a Whisper model.
+        DeviceError: the device is not there.
+        ArtifactError: the graphs can't be compiled or loaded.
+        OptionError: an impossible device or compute type.
+    """
+    report: Callable[[str], object] = progress or (lambda _line: None)
+    target = select_target(device, compute_type)
+    files = resolve(model, offline=offline, weights_dir=Path(weights_dir) if weights_dir else None)
+    checkpoint = read_checkpoint(files)
+    vocabulary = Vocabulary(checkpoint.vocabulary.ranks, checkpoint.dims.n_vocab)
+    return Model(WhisperEngine(checkpoint, target, report), vocabulary, checkpoint.name)
