@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from whisper_max import doctor
+from whisper_max.checkpoint.published import MODELS
 from whisper_max.cli import main
-from whisper_max.doctor import Check, check_cache, check_cores, check_cpu, check_hub, check_models
+from whisper_max.doctor import (
+    Check,
+    check_artifacts,
+    check_cache,
+    check_cores,
+    check_device,
+    check_hub,
+    check_models,
+)
+from whisper_max.engine import artifact, select_target
 
 
 def test_doctor_prints_one_line_a_check(capsys):
@@ -17,7 +29,7 @@ def test_doctor_prints_one_line_a_check(capsys):
     lines = capsys.readouterr().out.splitlines()
     names = [line[6:].split()[0] for line in lines]
     assert names[:4] == ["python", "whisper_max", "max", "numpy"]
-    assert {"cpu", "cores", "cache", "models", "audio", "media", "hub"} <= set(names)
+    assert {"cores", "device", "shipped", "cached", "cache", "models", "audio", "media", "hub"} <= set(names)
     assert all(line[:6] in ("ok    ", "warn  ") for line in lines)
 
 
@@ -26,34 +38,38 @@ def test_a_warning_says_what_to_do():
     assert Check("cores", "2 usable").line() == "ok    cores            2 usable"
 
 
-@pytest.fixture
-def x86(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.platform, "machine", lambda: "x86_64")
+@pytest.mark.parametrize(("code", "warns"), [("cpu:x86-64-v3", False), ("cpu:native-x86_64", True)])
+def test_a_cpu_that_the_shipped_artifacts_are_not_for(monkeypatch: pytest.MonkeyPatch, code: str, warns: bool):
+    target = replace(select_target("cpu"), code=code)
+    monkeypatch.setattr("whisper_max.engine.select_target", lambda: target)
+    device = next(iter(check_device()))
+    assert device.value == f"{code}, float32"
+    assert (device.advice is not None) is warns
+    if warns:
+        assert device.advice == "not x86-64-v3, which the shipped artifacts are for: models compile once"
 
 
-@pytest.mark.usefixtures("x86")
-def test_a_cpu_with_all_features(tmp_path: Path):
-    cpuinfo = tmp_path / "cpuinfo"
-    flags = " ".join(["fpu", *doctor.X86_64_V3])
-    cpuinfo.write_text(f"processor\t: 0\nmodel name\t: A CPU\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: fpu\n")
-    assert list(check_cpu(cpuinfo)) == [Check("cpu", "A CPU, x86-64-v3")]
+def test_max_that_does_not_import_is_reported(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "whisper_max.engine", None)
+    (check,) = check_device()
+    assert check.value.startswith("MAX can't be imported: ")
+    assert check.advice == "pip install --force-reinstall whisper-max"
 
 
-@pytest.mark.usefixtures("x86")
-def test_a_cpu_that_lacks_features_is_told_that_it_compiles(tmp_path: Path):
-    cpuinfo = tmp_path / "cpuinfo"
-    flags = " ".join(feature for feature in doctor.X86_64_V3 if feature not in ("fma", "avx2"))
-    cpuinfo.write_text(f"model name\t: Old\nflags\t\t: {flags} avx2x\n")
-    (check,) = check_cpu(cpuinfo)
-    assert check.value == "Old, without avx2 fma"
-    assert check.advice == "not x86-64-v3; the first run of a model compiles, minutes"
-
-
-def test_another_architecture_compiles(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(doctor.platform, "machine", lambda: "aarch64")
-    (check,) = check_cpu()
-    assert check.value == "aarch64"
-    assert check.advice is not None
+def test_models_that_start_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    target = select_target("cpu")
+    monkeypatch.setattr(artifact, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setenv("WHISPER_MAX_CACHE", str(tmp_path))
+    nothing = "no compiled graphs for this device"
+    assert list(check_artifacts(target)) == [Check("shipped", nothing), Check("cached", nothing)]
+    for folder, name in (("shipped", "base"), ("artifacts", "small"), ("artifacts", "tiny.en")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        key = artifact.artifact_key(MODELS[name].dims, target.dtype, target.code)
+        (tmp_path / folder / key.file_name).touch()
+    assert [check.value for check in check_artifacts(target)] == [
+        "compiled graphs of base",
+        "compiled graphs of tiny.en, small",
+    ]
 
 
 @pytest.mark.parametrize(("quota", "warns"), [("max 100000\n", False), ("50000 100000\n", True)])

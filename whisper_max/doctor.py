@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from whisper_max.cache import cache_dir
 from whisper_max.errors import WhisperMaxError
 from whisper_max.version import VERSION
 
-# What x86-64-v3 adds to x86-64-v2, in the kernel's names (x86-64 psABI, table 3.1); lzcnt is "abm" there.
-X86_64_V3 = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
+if TYPE_CHECKING:
+    from whisper_max.engine import Target
 
 _RUNTIME = ("max", "numpy", "safetensors", "huggingface_hub", "tiktoken", "soundfile", "soxr", "tqdm")
 
@@ -39,8 +40,8 @@ def report() -> Iterator[Check]:
     """All checks, one after the other; none of them raises, reaches for the network or compiles."""
     checks: tuple[Callable[[], Iterable[Check]], ...] = (
         check_versions,
-        check_cpu,
         check_cores,
+        check_device,
         check_cache,
         check_models,
         check_audio,
@@ -67,33 +68,30 @@ def _version(package: str) -> str | None:
         return None
 
 
-def check_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Iterator[Check]:
-    """The CPU, and whether the shipped artifacts, made for x86-64-v3, run on it."""
-    machine = platform.machine()
-    if machine not in ("x86_64", "AMD64"):
-        yield Check("cpu", machine, "shipped artifacts are for x86-64-v3; the first run of a model compiles, minutes")
+def check_device() -> Iterator[Check]:
+    """Where models run by default, and which of those here need to be compiled first."""
+    try:
+        from whisper_max.engine import select_target
+        from whisper_max.engine.devices import PORTABLE_CPU
+    except ImportError as error:
+        yield Check("device", f"MAX can't be imported: {error}", "pip install --force-reinstall whisper-max")
         return
-    fields = _first_cpu(cpuinfo)
-    if "flags" not in fields:
-        yield Check("cpu", f"{machine}, features unknown")
-        return
-    missing = [feature for feature in X86_64_V3 if feature not in fields["flags"].split()]
-    model = fields.get("model name", machine)
-    if missing:
-        yield Check(
-            "cpu", f"{model}, without {' '.join(missing)}", "not x86-64-v3; the first run of a model compiles, minutes"
-        )
-    else:
-        yield Check("cpu", f"{model}, x86-64-v3")
+    target = select_target()
+    portable = not target.is_cpu or target.code == f"cpu:{PORTABLE_CPU}"
+    advice = None if portable else f"not {PORTABLE_CPU}, which the shipped artifacts are for: models compile once"
+    yield Check("device", f"{target.code}, {target.dtype.name}", advice)
+    yield from check_artifacts(target)
 
 
-def _first_cpu(cpuinfo: Path) -> dict[str, str]:
-    """The fields of the first CPU in the kernel's list; nothing where there is no such list."""
-    if not cpuinfo.is_file():
-        return {}
-    first = cpuinfo.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {name.strip(): value.strip() for name, _, value in pairs}
+def check_artifacts(target: Target) -> Iterator[Check]:
+    """Which models start at once on a target: their compiled graphs are shipped or cached."""
+    from whisper_max.checkpoint.published import MODELS
+    from whisper_max.engine.artifact import SHIPPED, artifact_key
+
+    file_names = {name: artifact_key(model.dims, target.dtype, target.code).file_name for name, model in MODELS.items()}
+    for kind, folder in (("shipped", SHIPPED), ("cached", cache_dir() / "artifacts")):
+        ready = [name for name, file_name in file_names.items() if (folder / file_name).exists()]
+        yield Check(kind, f"compiled graphs of {', '.join(ready)}" if ready else "no compiled graphs for this device")
 
 
 def check_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> Iterator[Check]:
