@@ -6,7 +6,7 @@ Needs openai-whisper and PyTorch. The fake model of ``tests/decode/fake_inferenc
 every rule, search, fallback and seek is openai-whisper's.
 """
 
-# ruff: noqa: ANN
+# ruff: noqa: ANN001, ANN201, ANN204
 # The classes here stand in for openai-whisper's own, which are not annotated.
 
 from __future__ import annotations

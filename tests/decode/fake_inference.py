@@ -156,3 +156,16 @@ class FakeInference:
 def fake_mel(n_frames, key=0):
     """(2, n_frames + 3000) float32: a mel that differs everywhere, its padding included."""
     return np.random.default_rng(key).random((2, n_frames + 3000), dtype=np.float32)
+
+
+class FakeMel:
+    """Windows of ``fake_mel``, as ``MelWindows`` gives them."""
+
+    def __init__(self, n_frames, key=0):
+        self._mel = fake_mel(n_frames, key)
+        self.n_frames = n_frames
+
+    def window(self, seek, segment_size=3000):
+        window = np.zeros((2, 3000), np.float32)
+        window[:, :segment_size] = self._mel[:, seek : seek + segment_size]
+        return window

@@ -4,9 +4,8 @@ import json
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
-from fake_inference import DIMS, ENGLISH_DIMS, FakeInference, fake_mel
+from fake_inference import DIMS, ENGLISH_DIMS, FakeInference, FakeMel
 from synthetic_vocabulary import synthetic_vocabulary
 
 from whisper_max.transcribe.options import TranscribeOptions
@@ -16,17 +15,6 @@ SCENARIOS = json.loads((Path(__file__).parent / "data" / "openai_transcriptions.
 NUMBERS = ["id", "seek", "start", "end", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob"]
 TOLERANCE = 5e-5  # PyTorch's float32 log_softmax over 51865 values is itself off by up to 3e-5; NumPy's by 5e-7
 vocabulary = cache(synthetic_vocabulary)
-
-
-class FakeMel:
-    def __init__(self, n_frames, key=0):
-        self._mel = fake_mel(n_frames, key)
-        self.n_frames = n_frames
-
-    def window(self, seek, segment_size=3000):
-        window = np.zeros((2, 3000), np.float32)
-        window[:, :segment_size] = self._mel[:, seek : seek + segment_size]
-        return window
 
 
 @pytest.mark.parametrize("first", range(0, len(SCENARIOS), 20))

@@ -1,0 +1,162 @@
+from functools import cache
+
+import numpy as np
+import pytest
+from fake_inference import DIMS, ENGLISH_DIMS, FakeInference, fake_mel
+from synthetic_vocabulary import synthetic_vocabulary
+
+from whisper_max.decode.fallback import Thresholds
+from whisper_max.decode.language import detect_language
+from whisper_max.decode.options import DecodingOptions
+from whisper_max.decode.task import DecodeRequest, DecodingTask, decode, decode_windows
+from whisper_max.errors import OptionError
+from whisper_max.text.tokenizer import build_tokenizer
+
+vocabulary = cache(synthetic_vocabulary)
+TEMPERATURES = (0.0, 0.4, 0.8)
+
+
+@cache
+def tokenizer():
+    return build_tokenizer(vocabulary(), multilingual=True, language="en", task=None)
+
+
+def windows(count):
+    return np.stack([fake_mel(0, key) for key in range(count)])
+
+
+def requests(count):
+    prompts = [(), (300, 301, 302), tuple(range(1000, 1300))]
+    return [DecodeRequest(i, prompts[i % 3], (i,), "fr" if i % 4 == 1 else None) for i in range(count)]
+
+
+LADDERS = {
+    "greedy then samples": [DecodingOptions(temperature=t) for t in TEMPERATURES],
+    "beams, then as many samples": [
+        DecodingOptions(beam_size=3),
+        *(DecodingOptions(temperature=t, best_of=3) for t in TEMPERATURES[1:]),
+    ],
+    "greedy, then several samples": [
+        DecodingOptions(),
+        *(DecodingOptions(temperature=t, best_of=2) for t in TEMPERATURES[1:]),
+    ],
+    "beams, then one sample": [
+        DecodingOptions(beam_size=2),
+        *(DecodingOptions(temperature=t) for t in TEMPERATURES[1:]),
+    ],
+}
+
+
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+def test_results_do_not_depend_on_the_batch(ladder):
+    inference = FakeInference()
+    features = inference.encode(windows(16))
+    thresholds = Thresholds(1.1, -1.0, None)
+    alone = [decode_windows(inference, tokenizer(), features, [each], ladder, thresholds)[0] for each in requests(16)]
+    assert {result.temperature for result in alone} == set(TEMPERATURES)
+    for max_windows in (1, 3, 8, None):
+        inference.largest_batch = 0
+        together = decode_windows(
+            inference, tokenizer(), features, requests(16), ladder, thresholds, max_windows=max_windows
+        )
+        assert together == alone
+        assert inference.largest_batch == (max_windows or 16)
+    backwards = decode_windows(inference, tokenizer(), features, requests(16)[::-1], ladder, thresholds, max_windows=3)
+    assert backwards == alone[::-1]
+
+
+def test_only_failed_windows_are_decoded_again():
+    inference = FakeInference()
+    features = inference.encode(windows(8))
+    ladder = LADDERS["greedy then samples"]
+    once = decode_windows(inference, tokenizer(), features, requests(8), ladder[:1])
+    thresholds = Thresholds(None, -0.6, None)
+    again = decode_windows(inference, tokenizer(), features, requests(8), ladder, thresholds)
+    good = [i for i, result in enumerate(once) if not thresholds.failed(result)]
+    assert 0 < len(good) < 8
+    assert [again[i] for i in good] == [once[i] for i in good]
+    assert {again[i].temperature for i in range(8) if i not in good} <= {0.4, 0.8}
+
+
+def test_last_attempt_counts_when_all_fail():
+    inference = FakeInference()
+    features = inference.encode(windows(2))
+    ladder = LADDERS["greedy then samples"]
+    results = decode_windows(inference, tokenizer(), features, requests(2), ladder, Thresholds(None, 1.0, None))
+    assert [result.temperature for result in results] == [0.8, 0.8]
+
+
+def test_prompt_layout():
+    t = tokenizer()
+    task = DecodingTask(DIMS, t, DecodingOptions(prefix=[7, 8], hotwords="abc"))
+    hotwords = t.encode(" abc")
+    start = [t.sot, t.language_token, t.transcribe, 7, 8]
+    assert list(task.initial_tokens(DecodeRequest(0))) == [t.sot_prev, *hotwords, *start]
+    long = task.initial_tokens(DecodeRequest(0, range(1000)))
+    assert list(long) == [t.sot_prev, *hotwords, *range(1000 - 223 + len(hotwords), 1000), *start]
+    assert long[task.sot_index] == t.sot
+    bare = DecodingTask(DIMS, t, DecodingOptions(without_timestamps=True))
+    german = bare.initial_tokens(DecodeRequest(0, (), (), "de"))
+    assert german == (t.sot, t.to_language_token("de"), t.transcribe, t.no_timestamps)
+
+
+def test_sample_len_limits_the_transcript_and_cuts_the_prefix():
+    task = DecodingTask(DIMS, tokenizer(), DecodingOptions(sample_len=221, prefix=[1, 2, 3, 4, 5]))
+    assert task.initial_tokens(DecodeRequest(0))[-4:] == (tokenizer().transcribe, 3, 4, 5)
+    inference = FakeInference()
+    features = inference.encode(windows(4))
+    results = decode_windows(inference, tokenizer(), features, requests(4), [DecodingOptions(sample_len=3)])
+    assert [len(result.tokens) for result in results] == [3, 3, 3, 3]
+
+
+def test_the_transcript_ends_with_the_text_context():
+    never = [DecodingOptions(suppress_tokens=[50257], sample_len=400)]
+    inference = FakeInference()
+    features = inference.encode(windows(1))
+    (result,) = decode_windows(inference, tokenizer(), features, [DecodeRequest(0, range(300, 600))], never)
+    assert len(result.tokens) == 448 + 1 - (1 + 223 + 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hotwords": "abc " * 100_000}, "too many: expected at most 223 tokens, found 100000 tokens; give fewer"),
+        ({"prefix": [5] * 300}, "prefix: too long: expected at most 220 tokens, found 300"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options, message):
+    with pytest.raises(OptionError, match=message):
+        DecodingTask(DIMS, tokenizer(), DecodingOptions(**options))
+
+
+def test_detected_language():
+    inference = FakeInference()
+    detected = detect_language(inference, tokenizer(), inference.encode(windows(3)))
+    for language in detected:
+        assert len(language.probabilities) == 99
+        assert sum(language.probabilities.values()) == pytest.approx(1.0, abs=1e-5)
+        assert language.probability == max(language.probabilities.values())
+    assert len({language.code for language in detected}) > 1
+
+
+def test_decode_detects_the_language_of_each_window():
+    inference = FakeInference()
+    results = decode(inference, vocabulary(), windows(3), DecodingOptions(prompt="abc"))
+    detected = detect_language(inference, tokenizer(), inference.encode(windows(3)))
+    assert [result.language for result in results] == [language.code for language in detected]
+    assert [result.language_probs for result in results] == [language.probabilities for language in detected]
+    (given,) = decode(inference, vocabulary(), windows(1), DecodingOptions(prompt="abc", language=detected[0].code))
+    assert (given.tokens, given.language_probs) == (results[0].tokens, None)
+
+
+def test_english_only_models_detect_nothing():
+    english = synthetic_vocabulary(english=True)
+    inference = FakeInference(ENGLISH_DIMS)
+    (result,) = decode(inference, english, windows(1))
+    assert (result.language, result.language_probs) == ("en", None)
+    with pytest.raises(OptionError, match="an English-only model can't detect languages"):
+        detect_language(inference, build_tokenizer(english, multilingual=False, language=None, task=None), None)
+
+
+def test_no_windows():
+    assert decode_windows(FakeInference(), tokenizer(), None, [], [DecodingOptions()]) == []

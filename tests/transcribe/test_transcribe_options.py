@@ -1,0 +1,75 @@
+import json
+
+import pytest
+
+from whisper_max.decode.fallback import Thresholds
+from whisper_max.errors import OptionError
+from whisper_max.transcribe.options import TranscribeOptions
+
+
+def test_ladder_beams_at_zero_and_samples_above():
+    options = TranscribeOptions(beam_size=5, best_of=3, patience=2.0, temperature=(0.0, 0.2), seed=7, language="fr")
+    first, second = options.ladder()
+    assert (first.temperature, first.beam_size, first.patience, first.best_of) == (0.0, 5, 2.0, None)
+    assert (second.temperature, second.beam_size, second.patience, second.best_of) == (0.2, None, None, 3)
+    assert {(each.seed, each.language) for each in (first, second)} == {(7, "fr")}
+
+
+def test_defaults():
+    options = TranscribeOptions()
+    assert options.temperatures == (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    assert options.thresholds == Thresholds(2.4, -1.0, 0.6)
+    assert options.clip_seconds() == [0.0]
+    assert [each.n_hyps for each in options.ladder()] == [1] * 6
+    assert TranscribeOptions(temperature=0.5).temperatures == (0.5,)
+
+
+def test_every_option_of_decoding_is_handed_on():
+    values = {
+        "task": "translate",
+        "sample_len": 9,
+        "length_penalty": 0.5,
+        "prefix": " so",
+        "hotwords": "abc",
+        "suppress_tokens": (1,),
+        "suppress_blank": False,
+        "suppress_regex": "a",
+        "suppress_numerals": True,
+        "without_timestamps": True,
+        "max_initial_timestamp": 0.5,
+        "repetition_penalty": 1.5,
+        "no_repeat_ngram_size": 3,
+    }
+    (decoding,) = TranscribeOptions(temperature=0, **values).ladder()
+    assert {name: getattr(decoding, name) for name in values} == values
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": ()}, "temperature: no temperature given"),
+        ({"temperature": (0.0, -1.0)}, "temperature: out of range"),
+        ({"carry_initial_prompt": True}, "carry_initial_prompt: carry_initial_prompt needs initial_prompt"),
+        ({"patience": 2.0, "temperature": 0.5}, "patience: patience needs beam_size"),
+        ({"clip_timestamps": "1,x"}, "clip_timestamps: not a list of times"),
+        ({"no_speech_threshold": float("nan")}, "no_speech_threshold: not a number"),
+        ({"best_of": 0}, "best_of: out of range"),
+    ],
+)
+def test_impossible_options(options, message):
+    with pytest.raises(OptionError) as error:
+        TranscribeOptions(**options)
+    assert str(error.value).startswith(message)
+
+
+def test_clip_timestamps_as_text_or_numbers():
+    assert TranscribeOptions(clip_timestamps="1.5,3").clip_seconds() == [1.5, 3.0]
+    assert TranscribeOptions(clip_timestamps=[1.5, 3]).clip_seconds() == [1.5, 3.0]
+    assert TranscribeOptions(clip_timestamps="").clip_seconds() == []
+
+
+def test_options_as_json():
+    plain = json.loads(json.dumps(TranscribeOptions(suppress_tokens=(1, 2)).to_dict()))
+    assert plain["temperature"] == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert plain["suppress_tokens"] == [1, 2]
+    assert set(plain) == set(TranscribeOptions.__dataclass_fields__)
