@@ -5,6 +5,7 @@ The layout is openai-whisper's (``utils.py``, ``SubtitlesWriter``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -13,6 +14,7 @@ from whisper_max.transcribe.result import Segment, Word
 
 _LONG_PAUSE = 3.0  # seconds between the starts of two words, after which a new cue begins
 _UNLIMITED = 1000  # characters in a line, or words in a cue, when no limit is set
+_ARROW = re.compile(r"-{2,}>")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def iterate_cues(
 
 def _cue_text(text: str) -> str:
     """Without what ends or splits a cue: arrows are shortened, and there are no blank lines."""
-    return "\n".join(line for line in text.replace("-->", "->").splitlines() if line.strip())
+    return "\n".join(line for line in _ARROW.sub("->", text).splitlines() if line.strip())
 
 
 def _words_of(segment: Segment) -> list[Word]:
