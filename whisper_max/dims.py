@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 from whisper_max.errors import CheckpointError
 
@@ -57,8 +57,8 @@ def check_dims(dims: ModelDimensions, where: object = None) -> ModelDimensions:
     Raises:
         CheckpointError: a size is not a positive integer, absurdly large, or contradicts another.
     """
-    for name, size in asdict(dims).items():
-        most = _LARGEST.get(name, _LARGEST_OTHERWISE)
+    for name in _names():
+        size, most = getattr(dims, name), _LARGEST.get(name, _LARGEST_OTHERWISE)
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
             raise CheckpointError(f"impossible {name}", where=where, expected=f"1 to {most}", found=_brief(size))
     for width, heads in (("n_audio_state", "n_audio_head"), ("n_text_state", "n_text_head")):
@@ -75,9 +75,15 @@ def check_dims(dims: ModelDimensions, where: object = None) -> ModelDimensions:
             expected=f"n_text_state {dims.n_audio_state}",
             found=dims.n_text_state,
         )
-    if dims.n_audio_state % 2 or dims.n_audio_state < 4:
-        raise CheckpointError("n_audio_state can't hold sinusoids", where=where, expected="even, at least 4")
+    if dims.n_audio_state % 2 or dims.n_audio_state < 4:  # halves, and a division by half the width less one
+        raise CheckpointError(
+            "n_audio_state can't hold sinusoids", where=where, expected="even, at least 4", found=dims.n_audio_state
+        )
     return dims
+
+
+def _names() -> list[str]:
+    return [field.name for field in fields(ModelDimensions)]
 
 
 def _brief(value: object) -> str:
@@ -94,12 +100,11 @@ def dims_from_openai(stated: Mapping[str, object], where: object = None) -> Mode
     Raises:
         CheckpointError: a key is missing or extra, or a size is impossible.
     """
-    names = {field.name for field in fields(ModelDimensions)}
-    if set(stated) != names:
+    if set(stated) != set(_names()):
         raise CheckpointError(
             "the checkpoint's dims have the wrong keys",
             where=where,
-            expected=", ".join(sorted(names)),
+            expected=", ".join(sorted(_names())),
             found=", ".join(sorted(_brief(key) for key in stated)[:20]),
         )
     return check_dims(ModelDimensions(**stated), where)  # type: ignore[arg-type]
@@ -155,7 +160,7 @@ def dims_from_ggml(hparams: Mapping[str, int], where: object = None) -> ModelDim
     Raises:
         CheckpointError: an impossible size.
     """
-    return check_dims(ModelDimensions(**{field.name: hparams[field.name] for field in fields(ModelDimensions)}), where)
+    return check_dims(ModelDimensions(**{name: hparams[name] for name in _names()}), where)
 
 
 def dims_from_ctranslate2(

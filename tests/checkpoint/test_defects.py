@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_every_truncation_is_noticed(kind, writers, tmp_path):
 def test_bytes_after_the_end(kind, writers, tmp_path):
     path = writers.write_stored(kind, tmp_path, writers.stored(kind))
     path.write_bytes(path.read_bytes() + b"\0")
-    with pytest.raises(CheckpointError, match="sound safetensors|bytes follow the last variable"):
+    with pytest.raises(CheckpointError, match=r"sound safetensors|bytes follow the last variable"):
         read_checkpoint(path)
 
 
@@ -119,7 +120,9 @@ def test_damaged_headers_never_crash(kind, writers, tmp_path, data):
         path = writers.write_stored(kind, folder, writers.stored(kind)).rename(path)
     damaged = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
-        near = st.integers(0, 400) | st.integers(0, len(damaged) - 1) | st.integers(len(damaged) - 3000, len(damaged) - 1)
+        near = (
+            st.integers(0, 400) | st.integers(0, len(damaged) - 1) | st.integers(len(damaged) - 3000, len(damaged) - 1)
+        )
         damaged[data.draw(near)] = data.draw(st.sampled_from([0, 1, 2, 127, 128, 255]) | st.integers(0, 255))
     names = {"safetensors": "model.safetensors", "ctranslate2": "model.bin", "openai": "m.pt", "ggml": "ggml.bin"}
     target = folder / names[kind]
@@ -127,9 +130,11 @@ def test_damaged_headers_never_crash(kind, writers, tmp_path, data):
     try:
         checkpoint = read_checkpoint(target)
     except CheckpointError as error:
-        assert "\n" not in str(error)
+        one_line = "\n" not in str(error)
+        assert one_line
     else:
-        assert checkpoint.dims == writers.dims or kind == "ggml"
+        same_heads = replace(checkpoint.dims, n_audio_head=2, n_text_head=4)  # no shape depends on them
+        assert same_heads == writers.dims
 
 
 def assert_refused_without_memory(path, match):
@@ -196,7 +201,7 @@ def test_duplicate_names(writers, tmp_path):
     with pytest.raises(CheckpointError, match="encoder/conv1/weight is stored twice"):
         read_checkpoint(path)
     path.write_bytes(writers.ggml_header() + writers.ggml_tensor("encoder.conv1.weight", (8, 6, 3), 0, weight) * 2)
-    with pytest.raises(CheckpointError, match="encoder.conv1.weight is stored twice"):
+    with pytest.raises(CheckpointError, match=r"encoder.conv1.weight is stored twice"):
         read_checkpoint(path)
 
 
@@ -206,7 +211,7 @@ def test_duplicate_names_in_a_safetensors_header(writers, tmp_path):
     renamed = whole.replace(b"model.encoder.conv2.bias", b"model.encoder.conv1.bias")
     assert renamed != whole
     path.write_bytes(renamed)
-    with pytest.raises(CheckpointError, match="model.encoder.conv1.bias is stored twice|not a sound safetensors file"):
+    with pytest.raises(CheckpointError, match=r"model.encoder.conv1.bias is stored twice|not a sound safetensors file"):
         read_checkpoint(path)
 
 
@@ -222,7 +227,9 @@ def test_an_output_projection_that_is_not_tied(writers, tmp_path):
     stored = writers.stored("safetensors")
     stored["proj_out.weight"] = stored["proj_out.weight"] + 1
     path = writers.write_stored("safetensors", tmp_path, stored)
-    with pytest.raises(CheckpointError, match="proj_out.weight is not tied: expected a copy of model.decoder.embed_tok"):
+    with pytest.raises(
+        CheckpointError, match=r"proj_out.weight is not tied: expected a copy of model.decoder.embed_tok"
+    ):
         read_checkpoint(path)
 
 
@@ -254,7 +261,9 @@ def test_ctranslate2_settings_that_are_not_whisper(setting, value, message, writ
 
 def test_ctranslate2_settings_that_older_converters_leave_out(writers, tmp_path):
     writers.write_stored("ctranslate2", tmp_path, writers.stored("ctranslate2"))
-    kept = {name: writers.ct2_settings[name] for name in ("decoder/activation", "decoder/num_heads", "encoder/num_heads")}
+    kept = {
+        name: writers.ct2_settings[name] for name in ("decoder/activation", "decoder/num_heads", "encoder/num_heads")
+    }
     path = tmp_path / "model.bin"
     path.write_bytes(writers.ctranslate2_bytes(writers.stored("ctranslate2"), settings=kept))
     assert read_checkpoint(path).dims == writers.dims
@@ -306,5 +315,5 @@ def test_a_folder_with_two_models_or_none(tmp_path):
         read_checkpoint(tmp_path)
     for name in ("a.pt", "b.pt"):
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(CheckpointError, match="found 2 .pt or ggml files"):
+    with pytest.raises(CheckpointError, match=r"found 2 .pt or ggml files"):
         read_checkpoint(tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from whisper_max.checkpoint import Checkpoint, read_checkpoint
 from whisper_max.checkpoint.layout import sinusoids, tensor_shapes
@@ -66,13 +67,17 @@ def test_alignment_heads_come_from_the_config(kind, heads, writers, tmp_path):
 def test_impossible_alignment_heads(pair, writers, tmp_path):
     path = writers.write_stored("ctranslate2", tmp_path, writers.stored("ctranslate2"))
     (tmp_path / "config.json").write_text(json.dumps({"alignment_heads": [pair]}))
-    with pytest.raises(CheckpointError, match=r"impossible alignment_heads: expected \[layer, head\] pairs below \[2, 4\]"):
+    with pytest.raises(
+        CheckpointError, match=r"impossible alignment_heads: expected \[layer, head\] pairs below \[2, 4\]"
+    ):
         read_checkpoint(path)
 
 
 def test_raw_keeps_the_stored_dtype(writers, tmp_path):
     state = writers.random_state(writers.dims)
-    checkpoint = read_checkpoint(writers.write_stored("safetensors", tmp_path, writers.stored("safetensors"), "float16"))
+    checkpoint = read_checkpoint(
+        writers.write_stored("safetensors", tmp_path, writers.stored("safetensors"), "float16")
+    )
     raw = checkpoint.tensors.raw("encoder.conv1.weight")
     assert raw.dtype == np.float16
     np.testing.assert_array_equal(raw, state["encoder.conv1.weight"].astype(np.float16))
@@ -120,7 +125,7 @@ def test_a_shard_outside_the_folder(name, writers, tmp_path):
     write_sharded(writers, tmp_path / "model", 1)
     (tmp_path / "other.safetensors").write_bytes(b"")
     (tmp_path / "model" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
-    with pytest.raises(CheckpointError, match="a shard outside the folder|a shard is missing"):
+    with pytest.raises(CheckpointError, match=r"a shard outside the folder|a shard is missing"):
         read_checkpoint(tmp_path / "model")
 
 
@@ -174,3 +179,11 @@ def test_a_pair_of_unequal_depths_is_read_as_it_is(writers, tmp_path):
     assert "encoder.blocks.2.mlp.0.weight" in checkpoint.tensors
     assert "decoder.blocks.2.mlp.0.weight" not in checkpoint.tensors
     assert list(checkpoint.tensors) == list(tensor_shapes(checkpoint.dims))
+
+
+def test_a_file_that_the_safetensors_library_wrote(writers, tmp_path):
+    state = writers.random_state(writers.dims)
+    stored = writers.stored("safetensors", state)
+    path = writers.write_stored("safetensors", tmp_path, stored)
+    save_file({name: array.astype(np.float16) for name, array in stored.items()}, path)
+    assert_same_state(read_checkpoint(path), state)

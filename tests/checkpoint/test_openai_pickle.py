@@ -70,7 +70,9 @@ def test_a_call_is_refused_by_name(protocol, function, arguments, name, writers,
 )
 def test_other_ways_to_name_a_function(opcodes, writers, tmp_path):
     path = write(writers, tmp_path, b"\x80\x04" + opcodes)
-    with pytest.raises(CheckpointError, match=r"refused: the pickle names (os\.system|torch\.storage|.*\.fromkeys|.*init)"):
+    with pytest.raises(
+        CheckpointError, match=r"refused: the pickle names (os\.system|torch\.storage|.*\.fromkeys|.*init)"
+    ):
         read_checkpoint(path)
 
 
@@ -99,7 +101,7 @@ def test_other_ways_to_name_a_function(opcodes, writers, tmp_path):
 )
 def test_an_unsound_pickle(opcodes, writers, tmp_path):
     path = write(writers, tmp_path, b"\x80\x04" + opcodes)
-    with pytest.raises(CheckpointError, match="not a sound PyTorch pickle|not an OpenAI checkpoint"):
+    with pytest.raises(CheckpointError, match=r"not a sound PyTorch pickle|not an OpenAI checkpoint"):
         read_checkpoint(path)
 
 
@@ -167,7 +169,9 @@ def test_a_tensor_with_other_strides(writers, tmp_path):
     swapped = writers.pickle.tuple(writers.pickle.number(1), writers.pickle.number(2))
     assert data.count(strides) == 1
     path = write(writers, tmp_path, data.replace(strides, swapped), **{"data/0": bytes(24)})
-    with pytest.raises(CheckpointError, match=r"encoder.conv1.bias is not contiguous: expected \(3, 1\), found \(1, 2\)"):
+    with pytest.raises(
+        CheckpointError, match=r"encoder.conv1.bias is not contiguous: expected \(3, 1\), found \(1, 2\)"
+    ):
         read_checkpoint(path)
 
 
@@ -180,7 +184,7 @@ def test_a_compressed_archive_is_refused(writers, tmp_path):
 
 def test_a_bomb_is_refused_before_it_is_unpacked(writers, tmp_path):
     bomb = {"data.pkl": bytes(64 << 20)}
-    with pytest.raises(CheckpointError, match="archive entry data.pkl is compressed"):
+    with pytest.raises(CheckpointError, match=r"archive entry data.pkl is compressed"):
         read_checkpoint(writers.write_archive(tmp_path / "model.pt", bomb, zipfile.ZIP_DEFLATED))
 
 
@@ -190,7 +194,7 @@ def test_sizes_that_the_archive_only_claims(writers, tmp_path):
     central = raw.index(b"PK\x01\x02")
     raw[central + 20 : central + 28] = b"\xff\xff\xff\x7f" * 2
     path.write_bytes(raw)
-    with pytest.raises(CheckpointError, match="archive entry data.pkl is too large: expected at most 16777216 bytes"):
+    with pytest.raises(CheckpointError, match=r"archive entry data.pkl is too large: expected at most 16777216 bytes"):
         read_checkpoint(path)
 
 
@@ -203,7 +207,7 @@ def test_a_big_endian_archive_is_refused(writers, tmp_path):
 def test_files_from_before_the_zip_format_are_refused_with_advice(tmp_path):
     path = tmp_path / "old.pt"
     path.write_bytes(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.")  # the magic number of PyTorch's older format
-    with pytest.raises(CheckpointError, match="from before 1.6: load it once with torch and save it again"):
+    with pytest.raises(CheckpointError, match=r"from before 1.6: load it once with torch and save it again"):
         read_checkpoint(path)
 
 

@@ -93,6 +93,7 @@ def download(
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     endpoint = (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
+    where = f"{endpoint}/{hub_id}"
     if announce is not None:
         announce(f"downloading {hub_id} from {endpoint} to {hub_cache_dir()}")
     transport_error: Any = HfHubHTTPError.__bases__[0]  # of the HTTP library that huggingface_hub uses
@@ -100,17 +101,15 @@ def download(
         folder = snapshot_download(
             hub_id, revision=revision, cache_dir=hub_cache_dir(), endpoint=endpoint, allow_patterns=list(WANTED)
         )
-    except HfHubHTTPError as error:
-        raise _refused(error.response.status_code, f"{endpoint}/{hub_id}", revision, hint) from error
-    except (LocalEntryNotFoundError, transport_error) as error:
-        cause = error.__cause__ or error
-        raise HubError(
-            "the hub can't be reached", where=f"{endpoint}/{hub_id}", found=_first_line(cause), hint=hint
-        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, transport_error) as error:
+        cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
+        if isinstance(cause, HfHubHTTPError):
+            raise _refused(cause.response.status_code, where, revision, hint) from error
+        raise HubError("the hub can't be reached", where=where, found=_first_line(cause or error), hint=hint) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise HubError("no space left on the disk", where=hub_cache_dir()) from error
-        raise HubError("the download failed", where=f"{endpoint}/{hub_id}", found=_first_line(error)) from error
+        raise HubError("the download failed", where=where, found=_first_line(error)) from error
     return _from_hub(files_at(Path(folder)), "hub")
 
 

@@ -54,6 +54,8 @@ def resolve(
         if found is None:
             found = _from_hub(published.hub_id, revision, offline, announce, _install_hint(published.name))
         return replace(found, name=published.name)
+    if model == "":
+        raise _unknown("")
     path = Path(model).expanduser()
     if isinstance(model, Path) or path.exists() or path.suffix in _WEIGHT_SUFFIXES:
         if revision is not None:
