@@ -10,7 +10,6 @@ from typing import Any
 from whisper_max.audio.io import AudioSource, open_audio
 from whisper_max.audio.mel import FRAMES_PER_SECOND, MelWindows
 from whisper_max.checkpoint import read_checkpoint, resolve
-from whisper_max.decode.inference import Inference
 from whisper_max.decode.language import DetectedLanguage, detect_language
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine import WhisperEngine, select_target
@@ -31,7 +30,7 @@ class Model:
     inference: the engine. vocabulary: of the same checkpoint. name: the published name, or None.
     """
 
-    inference: Inference
+    inference: WhisperEngine
     vocabulary: Vocabulary
     name: str | None = None
 

@@ -1,4 +1,4 @@
-"""The command line: ``python -m whisper_max transcribe | models | doctor``.
+"""The command line: ``python -m whisper_max transcribe | verify | models | doctor``.
 
 Exit status: 0 when all went well, 1 when any file failed, 2 for wrong usage, 130 after Ctrl-C, 141 when standard output
 was closed. Transcripts and tables go to standard output; progress and one line for each error go to standard error.
@@ -68,6 +68,13 @@ def build_parser() -> argparse.ArgumentParser:
             group.add_argument("--offline", action="store_true", help="never ask the hub")
     transcribe.set_defaults(run=run_transcribe, parser=transcribe)
 
+    verify = commands.add_parser("verify", help="prove a model against stored reference values")
+    verify.add_argument("model", help="a model's name, path or hub id")
+    verify.add_argument("--reference", type=Path, required=True, metavar="DIR", help="folder of reference values")
+    verify.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    verify.add_argument("--compute_type", default="auto", help="auto, float32, float16 or bfloat16")
+    verify.add_argument("--offline", action="store_true", help="never ask the hub")
+    verify.set_defaults(run=run_verify)
     models = commands.add_parser("models", help="the models known by name, and which are on this machine")
     models.set_defaults(run=run_models)
     doctor = commands.add_parser("doctor", help="check this machine, and say what to do about what is amiss")
@@ -240,7 +247,31 @@ def temperatures(first: float, step: float | None) -> tuple[float, ...]:
     return tuple(first + i * step for i in range(max(n_steps, 1)))
 
 
-# ---------------------------------------------------------------- models, doctor
+# ---------------------------------------------------------------- verify, models, doctor
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """Print how far each stage is from the reference; fail where one is further than tolerated."""
+    import whisper_max
+    from whisper_max.verify import read_reference, verify
+
+    reference = read_reference(args.reference)
+    model = whisper_max.load_model(
+        args.model,
+        device=args.device,
+        compute_type=args.compute_type,
+        offline=args.offline,
+        progress=_print_progress,
+    )
+    n_failed = 0
+    print(f"{'stage':<36}{'error':>12}{'tolerance':>12}  {'kind':<10}")
+    for comparison in verify(model.inference, reference):
+        n_failed += not comparison.passed
+        verdict = "ok" if comparison.passed else "FAILED"
+        numbers = f"{comparison.error:>12.2e}{comparison.tolerance:>12.0e}"
+        print(f"{comparison.stage:<36}{numbers}  {comparison.kind:<10}{verdict}", flush=True)
+    print("all stages are within tolerance" if not n_failed else f"{n_failed} stages are out of tolerance")
+    return EXIT_FAILED if n_failed else EXIT_OK
 
 
 def run_models(_args: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from whisper_max.engine.store import Report, find_module
 from whisper_max.engine.tensors import Placement, causal_mask
 from whisper_max.engine.weights import prepare_weights
 from whisper_max.errors import ArtifactError, CheckpointError
+from whisper_max.graph.stages import stage_names
 
 Float32 = NDArray[np.float32]
 
@@ -69,6 +70,17 @@ class WhisperEngine:
         """mel: (n_windows, n_mels, n_frames) float32 -> features, one row a window."""
         (xa,) = self._graphs["encode"].execute(self._placement.put(mel))
         return EncodedWindows(xa, self._cross_kv)
+
+    def encode_stages(self, mel: Float32) -> dict[str, Float32]:
+        """Every stage of the encoder by name, each (n_windows, n_audio_ctx, n_audio_state) float32; for verification."""
+        values = self._graphs["encode_stages"].execute(self._placement.put(mel))
+        return {name: self._placement.get(value) for name, value in zip(stage_names(self._dims), values, strict=True)}
+
+    def cross_kv_stages(self, features: EncodedWindows) -> dict[str, Float32]:
+        """Cross keys and values by name, each (n_windows, n_audio_ctx, n_text_state) float32; for verification."""
+        names = [f"cross_kv.{layer}.{side}" for side in ("key", "value") for layer in range(self._dims.n_text_layer)]
+        sides = (self._placement.get(side).transpose(0, 2, 1, 3) for side in features.cross_kv())  # (B, T, H, hd)
+        return {name: side.reshape(*side.shape[:2], -1) for name, side in zip(names, sides, strict=True)}
 
     def new_batch(self, features: EncodedWindows, n_hyps: int = 1) -> KVBatch:
         """A decoder batch over these windows."""

@@ -29,19 +29,15 @@ def encoder_block(x: TensorValue, weights: Weights, n_state: int, n_head: int) -
     return x + mlp(layer_norm(x, weights, "mlp_ln", n_state), weights, n_state)
 
 
-def encoder_stages(mel: TensorValue, weights: Weights, dims: ModelDimensions) -> dict[str, TensorValue]:
-    """Every stage by name, each (B, n_audio_ctx, n_audio_state): conv_stem, embedded, block.N, ln_post."""
-    stages: dict[str, TensorValue] = {}
-    x = stages["conv_stem"] = conv_stem(mel.cast(weights.dtype), weights, dims)
-    positions = weights("positional_embedding", dims.n_audio_ctx, dims.n_audio_state)
-    x = stages["embedded"] = x + positions
+def encode_stages(mel: TensorValue, weights: Weights, dims: ModelDimensions) -> list[TensorValue]:
+    """The value of every stage, named by ``stages.stage_names``, each (B, n_audio_ctx, n_audio_state)."""
+    stages = [conv_stem(mel.cast(weights.dtype), weights, dims)]
+    stages.append(stages[-1] + weights("positional_embedding", dims.n_audio_ctx, dims.n_audio_state))
     for index in range(dims.n_audio_layer):
-        x = encoder_block(x, weights / "blocks" / index, dims.n_audio_state, dims.n_audio_head)
-        stages[f"block.{index}"] = x
-    stages["ln_post"] = layer_norm(x, weights, "ln_post", dims.n_audio_state)
-    return stages
+        stages.append(encoder_block(stages[-1], weights / "blocks" / index, dims.n_audio_state, dims.n_audio_head))
+    return [*stages, layer_norm(stages[-1], weights, "ln_post", dims.n_audio_state)]
 
 
 def encode(mel: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
     """Audio features ``xa``, (B, n_audio_ctx, n_audio_state), of log-mel windows."""
-    return encoder_stages(mel, weights, dims)["ln_post"]
+    return encode_stages(mel, weights, dims)[-1]

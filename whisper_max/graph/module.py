@@ -14,7 +14,7 @@ from whisper_max.graph.cross_kv import cross_kv, cross_kv_input_types
 from whisper_max.graph.weights import Weights
 
 KERNELS = Path(__file__).parent / "kernels"
-GRAPHS = ("encode", "cross_kv", "prefill", "step", "reorder", "align")
+GRAPHS = ("encode", "encode_stages", "cross_kv", "prefill", "step", "reorder", "align")
 
 
 def build_module(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> tuple[Module, dict[str, tuple[int, ...]]]:
@@ -37,12 +37,10 @@ def build_module(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> tupl
             result = forward(graph.inputs)
             graph.output(*([] if result is None else [result] if isinstance(result, TensorValue) else result))
 
-    text = weights / "decoder"
-    add(
-        "encode",
-        encoder.input_types(dims, device),
-        lambda inputs: encoder.encode(inputs[0].tensor, weights / "encoder", dims),
-    )
+    audio, text = weights / "encoder", weights / "decoder"
+    mel_types = encoder.input_types(dims, device)
+    add("encode", mel_types, lambda inputs: encoder.encode(inputs[0].tensor, audio, dims))
+    add("encode_stages", mel_types, lambda inputs: encoder.encode_stages(inputs[0].tensor, audio, dims))
     add("cross_kv", cross_kv_input_types(dims, dtype, device), lambda inputs: cross_kv(inputs, text, dims))
     add("prefill", decoder.prefill_input_types(dims, dtype, device), lambda inputs: decoder.prefill(inputs, text, dims))
     add("step", decoder.step_input_types(dims, dtype, device), lambda inputs: decoder.step(inputs, text, dims))

@@ -1,0 +1,99 @@
+"""Artifacts on disk: named by what they depend on, and trusted only when whole."""
+
+from __future__ import annotations
+
+import errno
+import lzma
+import os
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from max.dtype import DType
+from whisper_max.checkpoint.published import MODELS
+from whisper_max.engine import artifact
+from whisper_max.engine.artifact import MAGIC, SHIPPED, artifact_key, read_artifact, write_artifact
+from whisper_max.engine.devices import PORTABLE_CPU
+from whisper_max.errors import ArtifactError
+
+KEY = artifact_key(MODELS["base"].dims, DType.float32, f"cpu:{PORTABLE_CPU}")
+
+
+@pytest.mark.parametrize("model", ["base", "tiny.en"])
+def test_the_shipped_artifact_is_up_to_date(model):
+    path = SHIPPED / artifact_key(MODELS[model].dims, DType.float32, f"cpu:{PORTABLE_CPU}").file_name
+    assert path.exists(), f"{model}: the graphs or MAX changed; run scripts/build_artifacts.py"
+    read_artifact(path)
+
+
+def test_nothing_stale_is_shipped():
+    names = {artifact_key(MODELS[name].dims, DType.float32, f"cpu:{PORTABLE_CPU}").file_name for name in MODELS}
+    assert {path.name for path in SHIPPED.glob("*.wmx")} <= names
+
+
+def test_the_shipped_artifacts_are_small():
+    assert sum(path.stat().st_size for path in SHIPPED.glob("*.wmx")) < 2_000_000
+
+
+@pytest.mark.parametrize("size", [field.name for field in fields(KEY.dims)])
+def test_every_dimension_is_part_of_the_name(size):
+    other = replace(KEY.dims, **{size: getattr(KEY.dims, size) + 1})
+    assert replace(KEY, dims=other).file_name != KEY.file_name
+
+
+@pytest.mark.parametrize(
+    "change", [{"dtype": DType.bfloat16}, {"code": "cpu:generic"}, {"max_version": "0"}, {"source": "0"}]
+)
+def test_everything_else_is_part_of_the_name(change):
+    assert replace(KEY, **change).file_name != KEY.file_name
+
+
+@given(st.binary(max_size=2000))
+def test_what_is_written_is_read(tmp_path_factory, module):
+    path = tmp_path_factory.mktemp("artifacts") / "new folder" / "a.wmx"
+    write_artifact(path, module)
+    assert read_artifact(path) == module
+    assert os.listdir(path.parent) == ["a.wmx"]
+
+
+@given(st.data())
+def test_a_file_cut_or_changed_anywhere_is_refused(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("artifacts") / "a.wmx"
+    write_artifact(path, b"module" * 50)
+    whole = path.read_bytes()
+    if data.draw(st.booleans()):
+        damaged = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    else:
+        at = data.draw(st.integers(0, len(whole) - 1))
+        damaged = whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at + 1 :]
+    path.write_bytes(damaged)
+    with pytest.raises(ArtifactError):
+        read_artifact(path)
+
+
+def test_a_file_of_another_kind_is_named_as_such(tmp_path):
+    path = tmp_path / "a.wmx"
+    path.write_bytes(lzma.compress(b"x"))
+    with pytest.raises(ArtifactError, match="not a compiled artifact of whisper_max"):
+        read_artifact(path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ArtifactError, match=r"a\.wmx: can't be read: found No such file"):
+        read_artifact(tmp_path / "a.wmx")
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(artifact.os, "fsync", full)
+    with pytest.raises(ArtifactError, match="No space left on device.*WHISPER_MAX_CACHE"):
+        write_artifact(tmp_path / "a.wmx", b"module")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_magic_number_comes_first(tmp_path):
+    write_artifact(tmp_path / "a.wmx", b"module")
+    assert (tmp_path / "a.wmx").read_bytes().startswith(MAGIC)

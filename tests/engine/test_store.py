@@ -1,0 +1,135 @@
+"""Where a compiled module comes from: the package, the cache, or the compiler; never from a damaged file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from max.dtype import DType
+from whisper_max.dims import ModelDimensions
+from whisper_max.engine import store
+from whisper_max.engine.artifact import artifact_key, write_artifact
+from whisper_max.engine.store import find_module
+from whisper_max.errors import ArtifactError
+
+DIMS = ModelDimensions(80, 1500, 64, 1, 1, 51865, 448, 64, 1, 1)
+CODE = "cpu:x86-64-v3"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("WHISPER_MAX_CACHE", str(tmp_path))
+    monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
+    return tmp_path / "artifacts"
+
+
+@pytest.fixture
+def compiler(monkeypatch):
+    """A compiler that counts its calls."""
+    calls = []
+
+    def compile_module(dims, dtype, code):
+        calls.append((dims, dtype, code))
+        return b"compiled"
+
+    monkeypatch.setattr(store, "compile_module", compile_module)
+    return calls
+
+
+def find(report=lambda line: None):
+    return find_module(DIMS, DType.float32, CODE, report)
+
+
+def test_compiled_once_then_read_back(cache, compiler):
+    lines = []
+    assert [find(lines.append), find(lines.append)] == [b"compiled", b"compiled"]
+    assert compiler == [(DIMS, DType.float32, CODE)]
+    assert lines == ["compiling this model (1+1 blocks of width 64, float32) for cpu:x86-64-v3: happens once, "
+                     "takes 2 to 5 minutes"]  # fmt: skip
+
+
+def test_a_shipped_artifact_needs_no_compiler_and_no_cache(cache, compiler, tmp_path):
+    write_artifact(tmp_path / "shipped" / artifact_key(DIMS, DType.float32, CODE).file_name, b"shipped")
+    assert find() == b"shipped"
+    assert compiler == []
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"WMAXART1", b"WMAXART1" + bytes(200), b"not an artifact at all"])
+def test_a_torn_artifact_is_rebuilt(cache, compiler, content):
+    path = cache / artifact_key(DIMS, DType.float32, CODE).file_name
+    cache.mkdir()
+    path.write_bytes(content)
+    lines = []
+    assert find(lines.append) == b"compiled"
+    assert "compiling again" in lines[0]
+    assert find() == b"compiled"
+    assert len(compiler) == 1
+
+
+def test_a_failed_compilation_is_reported_and_nothing_is_kept(cache, monkeypatch):
+    def failing(dims, dtype, code):
+        raise ArtifactError("compiling failed", where=code, found="no luck")
+
+    monkeypatch.setattr(store, "compile_module", failing)
+    with pytest.raises(ArtifactError, match="no luck"):
+        find()
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
+def test_an_unwritable_cache_is_one_clear_line(compiler, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("WHISPER_MAX_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ArtifactError, match=r"the cache can't be written.*set WHISPER_MAX_CACHE"):
+        find()
+    assert compiler == []
+
+
+def test_of_two_at_once_one_compiles_and_the_other_waits(cache, monkeypatch):
+    calls, started, release = [], threading.Event(), threading.Event()
+
+    def slow(dims, dtype, code):
+        calls.append(code)
+        started.set()
+        release.wait(10)
+        return b"compiled"
+
+    monkeypatch.setattr(store, "compile_module", slow)
+    results, lines = [], []
+    first = threading.Thread(target=lambda: results.append(find()))
+    first.start()
+    started.wait(10)
+
+    def report(line):
+        lines.append(line)
+        release.set()
+
+    results.append(find(report))
+    first.join()
+    assert results == [b"compiled", b"compiled"]
+    assert calls == [CODE]
+    assert lines == ["another process is compiling this model; waiting for it"]
+
+
+def test_waiting_is_reported(cache, monkeypatch):
+    monkeypatch.setattr(store, "_REPORT_EVERY", 0.01)
+    reported = threading.Event()
+
+    def slow(dims, dtype, code):
+        assert reported.wait(10)
+        return b"compiled"
+
+    monkeypatch.setattr(store, "compile_module", slow)
+    find(lambda line: line.startswith("still compiling") and reported.set())
+
+
+def test_a_compiler_that_fails_says_why(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "whisper_max.engine.compiler", "{}", "float32", CODE, str(tmp_path / "out.mef")],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert result.returncode != 0
+    assert "ModelDimensions" in result.stderr
