@@ -229,7 +229,7 @@ def test_a_hint_where_a_package_would_do(hub, monkeypatch):
 def test_a_download_that_dies_is_completed_by_the_next(hub, writers, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # huggingface_hub pauses before it tries again
     hub.dying = 100
-    with pytest.raises(HubError, match="the hub can't be reached"):
+    with pytest.raises(HubError, match=r"the hub can't be reached|the download failed"):
         resolve(REPOSITORY)
     with pytest.raises(HubError, match="off limits"):  # what came is no model yet
         resolve(REPOSITORY, offline=True)
