@@ -15,6 +15,7 @@ import pytest
 from whisper_max.audio.io import load_audio
 
 MODELS = ("base", "tiny.en")
+REPOSITORY = Path(__file__).resolve().parents[1]
 N_BLOCKS = {"base": 6, "tiny.en": 4}
 
 
@@ -83,6 +84,16 @@ def test_the_reference_was_made_from_the_known_weights(
     }
     assert reference(model).manifest["weights"]["sha256"] == known[model]
     assert golden(model, "greedy")["weights"]["sha256"] == known[model]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_sample_of_this_repository_is_the_input(
+    reference: Callable[[str], Any], golden: Callable[[str, str], Any], model: str
+):
+    samples = load_audio(REPOSITORY / "samples" / "jfk.flac").astype("<f4")
+    sha256 = hashlib.sha256(samples.tobytes()).hexdigest()
+    assert reference(model).manifest["input"]["sha256"] == sha256
+    assert golden(model, "greedy")["clips"]["jfk/jfk.wav"]["sha256"] == sha256
 
 
 def test_golden_segments_hold_what_a_segment_has(reference_folder: Path):
