@@ -29,7 +29,7 @@ def test_doctor_prints_one_line_a_check(capsys):
     lines = capsys.readouterr().out.splitlines()
     names = [line[6:].split()[0] for line in lines]
     assert names[:4] == ["python", "whisper_max", "max", "numpy"]
-    assert {"cores", "device", "shipped", "cached", "cache", "models", "audio", "media", "hub"} <= set(names)
+    assert {"cores", "device", "shipped", "cached", "cache", "models", "audio", "media", "vad", "hub"} <= set(names)
     assert all(line[:6] in ("ok    ", "warn  ") for line in lines)
 
 

