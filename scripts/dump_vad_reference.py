@@ -10,7 +10,6 @@ import json
 import sys
 import types
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ CHUNK = 512
 CASES = 120
 
 
-def load_vad(path: str) -> Any:
+def load_vad(path: str) -> types.ModuleType:
     """faster-whisper's vad.py alone, without the rest of the package."""
     utils = types.ModuleType("faster_whisper.utils")
     utils.get_assets_path = lambda: ""  # type: ignore[attr-defined]
