@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from whisper_max.audio.io import AudioSource, open_audio
 from whisper_max.audio.mel import FRAMES_PER_SECOND, MelWindows
+from whisper_max.audio.waveform import Waveform
 from whisper_max.checkpoint import read_checkpoint, resolve
+from whisper_max.checkpoint.checksum import sha256_of
 from whisper_max.decode.language import DetectedLanguage, detect_language
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine import WhisperEngine, select_target
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
+from whisper_max.transcribe.journal import Journal, audio_identity
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.result import Segment, TranscriptionResult
 from whisper_max.transcribe.sequential import Transcription, transcribe_windows
@@ -28,11 +32,14 @@ class Model:
     """A Whisper model, ready to transcribe; made by ``load_model``.
 
     inference: the engine. vocabulary: of the same checkpoint. name: the published name, or None.
+    weights: the files of the weights. target: where it runs, and its dtype.
     """
 
     inference: WhisperEngine
     vocabulary: Vocabulary
     name: str | None = None
+    weights: tuple[Path, ...] = ()
+    target: str | None = None
 
     @property
     def dims(self) -> ModelDimensions:
@@ -52,6 +59,8 @@ class Model:
         on_segment: Callable[[Segment], object] | None = None,
         on_progress: OnProgress | None = None,
         should_stop: Callable[[], bool] | None = None,
+        journal: str | Path | None = None,
+        resume: bool = False,
         **options: Any,
     ) -> TranscriptionResult:
         """Transcribe a recording.
@@ -63,16 +72,19 @@ class Model:
             on_segment: called with each segment as it comes.
             on_progress: called with seconds done and in all, after each window.
             should_stop: asked before each window; the transcript ends where it returns True.
+            journal: a file that keeps what was done; yours to remove once the transcript is safe.
+            resume: go on from the journal, where there is one, as if nothing had happened; its segments come first.
             options: the fields of ``TranscribeOptions``: openai-whisper's names and defaults.
 
         Raises:
             AudioError: the input is not decodable audio.
             OptionError: an unknown or impossible option.
+            JournalError: the journal is damaged, or of another recording, model, version or set of options.
+            OutputError: the journal can't be written.
         """
-        with open_audio(audio, sampling_rate=sampling_rate) as waveform:
-            transcription = self._transcription(MelWindows(waveform, self.dims.n_mels), options)
+        with self._opened(audio, sampling_rate, options, journal, resume) as (transcription, done):
             segments = []
-            for segment in self._segments(transcription, on_progress, should_stop):
+            for segment in self._segments(transcription, done, on_progress, should_stop):
                 segments.append(segment)
                 if on_segment is not None:
                     on_segment(segment)
@@ -84,12 +96,16 @@ class Model:
         *,
         sampling_rate: int | None = None,
         on_progress: OnProgress | None = None,
+        journal: str | Path | None = None,
+        resume: bool = False,
         **options: Any,
     ) -> Iterator[Segment]:
-        """Transcribe a recording, giving out segments as they come; see ``transcribe`` for the rest."""
-        with open_audio(audio, sampling_rate=sampling_rate) as waveform:
-            transcription = self._transcription(MelWindows(waveform, self.dims.n_mels), options)
-            yield from self._segments(transcription, on_progress, None)
+        """Transcribe a recording, giving out segments as they come; see ``transcribe`` for the rest.
+
+        Closing the iterator ends the work and frees the recording.
+        """
+        with self._opened(audio, sampling_rate, options, journal, resume) as (transcription, done):
+            yield from self._segments(transcription, done, on_progress, None)
 
     def detect_language(self, audio: AudioSource, *, sampling_rate: int | None = None) -> DetectedLanguage:
         """The language of the first 30 s of a recording, with the probability of every language.
@@ -103,12 +119,41 @@ class Model:
             window = MelWindows(waveform, self.dims.n_mels).window(0)
         return detect_language(self.inference, tokenizer, self.inference.encode(window[None]))[0]
 
-    def _transcription(self, mel: MelWindows, options: dict[str, Any]) -> Transcription:
-        return Transcription(self.inference, self.vocabulary, mel, transcribe_options(options))
+    @contextmanager
+    def _opened(
+        self,
+        audio: AudioSource,
+        sampling_rate: int | None,
+        options: dict[str, Any],
+        journal: str | Path | None,
+        resume: bool,
+    ) -> Iterator[tuple[Transcription, list[Segment]]]:
+        """The transcription of a recording, and what a journal knows of it already."""
+        if resume and journal is None:
+            raise OptionError("resume needs journal", where="resume")
+        wanted = transcribe_options(options)
+        with open_audio(audio, sampling_rate=sampling_rate) as waveform:
+            mel = MelWindows(waveform, self.dims.n_mels)
+            transcription = Transcription(self.inference, self.vocabulary, mel, wanted)
+            if journal is None:
+                yield transcription, []
+                return
+            with closing(Journal(journal, self._header(waveform, transcription), resume=resume)) as opened:
+                yield transcription, transcription.replay(opened)
+
+    def _header(self, waveform: Waveform, transcription: Transcription) -> dict[str, Any]:
+        """All that a transcript depends on."""
+        model = {
+            "dims": asdict(self.dims),
+            "sha256": sha256_of(self.weights) if self.weights else None,
+            "target": self.target,
+        }
+        return {"audio": audio_identity(waveform), "model": model, "options": transcription.result([]).options}
 
     def _segments(
         self,
         transcription: Transcription,
+        done: list[Segment],
         on_progress: OnProgress | None,
         should_stop: Callable[[], bool] | None,
     ) -> Iterator[Segment]:
@@ -116,7 +161,10 @@ class Model:
             if on_progress is not None:
                 on_progress(min(done, total) / FRAMES_PER_SECOND, total / FRAMES_PER_SECOND)
 
-        return transcribe_windows(self.inference, transcription, on_progress=advance, should_stop=should_stop)
+        if transcription.task.seek > 0:
+            advance(transcription.task.seek, transcription.task.n_frames)
+        yield from done
+        yield from transcribe_windows(self.inference, transcription, on_progress=advance, should_stop=should_stop)
 
 
 def transcribe_options(options: dict[str, Any]) -> TranscribeOptions:
@@ -139,6 +187,7 @@ def load_model(
     compute_type: str = "auto",
     offline: bool = False,
     weights_dir: str | Path | None = None,
+    revision: str | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Model:
     """Load a model by name, path or hub id.
@@ -150,6 +199,7 @@ def load_model(
         compute_type: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32", "float16" or "bfloat16".
         offline: never ask the hub.
         weights_dir: a folder with checkpoints by name, looked at first.
+        revision: a branch, tag or commit of a model on the hub.
         progress: called with a line for people when something slow happens: a download, a compilation.
 
     Raises:
@@ -159,9 +209,14 @@ def load_model(
         ArtifactError: the graphs can't be compiled or loaded.
         OptionError: an impossible device or compute type.
     """
-    report: Callable[[str], object] = progress or (lambda _line: None)
+    def report(line: str) -> None:
+        if progress is not None:
+            progress(line)
+
     target = select_target(device, compute_type)
-    files = resolve(model, offline=offline, weights_dir=Path(weights_dir) if weights_dir else None)
+    folder = Path(weights_dir) if weights_dir else None
+    files = resolve(model, offline=offline, weights_dir=folder, revision=revision, announce=report)
     checkpoint = read_checkpoint(files)
     vocabulary = Vocabulary(checkpoint.vocabulary.ranks, checkpoint.dims.n_vocab)
-    return Model(WhisperEngine(checkpoint, target, report), vocabulary, checkpoint.name)
+    engine = WhisperEngine(checkpoint, target, report)
+    return Model(engine, vocabulary, checkpoint.name, files.weights, f"{target.code} {target.dtype.name}")

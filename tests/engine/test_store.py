@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from max.dtype import DType
+
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine import store
 from whisper_max.engine.artifact import artifact_key, write_artifact

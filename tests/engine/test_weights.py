@@ -7,6 +7,7 @@ import pytest
 from max.driver import CPU
 from max.dtype import DType
 from max.graph import DeviceRef
+
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.weights import prepare_weights, to_device, weight_rules
 from whisper_max.graph.module import build_module

@@ -1,0 +1,203 @@
+"""A small random model of an unequal shape, as turbo and distil have, against NumPy in float64.
+
+Compiled once for all of these tests, through the engine's own cache.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy_whisper import NumpyWhisper, random_tensors
+
+from whisper_max.checkpoint import Checkpoint, Vocabulary
+from whisper_max.dims import ModelDimensions
+from whisper_max.engine import WhisperEngine, select_target
+from whisper_max.errors import CheckpointError
+
+DIMS = ModelDimensions(
+    n_mels=128, n_audio_ctx=52, n_audio_state=128, n_audio_head=2, n_audio_layer=3,
+    n_vocab=211, n_text_ctx=40, n_text_state=128, n_text_head=2, n_text_layer=2,
+)  # fmt: skip
+HEADS = ((0, 1), (1, 0), (1, 1))
+N_WINDOWS = 4
+TOLERANCE = 2e-5  # relative, float32 against float64
+
+
+def load(dims, tensors, heads=HEADS):
+    checkpoint = Checkpoint(dims, tensors, Vocabulary({}, {}), heads, "safetensors", Path("random"), None, None)
+    return WhisperEngine(checkpoint, select_target("cpu"), print)
+
+
+def relative(ours, theirs):
+    return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    return random_tensors(DIMS, seed=0)
+
+
+@pytest.fixture(scope="module")
+def expected(tensors):
+    return NumpyWhisper(DIMS, tensors)
+
+
+@pytest.fixture(scope="module")
+def engine(tensors):
+    return load(DIMS, tensors)
+
+
+@pytest.fixture(scope="module")
+def mel():
+    return np.random.default_rng(1).standard_normal((N_WINDOWS, DIMS.n_mels, DIMS.n_frames), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def xa(expected, mel):
+    return [expected.stages(window)["ln_post"] for window in mel]
+
+
+@pytest.fixture
+def features(engine, mel):
+    return engine.encode(mel)
+
+
+def sequences(seed, *lengths):
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, DIMS.n_vocab, length).tolist() for length in lengths]
+
+
+def test_every_stage_of_the_encoder(engine, expected, mel):
+    ours = engine.encode_stages(mel)
+    for window in range(N_WINDOWS):
+        theirs = expected.stages(mel[window])
+        assert list(ours) == list(theirs)
+        for stage in theirs:
+            assert relative(ours[stage][window], theirs[stage]) < TOLERANCE, stage
+
+
+@pytest.mark.parametrize("n_windows", [1, 3])
+def test_encode_at_any_batch(engine, mel, xa, n_windows):
+    ours = engine.encode(mel[:n_windows]).xa.to_numpy()
+    for window in range(n_windows):
+        assert relative(ours[window], xa[window]) < TOLERANCE
+
+
+def test_prefill_of_prompts_of_different_lengths(engine, expected, features, xa):
+    prompts = sequences(2, 1, 7, 3, 12)
+    logits = engine.new_batch(features).prefill(range(N_WINDOWS), prompts, [[0, -1]] * N_WINDOWS)
+    for window, prompt in enumerate(prompts):
+        theirs, _ = expected.decode(prompt, xa[window])
+        assert relative(logits[window], theirs[[0, -1]]) < TOLERANCE
+
+
+def test_prefill_of_some_windows_leaves_the_others(engine, expected, features, xa):
+    prompts = sequences(3, 4, 5, 6, 2)
+    batch = engine.new_batch(features)
+    batch.prefill(range(N_WINDOWS), prompts, [[-1]] * N_WINDOWS)
+    renewed = sequences(4, 9, 3)
+    batch.prefill([3, 1], renewed, [[-1]] * 2)
+    prompts[3], prompts[1] = renewed
+    logits = batch.step(np.array([5, 6, 7, 8], np.int32))
+    for window, token in enumerate([5, 6, 7, 8]):
+        assert relative(logits[window], expected.decode([*prompts[window], token], xa[window])[0][-1]) < TOLERANCE
+
+
+@pytest.mark.parametrize("n_hyps", [1, 3])
+def test_steps_with_rows_of_different_lengths(engine, expected, features, xa, n_hyps):
+    prompts = sequences(5, 2, 6, 1, 4)
+    rows = [list(prompt) for prompt in prompts for _ in range(n_hyps)]
+    batch = engine.new_batch(features, n_hyps)
+    batch.prefill(range(N_WINDOWS), prompts, [[-1]] * N_WINDOWS)
+    for tokens in np.random.default_rng(6).integers(0, DIMS.n_vocab, (5, len(rows))).astype(np.int32):
+        logits = batch.step(tokens)
+        for row, token in zip(rows, tokens, strict=True):
+            row.append(int(token))
+        for row, history in enumerate(rows):
+            theirs = expected.decode(history, xa[row // n_hyps])[0][-1]
+            assert relative(logits[row], theirs) < TOLERANCE
+
+
+def test_reorder_moves_histories_within_their_windows(engine, expected, features, xa):
+    batch = engine.new_batch(features, 2)
+    prompts = sequences(7, 3, 3, 3, 3)
+    batch.prefill(range(N_WINDOWS), prompts, [[-1]] * N_WINDOWS)
+    first = np.arange(10, 18, dtype=np.int32)
+    batch.step(first)
+    order = np.array([1, 0, 2, 2, 5, 5, 6, 7], np.int32)
+    batch.reorder(order)
+    logits = batch.step(np.full(8, 3, np.int32))
+    for row, source in enumerate(order):
+        history = [*prompts[row // 2], int(first[source]), 3]
+        assert relative(logits[row], expected.decode(history, xa[row // 2])[0][-1]) < TOLERANCE
+    batch.reorder(np.array([1, 1, 2, 3, 4, 5, 6, 7], np.int32))  # once more, into the buffers of the first
+    logits = batch.step(np.full(8, 4, np.int32))
+    history = [*prompts[0], int(first[order[1]]), 3, 4]
+    assert relative(logits[0], expected.decode(history, xa[0])[0][-1]) < TOLERANCE
+
+
+def test_keep_and_replace(engine, expected, features, mel, xa):
+    batch = engine.new_batch(features, 2)
+    prompts = sequences(8, 2, 5, 3, 4)
+    batch.prefill(range(N_WINDOWS), prompts, [[-1]] * N_WINDOWS)
+    batch.keep([3, 1])
+    assert (batch.n_windows, batch.n_hyps) == (2, 2)
+    logits = batch.step(np.array([1, 2, 3, 4], np.int32))
+    histories = [[*prompts[3], 1], [*prompts[3], 2], [*prompts[1], 3], [*prompts[1], 4]]
+    for row, window in enumerate([3, 3, 1, 1]):
+        assert relative(logits[row], expected.decode(histories[row], xa[window])[0][-1]) < TOLERANCE
+    batch.replace([1], features.select([2]))
+    (prompt,) = sequences(9, 6)
+    batch.prefill([1], [prompt], [[-1]])
+    logits = batch.step(np.array([7, 7, 8, 9], np.int32))
+    histories = [[*histories[0], 7], [*histories[1], 7], [*prompt, 8], [*prompt, 9]]
+    for row, window in enumerate([3, 3, 2, 2]):
+        assert relative(logits[row], expected.decode(histories[row], xa[window])[0][-1]) < TOLERANCE
+
+
+def test_replacing_in_a_batch_does_not_touch_the_features(engine, features):
+    before = [side.to_numpy().copy() for side in features.cross_kv()]
+    engine.new_batch(features).replace([0], features.select([1]))
+    for side, kept in zip(features.cross_kv(), before, strict=True):
+        np.testing.assert_array_equal(side.to_numpy(), kept)
+
+
+def test_a_row_does_not_depend_on_its_company(engine, features):
+    prompts = sequences(10, 3, 8, 2, 5)
+    together = engine.new_batch(features)
+    together.prefill(range(N_WINDOWS), prompts, [[-1]] * N_WINDOWS)
+    crowd = together.step(np.array([1, 2, 3, 4], np.int32)).copy()
+    for window in range(N_WINDOWS):
+        alone = engine.new_batch(features.select([window]))
+        alone.prefill([0], [prompts[window]], [[-1]])
+        assert relative(alone.step(np.array([window + 1], np.int32))[0], crowd[window]) < TOLERANCE
+
+
+def test_a_full_context(engine, expected, features, xa):
+    (prompt,) = sequences(11, DIMS.n_text_ctx - 1)
+    batch = engine.new_batch(features.select([2]))
+    batch.prefill([0], [prompt], [[-1]])
+    logits = batch.step(np.array([5], np.int32))
+    assert relative(logits[0], expected.decode([*prompt, 5], xa[2])[0][-1]) < TOLERANCE
+    assert np.isfinite(batch.step(np.array([5], np.int32))).all()  # a finished row steps on and stays finite
+
+
+def test_align(engine, expected, features, xa):
+    texts, eot = sequences(12, 5, 9, 1, 3), 150
+    for window, (tokens, ours) in enumerate(zip(texts, engine.align(features, texts, eot), strict=True)):
+        logits, weights = expected.decode(tokens, xa[window])
+        theirs = np.stack([weights[layer][head] for layer, head in HEADS])
+        assert ours.weights.shape == theirs.shape
+        np.testing.assert_allclose(ours.weights, theirs, atol=1e-5)
+        probs = np.exp(logits[:, :eot] - logits[:, :eot].max(-1, keepdims=True))
+        probs /= probs.sum(-1, keepdims=True)
+        wanted = [0.0, *(probs[i, t] if t < eot else 0.0 for i, t in enumerate(tokens[1:]))]
+        np.testing.assert_allclose(ours.token_probs, wanted, atol=1e-5)
+
+
+def test_without_alignment_heads_there_are_no_words(tensors, mel):
+    engine = load(DIMS, tensors, heads=None)
+    with pytest.raises(CheckpointError, match="no alignment heads are known"):
+        engine.align(engine.encode(mel[:1]), [[1, 2]], 150)
