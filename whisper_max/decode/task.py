@@ -118,10 +118,19 @@ def decode(
     Raises:
         OptionError: an option that is impossible for this model.
     """
-    options = options or DecodingOptions()
+    return decode_features(inference, vocabulary, inference.encode(mel), options or DecodingOptions())
+
+
+def decode_features(
+    inference: Inference, vocabulary: Vocabulary, features: AudioFeatures, options: DecodingOptions
+) -> list[DecodingResult]:
+    """``decode`` of windows that are encoded already.
+
+    Raises:
+        OptionError: an option that is impossible for this model.
+    """
     multilingual = inference.dims.is_multilingual
     tokenizer = build_tokenizer(vocabulary, multilingual=multilingual, language=options.language, task=options.task)
-    features = inference.encode(mel)
     prompt = _tokens(tokenizer, options.prompt)
     requests = [DecodeRequest(window, prompt, (window,)) for window in range(features.n_windows)]
     if options.language is not None or not multilingual:

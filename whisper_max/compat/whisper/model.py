@@ -1,0 +1,93 @@
+"""openai-whisper's model object, and loading one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from whisper_max import api
+from whisper_max.compat.loading import is_gpu, load
+from whisper_max.compat.whisper import decoding
+from whisper_max.compat.whisper.transcribe import transcribe as transcribe_function
+from whisper_max.dims import ModelDimensions
+from whisper_max.engine import select_target
+from whisper_max.errors import OptionError
+
+
+class Whisper:
+    """A model with openai-whisper's methods.
+
+    Args:
+        native: the model that does the work.
+        device: "cpu", "cuda" or "cuda:N".
+    """
+
+    def __init__(self, native: api.Model, device: str) -> None:
+        self.native = native
+        self.device = device
+
+    @property
+    def dims(self) -> ModelDimensions:
+        """The model's dimensions."""
+        return self.native.dims
+
+    @property
+    def is_multilingual(self) -> bool:
+        """True where the model knows more than English."""
+        return self.native.is_multilingual
+
+    @property
+    def num_languages(self) -> int:
+        """Language tokens in the vocabulary."""
+        return self.dims.num_languages
+
+    def to(self, device: object) -> Whisper:
+        """This model, where it is on that device already.
+
+        Raises:
+            OptionError: it is on another one: a model stays where it was loaded.
+        """
+        if str(device) != self.device:
+            raise OptionError(
+                "a model stays on the device it was loaded for",
+                where="device",
+                expected=self.device,
+                found=device,
+                hint="load_model has device",
+            )
+        return self
+
+    def embed_audio(self, mel: NDArray[Any]) -> decoding.EncodedAudio:
+        """Encode windows, for ``decode`` and ``detect_language``."""
+        return decoding.embed_audio(self, mel)
+
+    detect_language = decoding.detect_language
+    transcribe = transcribe_function
+    decode = decoding.decode
+
+
+def load_model(name: str, device: object = None, download_root: str | None = None, in_memory: bool = False) -> Whisper:
+    """Load a model.
+
+    Args:
+        name: a published name, a path, or a hub id.
+        device: "cpu", "cuda", "cuda:N" or a device that prints so; None takes a GPU where there is one. A GPU computes
+            in float16, a CPU in float32.
+        download_root: a folder with the model, looked at first.
+        in_memory: False; weights are in memory once the model is loaded.
+
+    Raises:
+        OptionError: an argument that can't be honoured.
+        WhisperMaxError: as ``whisper_max.load_model``.
+    """
+    if in_memory:
+        raise OptionError("only False is offered", where="in_memory", found=in_memory)
+    wanted = "auto" if device is None else str(device)
+    if wanted not in ("auto", "cpu") and not is_gpu(wanted):
+        raise OptionError("unknown device", where="device", expected="cpu, cuda or cuda:N", found=device)
+    if wanted == "auto":
+        wanted = "cpu" if select_target().is_cpu else "cuda"
+    compute_type = "float32" if wanted == "cpu" else "float16"
+    native = load(name, device=wanted, compute_type=compute_type, download_root=download_root)
+    return Whisper(native, wanted)
