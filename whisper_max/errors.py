@@ -77,3 +77,7 @@ class OptionError(WhisperMaxError, ValueError):
 
 class OutputError(WhisperMaxError):
     """A transcript that can't be written."""
+
+
+class JournalError(WhisperMaxError):
+    """A journal that can't be gone on from: damaged, of another transcription, or in use."""

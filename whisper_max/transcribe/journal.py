@@ -1,0 +1,200 @@
+"""The journal of a transcription: what was done so far, so that a run that was cut off goes on where it stopped.
+
+A file of JSON lines. The first says what the transcript depends on; each further one is what a window's decoding
+amounts to, written before it is accepted. Giving these to ``FileTask`` again brings it to the state it was in, so no
+state is stored. Each line holds the CRC-32 of the file up to there, and is on the disk before the next window begins.
+Only a last line without its newline can come from a run that was cut off; it is left out. Any other damage, and a
+first line of another recording, model or set of options, is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
+from whisper_max.decode.result import DecodingResult
+from whisper_max.errors import JournalError, OutputError
+from whisper_max.transcribe.cut import Cut, Window
+from whisper_max.transcribe.result import Segment, Word
+from whisper_max.version import VERSION
+
+FORMAT = 1
+"""Of the file; raised when a line changes its meaning."""
+
+_MAGIC = b'{"journal": '  # how every journal begins
+_LINE = re.compile(rb'(\{.*), "crc32": "([0-9a-f]{8})"\}\n')
+_BLOCK = 60 * SAMPLE_RATE  # samples hashed at a time
+_SHOWN = 60  # characters of a value in a message
+_START_OVER = "start over without resume, or remove the journal"
+
+
+class Journal:
+    """A journal, open for one run; no other run can open it meanwhile.
+
+    Args:
+        path: the file; its folder is made when missing.
+        header: what the transcript depends on, JSON-serialisable: ``audio_identity``, the model, the options.
+        resume: go on from what the file holds, if there is any; else it is emptied.
+
+    Attributes:
+        cuts: what an earlier run had done, in order; none without ``resume``.
+
+    Raises:
+        JournalError: with ``resume``, a journal that is damaged or of something else; another run has it open; the
+            path is of a file that is no journal.
+        OutputError: the file can't be read or written, or the disk is full.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], header: Mapping[str, Any], *, resume: bool = False) -> None:
+        self.path = Path(path)
+        self.cuts: list[Cut] = []
+        self._checksum = 0
+        header = {"journal": FORMAT, "whisper_max": VERSION, **header}
+        self._file = _open_locked(self.path)
+        try:
+            lines = _whole_lines(self.path, self._file) if resume else []
+            self._truncate(sum(len(line) for line in lines))
+            if lines:
+                self._read(lines, header)
+            else:
+                self._append(header)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def append(self, cut: Cut) -> None:
+        """Write what a window's decoding amounts to; on the disk when this returns.
+
+        Raises:
+            OutputError: the file can't be written, or the disk is full; the lines before are as they were.
+        """
+        self._append(asdict(cut))
+
+    def close(self) -> None:
+        """Close the file; it stays where it is."""
+        self._file.close()
+
+    def _read(self, lines: list[bytes], header: Mapping[str, Any]) -> None:
+        records = list(self._records(lines))
+        _check_header(self.path, records[0], json.loads(json.dumps(header)))
+        self.cuts = [_cut(record) for record in records[1:]]
+
+    def _records(self, lines: list[bytes]) -> Iterator[dict[str, Any]]:
+        for number, line in enumerate(lines, start=1):
+            match = _LINE.fullmatch(line)
+            if match is not None:
+                self._checksum = zlib.crc32(match[1], self._checksum)
+            if match is None or int(match[2], 16) != self._checksum:
+                raise JournalError("damaged", where=f"{self.path}, line {number}", hint=_START_OVER)
+            yield json.loads(match[1] + b"}")
+
+    def _append(self, record: Mapping[str, Any]) -> None:
+        text = json.dumps(record).encode("ascii")[:-1]
+        checksum = zlib.crc32(text, self._checksum)
+        line = memoryview(b'%s, "crc32": "%08x"}\n' % (text, checksum))
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OutputError("can't be written", where=self.path, found=error.strerror or error) from error
+        self._checksum = checksum
+
+    def _truncate(self, size: int) -> None:
+        try:
+            self._file.truncate(size)
+        except OSError as error:
+            raise OutputError("can't be written", where=self.path, found=error.strerror or error) from error
+
+
+def audio_identity(waveform: Waveform) -> dict[str, object]:
+    """What tells a recording from every other: its length in samples at 16 kHz, and their SHA-256.
+
+    Of the samples that are transcribed, so it is the same for a file that was copied or touched, for standard input
+    and for arrays, and another where anything about decoding or resampling changed.
+
+    Raises:
+        AudioError: a spooled recording can't be read back.
+    """
+    digest = hashlib.sha256()
+    for start in range(0, waveform.n_samples, _BLOCK):
+        digest.update(waveform.read(start, start + _BLOCK).astype("<f4", copy=False).tobytes())
+    return {"n_samples": waveform.n_samples, "sha256": digest.hexdigest()}
+
+
+def _open_locked(path: Path) -> FileIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by the journal
+    except OSError as error:
+        raise OutputError("can't be written", where=path, found=error.strerror or error) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.seek(0)
+        start = file.read(len(_MAGIC))
+    except BlockingIOError as error:
+        file.close()
+        raise JournalError("another run is writing this journal", where=path) from error
+    except OSError as error:
+        file.close()
+        raise OutputError("can't be locked and read", where=path, found=error.strerror or error) from error
+    if start != _MAGIC[: len(start)]:
+        file.close()
+        raise JournalError("there is a file that is no journal", where=path, hint="choose another path")
+    return file
+
+
+def _whole_lines(path: Path, file: FileIO) -> list[bytes]:
+    """The lines of a file but a last one without a newline, at which a run was cut off."""
+    try:
+        file.seek(0)
+        lines = file.readall().splitlines(keepends=True)
+    except OSError as error:
+        raise OutputError("can't be read", where=path, found=error.strerror or error) from error
+    return lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
+
+
+def _check_header(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    ours, theirs = dict(_flat(expected)), dict(_flat(found))
+    differences = [
+        f"{name} was {_short(theirs.get(name))}, is {_short(ours.get(name))}"
+        for name in dict.fromkeys([*ours, *theirs])
+        if ours.get(name) != theirs.get(name)
+    ]
+    if differences:
+        raise JournalError(f"of another transcription: {'; '.join(differences)}", where=path, hint=_START_OVER)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values by names with dots."""
+    for name, item in value.items():
+        if isinstance(item, dict):
+            yield from _flat(item, f"{prefix}{name}.")
+        else:
+            yield prefix + name, item
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _cut(record: dict[str, Any]) -> Cut:
+    window = Window(**record["window"] | {"prompt": tuple(record["window"]["prompt"])})
+    segments = [_segment(each) for each in record["segments"]]
+    return Cut(**record | {"window": window, "result": DecodingResult(**record["result"]), "segments": segments})
+
+
+def _segment(record: dict[str, Any]) -> Segment:
+    words = record["words"]
+    return Segment(**record | {"words": None if words is None else [Word(**word) for word in words]})
