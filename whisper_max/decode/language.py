@@ -1,13 +1,14 @@
-"""Which language is spoken in a window."""
+"""Which language is spoken in a window or at the start of a recording, and which models can translate it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from whisper_max.decode.inference import AudioFeatures, Inference
+from whisper_max.dims import ModelDimensions
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import Tokenizer
 
@@ -45,3 +46,41 @@ def detect_language(inference: Inference, tokenizer: Tokenizer, features: AudioF
 def _likeliest(codes: Sequence[str], probabilities: Sequence[float]) -> DetectedLanguage:
     by_code = dict(zip(codes, probabilities, strict=True))
     return DetectedLanguage(max(by_code, key=by_code.__getitem__), by_code)
+
+
+def most_likely_language(windows: Iterable[DetectedLanguage], threshold: float) -> DetectedLanguage:
+    """The language of a recording from those of its windows, faster-whisper's rule.
+
+    Args:
+        windows: at least one; no more of them are taken than needed.
+        threshold: a window that is surer than this decides alone; else the language that most windows have does, with
+            the surest of them.
+    """
+    votes: dict[str, list[DetectedLanguage]] = {}
+    for window in windows:
+        if window.probability > threshold:
+            return window
+        votes.setdefault(window.code, []).append(window)
+    chosen = max(votes.values(), key=lambda each: len(each))
+    return max(chosen, key=lambda window: window.probability)
+
+
+def check_translation(dims: ModelDimensions, task: str) -> None:
+    """Refuse to translate with a model that was never trained to; it would answer in the language spoken.
+
+    They are known by their dimensions: turbo has 4 decoder blocks for 32 of the encoder, the distil models 2 for more.
+    English-only models are refused where their tokenizer is built.
+
+    Raises:
+        OptionError: the task is to translate, and the model is turbo or a distil model.
+    """
+    if task != "translate":
+        return
+    blocks = (dims.n_audio_layer, dims.n_text_layer)
+    if blocks == (32, 4) or (dims.n_text_layer == 2 and dims.n_audio_layer > 2):
+        name = "turbo" if blocks == (32, 4) else "a distil model"
+        raise OptionError(
+            f"{name} can't translate, it was trained to transcribe only",
+            where="task",
+            hint="use large-v3, medium or another multilingual model of OpenAI's",
+        )

@@ -14,7 +14,7 @@ import numpy as np
 
 from whisper_max.decode.fallback import NO_THRESHOLDS, Thresholds
 from whisper_max.decode.inference import AudioFeatures, DecoderBatch, Float32, Inference
-from whisper_max.decode.language import detect_language
+from whisper_max.decode.language import check_translation, detect_language
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.result import DecodingResult, compression_ratio
 from whisper_max.decode.rules import LogitRule, build_rules
@@ -130,6 +130,7 @@ def decode_features(
         OptionError: an option that is impossible for this model.
     """
     multilingual = inference.dims.is_multilingual
+    check_translation(inference.dims, options.task)
     tokenizer = build_tokenizer(vocabulary, multilingual=multilingual, language=options.language, task=options.task)
     prompt = _tokens(tokenizer, options.prompt)
     requests = [DecodeRequest(window, prompt, (window,)) for window in range(features.n_windows)]
