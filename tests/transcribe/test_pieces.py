@@ -1,0 +1,44 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from whisper_max.transcribe.pieces import cut_pieces
+
+
+def chances(n_frames, *silences):
+    values = np.full(n_frames, 0.9, np.float32)
+    for start, end in silences:
+        values[start:end] = 0.1
+    return values
+
+
+def test_a_short_clip_is_one_piece():
+    assert cut_pieces(chances(3000), (0, 3000), 0.35) == [(0, 3000)]
+    assert cut_pieces(chances(3000), (500, 700), 0.35) == [(500, 700)]
+    assert cut_pieces(chances(3000), (700, 700), 0.35) == []
+
+
+def test_a_long_one_is_cut_in_the_longest_silence_of_its_last_ten_seconds():
+    values = chances(5000, (100, 1900), (2100, 2150), (2400, 2480), (2900, 2960))
+    assert cut_pieces(values, (0, 5000), 0.35) == [(0, 2440), (2440, 5000)]
+
+
+def test_without_silence_it_is_cut_where_speech_is_least_likely():
+    values = chances(4000)
+    values[2345] = 0.5
+    assert cut_pieces(values, (0, 4000), 0.35) == [(0, 2345), (2345, 4000)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 30_000), st.integers(0, 2**32 - 1), st.data())
+def test_pieces_fill_the_clip(n_frames, seed, data):
+    start = data.draw(st.integers(0, n_frames))
+    end = data.draw(st.integers(start, n_frames))
+    values = np.repeat(np.random.default_rng(seed).random(n_frames // 50 + 1, dtype=np.float32), 50)[:n_frames]
+    pieces = cut_pieces(values, (start, end), 0.35)
+    borders = [start, *(last for _, last in pieces)]
+    assert [first for first, _ in pieces] == borders[:-1]
+    assert borders[-1] == end
+    sizes = np.diff(borders)
+    assert all(0 < size <= 3000 for size in sizes)
+    assert all(size >= 2000 for size in sizes[:-1])
