@@ -1,0 +1,369 @@
+"""faster-whisper's door: its names, argument order and defaults; and that what is asked arrives or is refused."""
+
+from __future__ import annotations
+
+import inspect
+import io
+from dataclasses import asdict, fields
+from pathlib import Path
+from types import GeneratorType
+
+import numpy as np
+import pytest
+import soundfile
+
+import whisper_max
+from whisper_max.compat import faster_whisper
+from whisper_max.compat.faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio
+from whisper_max.compat.faster_whisper.results import from_native
+from whisper_max.compat.faster_whisper.transcribe import Segment, TranscriptionInfo, TranscriptionOptions, Word
+from whisper_max.compat.faster_whisper.vad import VadOptions
+from whisper_max.errors import OptionError
+from whisper_max.transcribe import result as native_result
+
+REQUIRED = inspect.Parameter.empty
+# faster-whisper 1.2.1: each function's parameters in their order, with their defaults (lists as tuples).
+LOAD = {
+    "model_size_or_path": REQUIRED,
+    "device": "auto",
+    "device_index": 0,
+    "compute_type": "default",
+    "cpu_threads": 0,
+    "num_workers": 1,
+    "download_root": None,
+    "local_files_only": False,
+    "files": None,
+    "revision": None,
+    "use_auth_token": None,
+    "model_kwargs": REQUIRED,
+}
+TRANSCRIBE = {
+    "audio": REQUIRED,
+    "language": None,
+    "task": "transcribe",
+    "log_progress": False,
+    "beam_size": 5,
+    "best_of": 5,
+    "patience": 1,
+    "length_penalty": 1,
+    "repetition_penalty": 1,
+    "no_repeat_ngram_size": 0,
+    "temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
+    "compression_ratio_threshold": 2.4,
+    "log_prob_threshold": -1.0,
+    "no_speech_threshold": 0.6,
+    "condition_on_previous_text": True,
+    "prompt_reset_on_temperature": 0.5,
+    "initial_prompt": None,
+    "prefix": None,
+    "suppress_blank": True,
+    "suppress_tokens": (-1,),
+    "without_timestamps": False,
+    "max_initial_timestamp": 1.0,
+    "word_timestamps": False,
+    "prepend_punctuations": "\"'“¿([{-",
+    "append_punctuations": "\"'.。,，!！?？:：”)]}、",
+    "multilingual": False,
+    "vad_filter": False,
+    "vad_parameters": None,
+    "max_new_tokens": None,
+    "chunk_length": None,
+    "clip_timestamps": "0",
+    "hallucination_silence_threshold": None,
+    "hotwords": None,
+    "language_detection_threshold": 0.5,
+    "language_detection_segments": 1,
+}
+DETECT = {
+    "audio": None,
+    "features": None,
+    "vad_filter": False,
+    "vad_parameters": None,
+    "language_detection_segments": 1,
+    "language_detection_threshold": 0.5,
+}
+RESULTS = {
+    Word: "start end word probability",
+    Segment: "id seek start end text tokens avg_logprob compression_ratio no_speech_prob words temperature",
+    TranscriptionInfo: "language language_probability duration duration_after_vad all_language_probs "
+    "transcription_options vad_options",
+    TranscriptionOptions: "beam_size best_of patience length_penalty repetition_penalty no_repeat_ngram_size "
+    "log_prob_threshold no_speech_threshold compression_ratio_threshold condition_on_previous_text "
+    "prompt_reset_on_temperature temperatures initial_prompt prefix suppress_blank suppress_tokens without_timestamps "
+    "max_initial_timestamp word_timestamps prepend_punctuations append_punctuations multilingual max_new_tokens "
+    "clip_timestamps hallucination_silence_threshold hotwords",
+}
+VAD = {
+    "threshold": 0.5,
+    "neg_threshold": None,
+    "min_speech_duration_ms": 0,
+    "max_speech_duration_s": float("inf"),
+    "min_silence_duration_ms": 2000,
+    "speech_pad_ms": 400,
+}
+
+
+def defaults(function) -> list[tuple[str, object]]:
+    return [(name, each.default) for name, each in inspect.signature(function).parameters.items() if name != "self"]
+
+
+def test_signatures_are_the_peers():
+    assert defaults(WhisperModel.__init__) == list(LOAD.items())
+    assert defaults(WhisperModel.transcribe) == list(TRANSCRIBE.items())
+    assert defaults(WhisperModel.detect_language) == list(DETECT.items())
+    assert defaults(decode_audio) == [("input_file", REQUIRED), ("sampling_rate", 16000), ("split_stereo", False)]
+
+
+def test_the_batched_signature_is_the_peers():
+    changed = {"without_timestamps": True, "vad_filter": True, "clip_timestamps": None}
+    expected = list({**TRANSCRIBE, **changed}.items())
+    before = [name for name, _ in expected].index("hotwords")
+    expected.insert(before, ("batch_size", 8))
+    assert defaults(BatchedInferencePipeline.transcribe) == expected
+
+
+@pytest.mark.parametrize(("kind", "names"), RESULTS.items())
+def test_fields_of_results_are_the_peers(kind, names):
+    assert [each.name for each in fields(kind)] == names.split()
+
+
+def test_options_of_voice_activity_detection_are_the_peers():
+    assert list(asdict(VadOptions()).items()) == list(VAD.items())
+    assert VadOptions(speech_pad_ms=100).native().speech_pad_ms == 100
+    assert VadOptions().native().min_speech_duration_ms == 0
+
+
+# ---------------------------------------------------------------- transcribe
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch):
+    """Makes a WhisperModel of a native model; what was asked of ``load_model`` is in ``load.how``."""
+
+    def make(native, *arguments, **keywords):
+        def load_model(name, **how):
+            make.how = {"name": name, **how}
+            return native
+
+        monkeypatch.setattr(whisper_max, "load_model", load_model, raising=False)
+        return WhisperModel("base", *arguments, **keywords)
+
+    return make
+
+
+@pytest.fixture
+def model(load, native) -> WhisperModel:
+    return load(native)
+
+
+def test_segments_come_when_asked_for_and_the_info_at_once(model, noise):
+    segments, info = model.transcribe(noise, beam_size=2)
+    encoded = model.model.inference.encoded
+    assert isinstance(segments, GeneratorType)
+    assert (info.duration, info.duration_after_vad, info.vad_options) == (70.0, 70.0, None)
+    code, probability = info.all_language_probs[0]
+    assert (info.language, info.language_probability) == (code, probability)
+    assert sum(each for _, each in info.all_language_probs) == pytest.approx(1)
+    assert [each for _, each in info.all_language_probs] == sorted(
+        (p for _, p in info.all_language_probs), reverse=True
+    )
+    first = next(segments)
+    assert encoded == 1 < model.model.inference.encoded
+    rest = list(segments)
+    assert [each.id for each in (first, *rest)] == list(range(1, len(rest) + 2))
+
+
+def test_the_transcript_is_the_native_one_less_its_empty_segments(model, noise):
+    segments, _ = model.transcribe(noise, "de", beam_size=2, word_timestamps=True)
+    expected = model.model.transcribe(
+        noise, language="de", beam_size=2, patience=1, best_of=5, word_timestamps=True
+    ).segments
+    found = [(s.seek, s.start, s.end, s.text, s.tokens, s.temperature, [w.word for w in s.words]) for s in segments]
+    spoken = [s for s in expected if s.text.strip()]
+    assert found == [
+        (s.seek, s.start, s.end, s.text, s.tokens, s.temperature, [w.word for w in s.words]) for s in spoken
+    ]
+    assert len(found) > 3
+
+
+def test_empty_segments_are_dropped_and_the_others_counted_from_one():
+    def segment(start, end, text, words=None):
+        return native_result.Segment(7, 0, start, end, text, [1], 0.2, -0.5, 1.1, 0.1, words)
+
+    words = [native_result.Word(" hi", 1.0, 1.5, 0.9)]
+    given = [segment(0, 1, " "), segment(1, 2, " hi", words), segment(2, 2, " ho"), segment(2, 3, " he")]
+    first, second = from_native(given)
+    assert first == Segment(1, 0, 1, 2, " hi", [1], -0.5, 1.1, 0.1, [Word(1.0, 1.5, " hi", 0.9)], 0.2)
+    assert (second.id, second.text, second.words) == (2, " he", None)
+
+
+def test_a_given_language_is_not_detected(model, noise):
+    _, info = model.transcribe(noise, language="German")
+    assert (info.language, info.language_probability, info.all_language_probs) == ("de", 1.0, None)
+    assert model.model.inference.encoded == 0
+
+
+def test_every_option_arrives_under_its_own_name(model, noise, calls):
+    same = {
+        "task": "translate",
+        "best_of": 2,
+        "repetition_penalty": 1.1,
+        "no_repeat_ngram_size": 3,
+        "temperature": [0.0, 0.5],
+        "compression_ratio_threshold": 2.0,
+        "no_speech_threshold": 0.5,
+        "condition_on_previous_text": False,
+        "initial_prompt": "abc",
+        "suppress_blank": False,
+        "suppress_tokens": [5],
+        "without_timestamps": True,
+        "max_initial_timestamp": 0.5,
+        "word_timestamps": True,
+        "prepend_punctuations": "(",
+        "append_punctuations": ")",
+        "clip_timestamps": [0.0, 5.0],
+        "hallucination_silence_threshold": 2.0,
+        "hotwords": "word",
+        "beam_size": 3,
+        "patience": 2.0,
+        "length_penalty": 0,
+        "language": "de",
+    }
+    renamed = {"log_prob_threshold": -0.5, "max_new_tokens": 5, "prompt_reset_on_temperature": 0.9}
+    segments, info = model.transcribe(noise, **same, **renamed)
+    list(segments)
+    (options,) = calls
+    assert {name: options[name] for name in same} == same
+    assert (options["logprob_threshold"], options["sample_len"]) == (-0.5, 5)
+    told = asdict(info.transcription_options)
+    assert told.pop("temperatures") == [0.0, 0.5]
+    assert told == {name: value for name, value in {**TRANSCRIBE, **same, **renamed}.items() if name in told}
+
+
+def test_defaults_in_our_terms(model, noise, calls):
+    list(model.transcribe(noise, beam_size=1)[0])
+    assert {name: calls[0][name] for name in ("beam_size", "patience", "length_penalty", "best_of")} == {
+        "beam_size": None,
+        "patience": None,
+        "length_penalty": None,
+        "best_of": 5,
+    }
+    list(model.transcribe(noise[:1600])[0])
+    assert (calls[1]["beam_size"], calls[1]["patience"]) == (5, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("length_penalty", 0.5),
+        ("prefix", "abc"),
+        ("initial_prompt", [1, 2]),
+        ("prompt_reset_on_temperature", 0.4),
+        ("chunk_length", 10),
+        ("beam_size", 0),
+        ("hallucination_silence_threshold", 1.0),
+        ("task", "sing"),
+        ("language", "xx"),
+    ],
+)
+def test_what_can_not_be_honoured_is_refused_by_name_and_at_once(model, noise, name, value):
+    with pytest.raises(OptionError, match=rf"^{name}: "):
+        model.transcribe(noise, **{name: value})
+
+
+def test_an_english_model(load, native_english, noise):
+    model = load(native_english)
+    assert (model.is_multilingual, model.model.is_multilingual, model.supported_languages) == (False, False, ["en"])
+    segments, info = model.transcribe(noise[:160000], beam_size=1)
+    assert (info.language, info.language_probability, info.all_language_probs) == ("en", 1.0, None)
+    assert {type(each) for each in segments} <= {Segment}
+
+
+def test_supported_languages(model):
+    assert (len(model.supported_languages), model.supported_languages[:2]) == (99, ["en", "zh"])
+
+
+def test_no_audio_gives_no_segments(model):
+    silence = np.zeros(0, np.float32)
+    segments, info = model.transcribe(silence)
+    assert (list(segments), info.duration) == ([], 0.0)
+    language, probability, everything = model.detect_language(silence)
+    assert everything[0] == (language, probability)
+
+
+def test_language_is_detected_where_the_first_clip_starts(model, noise):
+    _, info = model.transcribe(noise, clip_timestamps="35,40")
+    assert (info.language, info.language_probability, info.all_language_probs) == model.detect_language(
+        noise[35 * 16000 : 65 * 16000]
+    )
+    assert model.transcribe(noise)[1].all_language_probs != info.all_language_probs
+
+
+def test_files_of_any_kind(model, tmp_path: Path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.random.default_rng(1).normal(0, 0.1, 8000), 16000)
+    assert model.transcribe(str(path))[1].duration == 0.5
+    assert model.transcribe(io.BytesIO(path.read_bytes()))[1].duration == 0.5
+    assert np.array_equal(decode_audio(str(path)), decode_audio(io.BytesIO(path.read_bytes())))
+
+
+def test_log_progress_shows_a_bar(model, noise, capsys):
+    list(model.transcribe(noise, "en", beam_size=1)[0])
+    assert capsys.readouterr() == ("", "")
+    list(model.transcribe(noise, "en", beam_size=1, log_progress=True)[0])
+    assert "70.0/70.0" in capsys.readouterr().err
+
+
+def test_decode_audio_refuses_what_it_does_not_do():
+    with pytest.raises(OptionError, match=r"^sampling_rate: "):
+        decode_audio("a.wav", 8000)
+    with pytest.raises(OptionError, match=r"^split_stereo: "):
+        decode_audio("a.wav", split_stereo=True)
+
+
+# ---------------------------------------------------------------- loading
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, {"device": "auto", "compute_type": "auto"}),
+        ({"device": "cpu", "compute_type": "float32"}, {"device": "cpu", "compute_type": "float32"}),
+        ({"device": "cuda", "device_index": [1]}, {"device": "cuda:1", "compute_type": "auto"}),
+        ({"local_files_only": True, "revision": "v1"}, {"offline": True, "revision": "v1"}),
+        ({"use_auth_token": True, "compute_type": "int8"}, {"compute_type": "int8"}),
+    ],
+)
+def test_arguments_of_loading_arrive(load, native, asked, expected):
+    load(native, **asked)
+    assert {name: load.how[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cpu_threads", 4),
+        ("num_workers", 2),
+        ("files", {}),
+        ("use_auth_token", "hf_token"),
+        ("use_auth_token", False),
+        ("device_index", 1),
+        ("device_index", [0, 1]),
+        ("flash_attention", True),
+    ],
+)
+def test_arguments_of_loading_that_mean_nothing_here_are_refused(load, native, name, value):
+    with pytest.raises(OptionError, match=rf"^{name}: "):
+        load(native, **{name: value})
+
+
+def test_public_names():
+    assert set(faster_whisper.__all__) == {
+        "BatchedInferencePipeline",
+        "WhisperModel",
+        "available_models",
+        "decode_audio",
+        "format_timestamp",
+    }
+    assert faster_whisper.format_timestamp(3661.5) == "01:01:01.500"
+    assert "distil-large-v3" in faster_whisper.available_models()

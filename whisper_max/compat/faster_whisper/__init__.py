@@ -1,0 +1,29 @@
+"""faster-whisper's surface: ``from whisper_max.compat.faster_whisper import WhisperModel``.
+
+What differs from faster-whisper 1.2.1:
+
+- Decoding follows openai-whisper. Where every temperature fails the last transcript counts, not the likeliest. At most
+  224 tokens are decoded in a window unless ``max_new_tokens`` says otherwise. Language detection hears the first 30 s.
+- The thresholds and the temperature fallback count in ``BatchedInferencePipeline`` too, where the peer drops them.
+  ``condition_on_previous_text`` does not: windows side by side know no text before them.
+- ``length_penalty`` is 0 or 1. ``hotwords`` are never cut: too many are refused. Refused as well: ``prefix`` (that of
+  the peer is for the first window only), token ids as ``initial_prompt``, another ``chunk_length`` than 30, another
+  ``prompt_reset_on_temperature`` than 0.5, ``hallucination_silence_threshold`` without ``word_timestamps``, and a
+  language or a task that the model can't do.
+- ``WhisperModel`` computes in float32 on a CPU and in bfloat16 on a GPU by default; int8 types are refused, as are
+  ``cpu_threads``, ``num_workers``, ``files`` and CTranslate2's own options. Sampling has a fixed seed.
+- ``decode_audio`` averages channels: ``split_stereo`` is refused.
+"""
+
+from whisper_max.compat.faster_whisper.audio import decode_audio
+from whisper_max.compat.faster_whisper.transcribe import BatchedInferencePipeline, WhisperModel
+from whisper_max.compat.loading import available_models
+from whisper_max.output import format_timestamp
+
+__all__ = [
+    "BatchedInferencePipeline",
+    "WhisperModel",
+    "available_models",
+    "decode_audio",
+    "format_timestamp",
+]

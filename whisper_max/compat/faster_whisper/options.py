@@ -1,0 +1,104 @@
+"""faster-whisper's arguments as ``whisper_max``'s options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from whisper_max.audio.mel import CHUNK_LENGTH
+from whisper_max.compat.faster_whisper.results import TranscriptionOptions
+from whisper_max.errors import OptionError
+from whisper_max.transcribe.options import TranscribeOptions
+
+_SAME = (
+    "task",
+    "best_of",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+    "temperature",
+    "compression_ratio_threshold",
+    "no_speech_threshold",
+    "condition_on_previous_text",
+    "initial_prompt",
+    "suppress_blank",
+    "suppress_tokens",
+    "without_timestamps",
+    "max_initial_timestamp",
+    "word_timestamps",
+    "prepend_punctuations",
+    "append_punctuations",
+    "clip_timestamps",
+    "hallucination_silence_threshold",
+    "hotwords",
+)
+"""Arguments that are options of the same name and meaning."""
+
+_PROMPT_RESET = 0.5  # the temperature above which a window's text is no prompt for the next one
+
+
+def native_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of ``transcribe`` as options, without those of the language and of voice activity detection.
+
+    Raises:
+        OptionError: an argument that can't be honoured.
+    """
+    _refuse(arguments)
+    greedy = arguments["beam_size"] == 1 and arguments["patience"] == 1
+    return {
+        **{name: arguments[name] for name in _SAME},
+        "beam_size": None if greedy else arguments["beam_size"],
+        "patience": None if greedy else arguments["patience"],
+        "length_penalty": None if arguments["length_penalty"] == 1 else arguments["length_penalty"],
+        "logprob_threshold": arguments["log_prob_threshold"],
+        "sample_len": arguments["max_new_tokens"],
+    }
+
+
+def _refuse(arguments: Mapping[str, Any]) -> None:
+    """Raise for what has no counterpart."""
+    if arguments["length_penalty"] not in (0, 1):
+        raise OptionError(
+            "the peer's formula is not offered between 0 and 1",
+            where="length_penalty",
+            expected="0 or 1",
+            found=arguments["length_penalty"],
+        )
+    if arguments["prefix"]:
+        raise OptionError("a prefix of the first window only is not offered", where="prefix", hint="use initial_prompt")
+    if not isinstance(arguments["initial_prompt"], str | None):
+        raise OptionError("token ids are not offered", where="initial_prompt", expected="text")
+    if arguments["condition_on_previous_text"] and arguments["prompt_reset_on_temperature"] != _PROMPT_RESET:
+        raise OptionError(
+            "no other is offered",
+            where="prompt_reset_on_temperature",
+            expected=_PROMPT_RESET,
+            found=arguments["prompt_reset_on_temperature"],
+        )
+    if arguments["chunk_length"] not in (None, CHUNK_LENGTH):
+        raise OptionError(
+            "windows of another length are not offered",
+            where="chunk_length",
+            expected=CHUNK_LENGTH,
+            found=arguments["chunk_length"],
+        )
+
+
+def only_known(options: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that exist; one that doesn't may only have its neutral value, which asks for nothing.
+
+    Raises:
+        OptionError: an option that does not exist and asks for something.
+    """
+    known = TranscribeOptions.__dataclass_fields__
+    for name, value in options.items():
+        if name not in known and value != neutral[name]:
+            raise OptionError("not offered", where=name, found=value)
+    return {name: value for name, value in options.items() if name in known}
+
+
+def described(arguments: Mapping[str, Any]) -> TranscriptionOptions:
+    """The arguments as faster-whisper tells them in its info."""
+    given = arguments["temperature"]
+    temperatures = [given] if isinstance(given, int | float) else list(given)
+    names = set(TranscriptionOptions.__dataclass_fields__) - {"temperatures"}
+    return TranscriptionOptions(**{name: arguments[name] for name in names}, temperatures=temperatures)
