@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tqdm import tqdm
 
 import whisper_max
-from whisper_max import cli
-from whisper_max.cli import main, temperatures
+from whisper_max import cli, cli_transcribe
+from whisper_max.cli import main
+from whisper_max.cli_transcribe import temperatures
 from whisper_max.errors import AudioError, HubError
 from whisper_max.transcribe.result import Segment, TranscriptionResult
 
@@ -45,6 +48,7 @@ class StubModel:
     def __init__(self) -> None:
         self.loaded_with: dict[str, Any] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.journals: list[tuple[str, bool]] = []
         self.failures: dict[str, BaseException] = {}
 
     def load(self, name: str, **how: Any) -> StubModel:
@@ -55,15 +59,20 @@ class StubModel:
         self,
         audio: str,
         *,
-        on_segment: Callable[[Segment], None],
+        on_segment: Callable[[Segment], None] | None,
         on_progress: Callable[[float, float], None],
+        journal: Path,
+        resume: bool,
         **options: Any,
     ) -> TranscriptionResult:
         self.calls.append((audio, options))
+        self.journals.append((str(journal), resume))
+        on_progress(0.0, 11.0)
         if audio in self.failures:
             raise self.failures[audio]
         for segment in SEGMENTS:
-            on_segment(segment)
+            if on_segment is not None:
+                on_segment(segment)
             on_progress(segment.end, 11.0)
         return TranscriptionResult("".join(s.text for s in SEGMENTS), SEGMENTS, "en", duration=11.0)
 
@@ -85,12 +94,16 @@ def written(folder: Path) -> list[str]:
 
 def test_transcribe_prints_the_segments_and_writes_every_format(model: StubModel, tmp_path: Path, capsys):
     assert main(["transcribe", "jfk.flac"]) == 0
-    assert written(tmp_path) == ["jfk.json", "jfk.srt", "jfk.tsv", "jfk.txt", "jfk.vtt"]
+    names = ["jfk.csv", "jfk.json", "jfk.lrc", "jfk.srt", "jfk.tsv", "jfk.txt", "jfk.vtt"]
+    assert written(tmp_path) == names
     assert (tmp_path / "jfk.txt").read_text(encoding="utf-8") == "And so, my fellow Americans,\nask — naïve, 日本.\n"
     assert json.loads((tmp_path / "jfk.json").read_text(encoding="utf-8"))["segments"][1]["end"] == 10.6
     captured = capsys.readouterr()
     assert captured.out == LINES
-    assert captured.err == "jfk.flac: en, wrote jfk.txt, jfk.vtt, jfk.srt, jfk.tsv, jfk.json\n"
+    wrote, summary = captured.err.splitlines()
+    assert wrote == "jfk.flac: en, wrote jfk.txt, jfk.vtt, jfk.srt, jfk.tsv, jfk.json, jfk.lrc, jfk.csv"
+    assert re.fullmatch(r"1 done, 0 failed; 11\.0 s of audio in \d+\.\d s, [\d.]+ x real time", summary)
+    assert model.journals == [("jfk.journal.jsonl", False)]
 
 
 def test_the_model_gets_the_options_under_openai_whispers_names(model: StubModel):
@@ -189,12 +202,40 @@ def test_progress_of_loading_goes_to_standard_error(model: StubModel, monkeypatc
 
 
 def test_a_terminal_gets_a_bar_in_seconds_of_audio(model: StubModel, monkeypatch: pytest.MonkeyPatch, capsys):
-    monkeypatch.setattr(cli, "BAR_DELAY", 0.0)
+    monkeypatch.setattr(cli_transcribe, "BAR_DELAY", 0.0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(["transcribe", "talks/jfk.flac", "--verbose", "False"]) == 0
     last = capsys.readouterr().err.split("\r")[-1]
-    assert last.startswith("jfk.flac:  96%|")
-    assert "10.6/11.0 [" in last
+    assert re.match(r"jfk\.flac: 100%\|█+\| 00:0\d, 00:00 left\n", last)
+
+
+class EagerBar(tqdm):
+    """Shows every step."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(mininterval=0, miniters=0, **how)
+
+
+def test_the_bar_goes_over_all_recordings_by_their_bytes(model: StubModel, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(cli_transcribe, "BAR_DELAY", 0.0)
+    monkeypatch.setattr(cli_transcribe, "tqdm", EagerBar)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for name, size in (("a.wav", 1000), ("b.wav", 9000), ("c.wav", 10_000)):
+        (tmp_path / name).write_bytes(bytes(size))
+    model.failures["b.wav"] = AudioError("truncated")
+    assert main(["transcribe", "a.wav", "b.wav", "c.wav", "-f", "txt", "--verbose", "False"]) == 1
+    shown = re.findall(r"(\[\d/3\] \w\.wav): +(\d+)%", capsys.readouterr().err)
+    assert list(dict.fromkeys(shown)) == [
+        ("[1/3] a.wav", "0"),
+        ("[1/3] a.wav", "3"),  # 7.6 of 11 s
+        ("[1/3] a.wav", "5"),
+        ("[2/3] b.wav", "5"),
+        ("[2/3] b.wav", "50"),
+        ("[3/3] c.wav", "50"),
+        ("[3/3] c.wav", "85"),
+        ("[3/3] c.wav", "98"),
+        ("[3/3] c.wav", "100"),
+    ]
 
 
 def test_ctrl_c_leaves_finished_files_whole(model: StubModel, tmp_path: Path, capsys):
@@ -202,7 +243,23 @@ def test_ctrl_c_leaves_finished_files_whole(model: StubModel, tmp_path: Path, ca
     assert main(["transcribe", "a.wav", "b.wav", "c.wav", "-f", "json"]) == 130
     assert written(tmp_path) == ["a.json"]
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["language"] == "en"
-    assert capsys.readouterr().err.endswith("\ninterrupted\n")
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("interrupted"))
+    assert line.startswith("interrupted: 1 done, 0 failed; 11.0 s of audio in ")
+    assert line.endswith(" x real time; the same command with --resume goes on")
+
+
+@pytest.mark.parametrize(
+    ("formats", "suffixes"),
+    [
+        ("txt,srt", ["srt", "txt"]),
+        ("lrc", ["lrc"]),
+        ("csv, csv", ["csv"]),
+        ("txt,all", ["csv", "json", "lrc", "srt", "tsv", "txt", "vtt"]),
+    ],
+)
+def test_formats(model: StubModel, tmp_path: Path, formats: str, suffixes: list[str]):
+    assert main(["transcribe", "a.wav", "-f", formats]) == 0
+    assert written(tmp_path) == [f"a.{suffix}" for suffix in suffixes]
 
 
 def test_inputs_of_one_stem_do_not_overwrite_each_other(model: StubModel, tmp_path: Path):
@@ -244,6 +301,7 @@ def test_an_option_whose_feature_is_not_there_is_refused_by_name(model: StubMode
         ([], "the following arguments are required: AUDIO"),
         (["a.wav", "--language", "Klingon"], "argument --language: language: unknown language: found 'Klingon'"),
         (["a.wav", "--task", "summarise"], "argument --task: invalid choice: 'summarise'"),
+        (["a.wav", "-f", "txt,doc"], "argument --output_format/-f: expected txt, vtt, srt, tsv, json, lrc, csv or all"),
         (["a.wav", "--verbose", "maybe"], "argument --verbose: expected True or False, found 'maybe'"),
         (["a.wav", "--temperature", "hot"], "argument --temperature: invalid float value: 'hot'"),
         (["a.wav", "--best_of", "2.5"], "argument --best_of: invalid optional_int value: '2.5'"),

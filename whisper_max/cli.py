@@ -8,40 +8,30 @@ from __future__ import annotations
 
 import argparse
 import io
-import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from whisper_max.cli_options import (
-    DECODING_OPTIONS,
-    MODEL_OPTIONS,
-    OTHER_OPTIONS,
-    OUTPUT_OPTIONS,
-    WORD_OPTIONS,
-    Option,
+from whisper_max.cli_options import TRANSCRIBE_GROUPS
+from whisper_max.cli_transcribe import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    print_error,
+    print_progress,
+    run_transcribe,
 )
 from whisper_max.errors import OptionError, WhisperMaxError
 from whisper_max.version import VERSION
 
 if TYPE_CHECKING:
-    from whisper_max.api import Model
-    from whisper_max.transcribe.result import Segment
+    pass
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 0, 1, 2, 130, 141
-STDIN = "-"
-BAR_DELAY = 2.0  # seconds of work before a progress bar is worth showing
-ALL_FORMATS = ("txt", "vtt", "srt", "tsv", "json")  # what openai-whisper's "all" writes
-
-_TRANSCRIBE_GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
-    ("model", MODEL_OPTIONS),
-    ("output", OUTPUT_OPTIONS),
-    ("decoding", DECODING_OPTIONS),
-    ("words", WORD_OPTIONS),
-    ("other", OTHER_OPTIONS),
-)
+EXIT_USAGE, EXIT_BROKEN_PIPE = 2, 141
+AUDIO_HELP = "files, folders (with all audio files below them) and quoted patterns to transcribe; - is standard input"
+RESUME_HELP = "go on where a run was cut off: skip recordings whose transcripts are newer, finish what has a journal"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,13 +49,15 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
-    transcribe.add_argument("audio", nargs="+", metavar="AUDIO", help="audio files to transcribe; - is standard input")
-    for title, options in _TRANSCRIBE_GROUPS:
+    transcribe.add_argument("audio", nargs="+", metavar="AUDIO", help=AUDIO_HELP)
+    for title, options in TRANSCRIBE_GROUPS:
         group = transcribe.add_argument_group(f"{title} options")
         for option in options:
             option.add_to(group)
         if title == "model":
             group.add_argument("--offline", action="store_true", help="never ask the hub")
+        if title == "output":
+            group.add_argument("--resume", action="store_true", help=RESUME_HELP)
     transcribe.set_defaults(run=run_transcribe, parser=transcribe)
 
     verify = commands.add_parser("verify", help="prove a model against stored reference values")
@@ -100,10 +92,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except OptionError as error:
-        _print_error(error)
+        print_error(error)
         return EXIT_USAGE
     except WhisperMaxError as error:
-        _print_error(error)
+        print_error(error)
         return EXIT_FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -127,126 +119,6 @@ def _underscored_flag(word: str) -> str:
     return "--" + name.replace("-", "_") + equals + value
 
 
-def _print_error(error: WhisperMaxError) -> None:
-    print(f"error: {error}", file=sys.stderr)
-
-
-# ---------------------------------------------------------------- transcribe
-
-
-def run_transcribe(args: argparse.Namespace) -> int:
-    """Transcribe each file and write it; a file that fails is reported and the others are still done."""
-    _check_options(args)
-    import whisper_max
-    from whisper_max.output import output_paths
-    from whisper_max.transcribe.options import TranscribeOptions
-
-    options = _transcribe_options(args)
-    TranscribeOptions(**options)  # raises for what is wrong before anything takes long
-    formats = ALL_FORMATS if args.output_format == "all" else (args.output_format,)
-    paths = output_paths(args.audio, args.output_dir, formats)
-    model = whisper_max.load_model(
-        args.model,
-        device=args.device,
-        compute_type=_compute_type(args),
-        offline=args.offline,
-        weights_dir=args.model_dir,
-        progress=_print_progress,
-    )
-    n_failed = 0
-    for audio in args.audio:
-        try:
-            _transcribe_file(model, audio, paths[audio], options, verbose=args.verbose)
-        except WhisperMaxError as error:
-            _print_error(error)
-            n_failed += 1
-    return EXIT_FAILED if n_failed else EXIT_OK
-
-
-def _transcribe_file(
-    model: Model, audio: str, paths: Mapping[str, Path], options: dict[str, Any], *, verbose: bool
-) -> None:
-    """One recording: segments to standard output as they come, a bar on a terminal, files when all is done."""
-    from tqdm import tqdm
-
-    from whisper_max.output import write_result
-
-    with tqdm(
-        total=0,
-        unit="s",
-        desc=os.path.basename(audio),
-        disable=not sys.stderr.isatty(),
-        delay=BAR_DELAY,
-        file=sys.stderr,
-    ) as bar:
-
-        def show(segment: Segment) -> None:
-            if verbose:
-                tqdm.write(segment_line(segment), file=sys.stdout)
-
-        def advance(done: float, total: float) -> None:
-            bar.total = round(total, 1)
-            bar.update(round(done, 1) - bar.n)
-
-        result = model.transcribe(audio, on_segment=show, on_progress=advance, **options)
-    write_result(result, paths)
-    if verbose:
-        names = ", ".join(str(path) for path in paths.values())
-        print(f"{audio}: {result.language}, wrote {names}", file=sys.stderr)
-
-
-def segment_line(segment: Segment) -> str:
-    """A segment as one line: ``[00:00.000 --> 00:07.600]  And so my fellow Americans``."""
-    from whisper_max.output import format_timestamp
-
-    return f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {segment.text}"
-
-
-def _print_progress(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
-def _check_options(args: argparse.Namespace) -> None:
-    """Refuse, by name, what is not there yet or contradicts itself."""
-    parser: argparse.ArgumentParser = args.parser
-    for _, options in _TRANSCRIBE_GROUPS:
-        for option in options:
-            if not option.available and getattr(args, option.name) != option.default:
-                parser.error(f"--{option.name} is not available yet")
-    step = args.temperature_increment_on_fallback
-    if step is not None and not 0 < step < math.inf:
-        parser.error(f"--temperature_increment_on_fallback: expected a number above 0 or None, found {step}")
-    if args.audio.count(STDIN) > 1:
-        parser.error("standard input (-) can be transcribed only once")
-    if args.fp16 is not None and args.compute_type != "auto":
-        parser.error("--fp16 and --compute_type can't be given together")
-
-
-def _compute_type(args: argparse.Namespace) -> str:
-    if args.fp16 is None:
-        return str(args.compute_type)
-    return "float16" if args.fp16 else "float32"
-
-
-def _transcribe_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of ``Model.transcribe``: those of decoding that are available, under their own names."""
-    not_passed_on = {"temperature", "temperature_increment_on_fallback"}
-    options = {
-        option.name: getattr(args, option.name)
-        for option in DECODING_OPTIONS + WORD_OPTIONS
-        if option.available and option.name not in not_passed_on
-    }
-    return {**options, "temperature": temperatures(args.temperature, args.temperature_increment_on_fallback)}
-
-
-def temperatures(first: float, step: float | None) -> tuple[float, ...]:
-    """From ``first`` up to 1 by ``step``, one multiplication each, as openai-whisper's command line makes them."""
-    if step is None:
-        return (first,)
-    n_steps = math.ceil((1.0 + 1e-6 - first) / step)  # the length of numpy.arange(first, 1 + 1e-6, step)
-    return tuple(first + i * step for i in range(max(n_steps, 1)))
-
-
 # ---------------------------------------------------------------- verify, models, doctor
 
 
@@ -261,7 +133,7 @@ def run_verify(args: argparse.Namespace) -> int:
         device=args.device,
         compute_type=args.compute_type,
         offline=args.offline,
-        progress=_print_progress,
+        progress=print_progress,
     )
     n_failed = 0
     print(f"{'stage':<36}{'error':>12}{'tolerance':>12}  {'kind':<10}")

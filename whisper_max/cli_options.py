@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from whisper_max.errors import OptionError
+from whisper_max.output import FORMATS
 from whisper_max.text.languages import language_code
 
 
@@ -64,6 +65,15 @@ def language(text: str) -> str | None:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def output_formats(text: str) -> tuple[str, ...]:
+    """Formats with commas between; ``all`` for every one."""
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in (*FORMATS, "all")]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"expected {', '.join(FORMATS)} or all, found {unknown[0]!r}")
+    return FORMATS if "all" in names else tuple(dict.fromkeys(names))
+
+
 # int and float as themselves: argparse names them in its messages ("invalid float value: 'x'").
 MODEL_OPTIONS = (
     Option("model", str, "base", "name, folder, file or hub id of the model"),
@@ -74,14 +84,7 @@ MODEL_OPTIONS = (
 
 OUTPUT_OPTIONS = (
     Option("output_dir", str, ".", "folder to write transcripts to", short="-o"),
-    Option(
-        "output_format",
-        str,
-        "all",
-        "format of the transcripts; all: txt, vtt, srt, tsv and json",
-        choices=("txt", "vtt", "srt", "tsv", "json", "lrc", "csv", "all"),
-        short="-f",
-    ),
+    Option("output_format", output_formats, "all", f"any of {', '.join(FORMATS)}, with commas; or all", short="-f"),
     Option("verbose", boolean, True, "print the segments as they come"),
 )
 
@@ -108,14 +111,26 @@ WORD_OPTIONS = (
     Option("word_timestamps", boolean, False, "times for every word", available=False),
     Option("prepend_punctuations", str, "\"'“¿([{-", "punctuation that joins the next word", available=False),
     Option("append_punctuations", str, "\"'.。,，!！?？:：”)]}、", "joins the word before", available=False),
+    Option("hallucination_silence_threshold", optional_float, None, "seconds of silence to skip", available=False),
+)
+
+LAYOUT_OPTIONS = (
     Option("highlight_words", boolean, False, "underline each word in srt and vtt as it is spoken", available=False),
     Option("max_line_width", optional_int, None, "characters in a line of subtitles", available=False),
     Option("max_line_count", optional_int, None, "lines in a subtitle", available=False),
     Option("max_words_per_line", optional_int, None, "words in a subtitle", available=False),
-    Option("hallucination_silence_threshold", optional_float, None, "seconds of silence to skip", available=False),
 )
 
 OTHER_OPTIONS = (
     Option("threads", optional_int, 0, "CPU threads; 0: all", available=False),
     Option("fp16", boolean, None, "openai-whisper's name for --compute_type float16 (True) or float32 (False)"),
+)
+
+TRANSCRIBE_GROUPS = (
+    ("model", MODEL_OPTIONS),
+    ("output", OUTPUT_OPTIONS),
+    ("decoding", DECODING_OPTIONS),
+    ("words", WORD_OPTIONS),
+    ("subtitle", LAYOUT_OPTIONS),
+    ("other", OTHER_OPTIONS),
 )

@@ -97,12 +97,12 @@ def test_cut_off_anywhere_it_goes_on_to_the_same_bytes(path, offset, kind):
 
 def test_cut_off_at_every_byte_the_whole_lines_are_kept(path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    model().transcribe(noise(), journal=path, language="en", temperature=0.0, sample_len=6, suppress_tokens="")
+    model().transcribe(noise(60), journal=path, language="en", temperature=0.0, sample_len=2, suppress_tokens="")
     data = path.read_bytes()
     ends = [0, *line_ends(data)]
     header = header_of(data)
     cuts = read(path, header)
-    assert len(cuts) == len(ends) - 2 > 2
+    assert len(cuts) == len(ends) - 2 > 1
     for offset in range(len(data)):
         path.write_bytes(data[:offset])
         n_lines = sum(end <= offset for end in ends[1:])

@@ -1,6 +1,6 @@
 """Writers of transcripts."""
 
-from whisper_max.output.files import output_paths, write_atomically, write_result
+from whisper_max.output.files import check_layout, output_paths, write_atomically, write_result
 from whisper_max.output.formats import FORMATS, SUBTITLE_FORMATS, render
 from whisper_max.output.subtitles import WriterOptions
 from whisper_max.output.timestamps import format_timestamp
@@ -9,6 +9,7 @@ __all__ = [
     "FORMATS",
     "SUBTITLE_FORMATS",
     "WriterOptions",
+    "check_layout",
     "format_timestamp",
     "output_paths",
     "render",

@@ -30,11 +30,20 @@ def write_result(result: TranscriptionResult, paths: Mapping[str, Path], options
         OutputError: a file that can't be written.
     """
     options = WriterOptions() if options is None else options
-    if options.changed() and not any(format in SUBTITLE_FORMATS for format in paths):
-        raise OptionError(f"{options.changed()[0]} needs the format srt or vtt", found=", ".join(paths))
+    check_layout(options, tuple(paths))
     texts = {path: render(result, format, options) for format, path in paths.items()}
     for path, text in texts.items():
         write_atomically(path, text)
+
+
+def check_layout(options: WriterOptions, formats: Sequence[str]) -> None:
+    """Refuse a layout that none of the formats has.
+
+    Raises:
+        OptionError: the layout is set, and neither srt nor vtt is written.
+    """
+    if options.changed() and not any(format in SUBTITLE_FORMATS for format in formats):
+        raise OptionError(f"{options.changed()[0]} needs the format srt or vtt", found=", ".join(formats))
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,0 +1,245 @@
+"""``transcribe`` on the command line: one recording after the other, each whole or reported, and how far it is."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from whisper_max.cli_inputs import STDIN, Recording, find_recordings
+from whisper_max.cli_options import DECODING_OPTIONS, LAYOUT_OPTIONS, TRANSCRIBE_GROUPS, WORD_OPTIONS
+from whisper_max.errors import OptionError, OutputError, WhisperMaxError
+from whisper_max.output import WriterOptions, check_layout, format_timestamp, write_result
+
+if TYPE_CHECKING:
+    from whisper_max.api import Model
+    from whisper_max.transcribe.result import Segment, TranscriptionResult
+
+EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+BAR_DELAY = 2.0  # seconds of work before a progress bar is worth showing
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
+
+
+def run_transcribe(args: argparse.Namespace) -> int:
+    """Transcribe each recording and write it; one that fails is reported and the others are still done."""
+    _check_options(args)
+    import whisper_max
+    from whisper_max.transcribe.options import TranscribeOptions
+
+    options = _transcribe_options(args)
+    TranscribeOptions(**options)  # raises for what is wrong before anything takes long
+    layout = _layout(args)
+    recordings, errors = find_recordings(args.audio, args.output_dir, args.output_format)
+    run = _Run(options, layout, args.verbose, args.resume)
+    for error in errors:
+        run.fail(error)
+    waiting = [recording for recording in recordings if not run.skips(recording)]
+    if waiting:
+        model = whisper_max.load_model(
+            args.model,
+            device=args.device,
+            compute_type=_compute_type(args),
+            offline=args.offline,
+            weights_dir=args.model_dir,
+            progress=print_progress,
+        )
+        try:
+            run.transcribe(model, waiting)
+        except KeyboardInterrupt:
+            say(f"interrupted: {run.summary()}; the same command with --resume goes on")
+            return EXIT_INTERRUPTED
+    if args.verbose:
+        say(run.summary())
+    return EXIT_FAILED if run.n_failed else EXIT_OK
+
+
+@dataclass
+class _Run:
+    """The recordings of one command, and what became of them."""
+
+    options: dict[str, Any]
+    layout: WriterOptions
+    verbose: bool
+    resume: bool
+    n_done: int = 0
+    n_skipped: int = 0
+    n_failed: int = 0
+    audio_seconds: float = 0.0
+    work_seconds: float = 0.0
+
+    def skips(self, recording: Recording) -> bool:
+        """Whether an earlier run has finished the recording."""
+        if not (self.resume and recording.is_done()):
+            return False
+        self.n_skipped += 1
+        if self.verbose:
+            say(f"{recording.source}: skipped, its transcripts are newer")
+        return True
+
+    def fail(self, error: WhisperMaxError) -> None:
+        """Report a recording that could not be done."""
+        self.n_failed += 1
+        print_error(error)
+
+    def transcribe(self, model: Model, recordings: list[Recording]) -> None:
+        """Transcribe recordings one after the other, with a bar over all of them on a terminal."""
+        start = time.monotonic()
+        total = sum(recording.size for recording in recordings)
+        try:
+            with tqdm(
+                total=total, bar_format=_BAR, disable=not sys.stderr.isatty(), delay=BAR_DELAY, file=sys.stderr
+            ) as bar:
+                for number, recording in enumerate(recordings, start=1):
+                    place = f"[{number}/{len(recordings)}] " if len(recordings) > 1 else ""
+                    bar.set_description_str(place + os.path.basename(recording.source), refresh=False)
+                    share = _Share(bar, recording.size)
+                    self._one(model, recording, share)
+                    share.finish()
+        finally:
+            self.work_seconds = time.monotonic() - start
+
+    def _one(self, model: Model, recording: Recording, share: _Share) -> None:
+        try:
+            result = model.transcribe(
+                recording.source,
+                on_segment=_show if self.verbose else None,
+                on_progress=share,
+                journal=recording.journal,
+                resume=self.resume,
+                **self.options,
+            )
+            self._write(result, recording)
+        except WhisperMaxError as error:
+            self.fail(error)
+            return
+        self.n_done += 1
+        self.audio_seconds += result.duration - share.seconds_before
+
+    def _write(self, result: TranscriptionResult, recording: Recording) -> None:
+        """Write the transcripts; only then is the journal of no more use."""
+        write_result(result, recording.transcripts, self.layout)
+        try:
+            recording.journal.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError("can't be removed", where=recording.journal, found=error.strerror or error) from error
+        if self.verbose:
+            names = ", ".join(str(path) for path in recording.transcripts.values())
+            say(f"{recording.source}: {result.language}, wrote {names}")
+
+    def summary(self) -> str:
+        """``3 done, 1 skipped, 1 failed; 61.5 s of audio in 12.3 s, 5.0 x real time``."""
+        counts = {"done": self.n_done, "skipped": self.n_skipped, "failed": self.n_failed}
+        line = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what != "skipped")
+        if not self.n_done:
+            return line
+        speed = self.audio_seconds / max(self.work_seconds, 1e-3)
+        return f"{line}; {self.audio_seconds:.1f} s of audio in {self.work_seconds:.1f} s, {speed:.1f} x real time"
+
+
+class _Share:
+    """One recording's part of the bar; called with its seconds done and in all, first where the work begins."""
+
+    def __init__(self, bar: tqdm[Any], size: int) -> None:
+        self._bar, self._size, self._start = bar, size, bar.n
+        self._begin: float | None = None
+
+    def __call__(self, done: float, total: float) -> None:
+        if self._begin is None:
+            self._begin = done
+        self._move(done / total if total else 1.0)
+
+    @property
+    def seconds_before(self) -> float:
+        """What an earlier run had done."""
+        return self._begin or 0.0
+
+    def finish(self) -> None:
+        """The recording is done, or has failed."""
+        self._move(1.0)
+
+    def _move(self, fraction: float) -> None:
+        self._bar.update(self._start + self._size * fraction - self._bar.n)
+
+
+def _show(segment: Segment) -> None:
+    tqdm.write(segment_line(segment), file=sys.stdout)
+    sys.stdout.flush()
+
+
+def segment_line(segment: Segment) -> str:
+    """A segment as one line: ``[00:00.000 --> 00:07.600]  And so my fellow Americans``."""
+    return f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {segment.text}"
+
+
+def say(line: str) -> None:
+    """A line on standard error, above the bar where there is one."""
+    tqdm.write(line, file=sys.stderr)
+
+
+def print_error(error: WhisperMaxError) -> None:
+    """One line on standard error."""
+    say(f"error: {error}")
+
+
+def print_progress(message: str) -> None:
+    """A line about something slow, on standard error at once."""
+    print(message, file=sys.stderr, flush=True)
+
+
+# ---------------------------------------------------------------- options
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse, by name, what is not there yet or contradicts itself."""
+    parser: argparse.ArgumentParser = args.parser
+    for _, options in TRANSCRIBE_GROUPS:
+        for option in options:
+            if not option.available and getattr(args, option.name) != option.default:
+                parser.error(f"--{option.name} is not available yet")
+    step = args.temperature_increment_on_fallback
+    if step is not None and not 0 < step < math.inf:
+        parser.error(f"--temperature_increment_on_fallback: expected a number above 0 or None, found {step}")
+    if args.audio.count(STDIN) > 1:
+        parser.error("standard input (-) can be transcribed only once")
+    if args.fp16 is not None and args.compute_type != "auto":
+        parser.error("--fp16 and --compute_type can't be given together")
+
+
+def _layout(args: argparse.Namespace) -> WriterOptions:
+    """How words are laid out; refused where there will be no words, or no format that has a layout."""
+    layout = WriterOptions(**{option.name: getattr(args, option.name) for option in LAYOUT_OPTIONS})
+    check_layout(layout, args.output_format)
+    if layout.changed() and not args.word_timestamps:
+        raise OptionError(f"{layout.changed()[0]} needs word_timestamps")
+    return layout
+
+
+def _compute_type(args: argparse.Namespace) -> str:
+    if args.fp16 is None:
+        return str(args.compute_type)
+    return "float16" if args.fp16 else "float32"
+
+
+def _transcribe_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of ``Model.transcribe``: those of decoding that are available, under their own names."""
+    not_passed_on = {"temperature", "temperature_increment_on_fallback"}
+    options = {
+        option.name: getattr(args, option.name)
+        for option in DECODING_OPTIONS + WORD_OPTIONS
+        if option.available and option.name not in not_passed_on
+    }
+    return {**options, "temperature": temperatures(args.temperature, args.temperature_increment_on_fallback)}
+
+
+def temperatures(first: float, step: float | None) -> tuple[float, ...]:
+    """From ``first`` up to 1 by ``step``, one multiplication each, as openai-whisper's command line makes them."""
+    if step is None:
+        return (first,)
+    n_steps = math.ceil((1.0 + 1e-6 - first) / step)  # the length of numpy.arange(first, 1 + 1e-6, step)
+    return tuple(first + i * step for i in range(max(n_steps, 1)))
