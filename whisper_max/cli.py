@@ -1,4 +1,4 @@
-"""The command line: ``python -m whisper_max transcribe | verify | models | doctor``.
+"""The command line: ``python -m whisper_max transcribe | evaluate | verify | models | doctor``.
 
 Exit status: 0 when all went well, 1 when any file failed, 2 for wrong usage, 130 after Ctrl-C, 141 when standard output
 was closed. Transcripts and tables go to standard output; progress and one line for each error go to standard error.
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from whisper_max.cli_evaluate import add_evaluate
 from whisper_max.cli_options import TRANSCRIBE_GROUPS
 from whisper_max.cli_transcribe import (
     EXIT_FAILED,
@@ -60,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
             group.add_argument("--resume", action="store_true", help=RESUME_HELP)
     transcribe.set_defaults(run=run_transcribe, parser=transcribe)
 
+    add_evaluate(commands)
     verify = commands.add_parser("verify", help="prove a model against stored reference values")
     verify.add_argument("model", help="a model's name, path or hub id")
     verify.add_argument("--reference", type=Path, required=True, metavar="DIR", help="folder of reference values")
