@@ -1,0 +1,108 @@
+"""What voice activity detection says about a recording, and how a transcription uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_max.audio.mel import HOP_LENGTH
+from whisper_max.audio.speech import SpeechWaveform, Timeline
+from whisper_max.audio.vad import VAD_CHUNK, speech_probabilities, speech_spans
+from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
+from whisper_max.transcribe.clips import Clip
+from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.pieces import cut_pieces
+from whisper_max.transcribe.result import Segment, Word
+
+
+@dataclass(frozen=True)
+class Speech:
+    """The speech of a recording.
+
+    timeline: where it is in the recording; None where silence is transcribed too. chances: (n_frames,) float32, how
+    likely speech is in each mel frame of what is transcribed. silence_threshold: a frame is silent below it.
+    """
+
+    timeline: Timeline | None
+    chances: NDArray[np.float32]
+    silence_threshold: float
+
+    def clips(self, clips: Sequence[Clip]) -> list[Clip]:
+        """Clips of the recording as clips of its speech."""
+        return [(self._spoken(start), self._spoken(end)) for start, end in clips]
+
+    def pieces(self, clips: Sequence[Clip]) -> list[Clip]:
+        """Clips of the speech, cut in silences into pieces of at most one window."""
+        return [piece for clip in clips for piece in cut_pieces(self.chances, clip, self.silence_threshold)]
+
+    def recorded_frame(self, frame: int) -> int:
+        """Where in the recording a frame of the speech is."""
+        if self.timeline is None or not self.timeline.spans:
+            return frame
+        return self.timeline.recorded_start(frame * HOP_LENGTH) // HOP_LENGTH
+
+    def restore(self, segments: Iterable[Segment]) -> None:
+        """Change the times of segments and words from those of the speech to those of the recording."""
+        if self.timeline is not None:
+            for segment in segments:
+                _restore(segment, self.timeline)
+
+    def _spoken(self, frame: int) -> int:
+        return frame if self.timeline is None else self.timeline.spoken(frame * HOP_LENGTH) // HOP_LENGTH
+
+
+def listen(waveform: Waveform, options: TranscribeOptions) -> tuple[Waveform, Speech | None]:
+    """What is to be transcribed of a recording, and what is known of the speech in it, where the options ask for that.
+
+    Raises:
+        OptionError: the extra ``vad`` is not installed.
+        AudioError: a spooled recording can't be read back.
+    """
+    if not options.vad and options.batch_size == 1:
+        return waveform, None
+    vad_options = options.speech
+    probabilities = speech_probabilities(waveform)
+    if not options.vad:
+        frames = np.arange(waveform.n_samples // HOP_LENGTH)
+        return waveform, Speech(None, _chances(probabilities, frames), vad_options.silence_threshold)
+    spans = speech_spans(probabilities, waveform.n_samples, vad_options)
+    timeline = Timeline(spans, waveform.n_samples)
+    frames = np.concatenate(
+        [np.arange(0), *(np.arange(start, end, HOP_LENGTH) // HOP_LENGTH for start, end in timeline.spans)]
+    )
+    return SpeechWaveform(waveform, timeline), Speech(
+        timeline, _chances(probabilities, frames), vad_options.silence_threshold
+    )
+
+
+def _chances(probabilities: NDArray[np.float32], frames: NDArray[np.intp]) -> NDArray[np.float32]:
+    return probabilities[frames * HOP_LENGTH // VAD_CHUNK]
+
+
+def _restore(segment: Segment, timeline: Timeline) -> None:
+    """Points in time, as they are in the recording; a word, and so a segment of words, does not reach over a gap."""
+    start, end = _sample(segment.start), _sample(segment.end)
+    segment.seek = timeline.recorded_start(segment.seek * HOP_LENGTH) // HOP_LENGTH
+    if segment.words:
+        first, last = (_span_of(word, timeline) for word in (segment.words[0], segment.words[-1]))
+        segment.start = timeline.recorded(start, first) / SAMPLE_RATE
+        segment.end = timeline.recorded(end, last) / SAMPLE_RATE
+    else:
+        segment.start = timeline.recorded_start(start) / SAMPLE_RATE
+        segment.end = max(timeline.recorded_end(end) / SAMPLE_RATE, segment.start)
+    for word in segment.words or ():
+        span = _span_of(word, timeline)
+        word.start = timeline.recorded(_sample(word.start), span) / SAMPLE_RATE
+        word.end = timeline.recorded(_sample(word.end), span) / SAMPLE_RATE
+
+
+def _span_of(word: Word, timeline: Timeline) -> int:
+    """The span in which the middle of a word is."""
+    return timeline.span_at((_sample(word.start) + _sample(word.end)) // 2)
+
+
+def _sample(seconds: float) -> int:
+    return round(seconds * SAMPLE_RATE)
