@@ -299,6 +299,28 @@ def test_language_is_detected_where_the_first_clip_starts(model, noise):
     assert model.transcribe(noise)[1].all_language_probs != info.all_language_probs
 
 
+def test_several_windows_vote_on_the_language(model, noise):
+    alone = [model.detect_language(noise[start : start + 480000])[:2] for start in (0, 480000, 960000)]
+    before = model.model.inference.encoded
+    found = model.detect_language(noise, language_detection_segments=5, language_detection_threshold=1.0)
+    assert model.model.inference.encoded - before == 3
+    codes = [code for code, _ in alone]
+    most = max(codes, key=codes.count)
+    assert found[:2] == (most, max(probability for code, probability in alone if code == most))
+    segments = 2
+    sure = model.transcribe(noise, language_detection_segments=segments, language_detection_threshold=0.0)[1]
+    assert (sure.language, sure.language_probability) == alone[0]
+    assert model.model.inference.encoded - before == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("language_detection_segments", 0), ("language_detection_threshold", None)]
+)
+def test_impossible_detection_is_refused(model, noise, name, value):
+    with pytest.raises(OptionError, match=rf"^{name}: "):
+        model.detect_language(noise, **{name: value})
+
+
 def test_files_of_any_kind(model, tmp_path: Path):
     path = tmp_path / "a.wav"
     soundfile.write(path, np.random.default_rng(1).normal(0, 0.1, 8000), 16000)

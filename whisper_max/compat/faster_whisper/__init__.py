@@ -3,7 +3,7 @@
 What differs from faster-whisper 1.2.1:
 
 - Decoding follows openai-whisper. Where every temperature fails the last transcript counts, not the likeliest. At most
-  224 tokens are decoded in a window unless ``max_new_tokens`` says otherwise. Language detection hears the first 30 s.
+  224 tokens are decoded in a window unless ``max_new_tokens`` says otherwise.
 - The thresholds and the temperature fallback count in ``BatchedInferencePipeline`` too, where the peer drops them.
   ``condition_on_previous_text`` does not: windows side by side know no text before them.
 - ``length_penalty`` is 0 or 1. ``hotwords`` are never cut: too many are refused. Refused as well: ``prefix`` (that of

@@ -26,7 +26,7 @@ from whisper_max.compat.faster_whisper.results import (
 from whisper_max.compat.faster_whisper.vad import VadOptions, vad_options
 from whisper_max.compat.loading import load
 from whisper_max.compat.progress import progress_bar
-from whisper_max.decode.language import DetectedLanguage
+from whisper_max.decode.language import DetectedLanguage, most_likely_language
 from whisper_max.errors import OptionError
 from whisper_max.text.languages import LANGUAGES, language_code
 from whisper_max.transcribe import result as native
@@ -189,7 +189,7 @@ class WhisperModel:
         recording: Waveform = ArrayWaveform(samples_of(audio))
         if vad_filter:
             recording = _speech(recording, vad_options(vad_parameters))
-        detected = _detect(self.model, recording, 0, language_detection_segments)
+        detected = _detect(self.model, recording, 0, language_detection_segments, language_detection_threshold)
         return detected.code, detected.probability, _by_likelihood(detected)
 
 
@@ -273,7 +273,8 @@ def _transcribe(
     speech = recording if vad is None else _speech(recording, vad)
     if language is None and model.is_multilingual:
         start = round(SAMPLE_RATE * TranscribeOptions(clip_timestamps=given["clip_timestamps"]).clip_seconds()[0])
-        detected = _detect(model, speech, start, given["language_detection_segments"])
+        segments, threshold = given["language_detection_segments"], given["language_detection_threshold"]
+        detected = _detect(model, speech, start, segments, threshold)
         language = detected.code
     options["language"] = language
     api.transcribe_options(options)  # raises now what would else be raised with the first segment
@@ -300,12 +301,18 @@ def _speech(recording: Waveform, options: VadOptions) -> SpeechWaveform:
     return SpeechWaveform(recording, Timeline(find_speech(recording, options.native()), recording.n_samples))
 
 
-def _detect(model: api.Model, recording: Waveform, start: int, n_windows: int) -> DetectedLanguage:
-    """The language of the first window from sample ``start`` on, or from the beginning where that is past the end."""
-    if n_windows != 1:
-        raise OptionError("not offered", where="language_detection_segments", expected=1, found=n_windows)
+def _detect(
+    model: api.Model, recording: Waveform, start: int, n_windows: int, threshold: float | None
+) -> DetectedLanguage:
+    """The language of the windows from sample ``start`` on, or from the beginning where that is past the end."""
+    if n_windows < 1:
+        raise OptionError("out of range", where="language_detection_segments", expected="1 or more", found=n_windows)
+    if threshold is None:
+        raise OptionError("not offered", where="language_detection_threshold", expected="a probability", found=None)
     start = start if start < recording.n_samples else 0
-    return model.detect_language(recording.read(start, start + N_SAMPLES))
+    starts = range(start, min(recording.n_samples, start + n_windows * N_SAMPLES), N_SAMPLES)
+    windows = (model.detect_language(recording.read(each, each + N_SAMPLES)) for each in starts or (0,))
+    return most_likely_language(windows, threshold)
 
 
 def _by_likelihood(detected: DetectedLanguage) -> list[tuple[str, float]]:
