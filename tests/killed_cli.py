@@ -2,7 +2,8 @@
 
 ``python killed_cli.py FOLDER N OPTION...`` transcribes FOLDER/audio and kills it at N of its steps, or at all with
 N = 0, and then at some random times. A *step* is a moment just before or after a file is flushed, renamed or removed,
-or in the middle of a line of the journal. After each kill the same command is run with ``--resume``. Every run is a fork of this process, so that modules are imported once. Prints JSON:
+or in the middle of a line of the journal. After each kill the same command is run with ``--resume``. Every run is a
+fork of this process, so that modules are imported once. Prints JSON:
 ``undisturbed``: the files of a whole run; ``kills``: for each kill the signal, which files it left, the status of the
 resumed run and its files.
 """
