@@ -37,7 +37,8 @@ def detect_language(inference: Inference, tokenizer: Tokenizer, features: AudioF
     windows = range(features.n_windows)
     batch = inference.new_batch(features)
     logits = batch.prefill(windows, [[tokenizer.sot]] * len(windows), [[-1]] * len(windows))
-    spoken = logits[:, -1, list(tokenizer.all_language_tokens)]  # (n_windows, n_languages)
+    first, *_, last = tokenizer.all_language_tokens
+    spoken = np.ascontiguousarray(logits[:, -1, first : last + 1])  # (n_windows, n_languages); each row summed alike
     weights = np.exp(spoken - spoken.max(axis=1, keepdims=True))
     probabilities = weights / weights.sum(axis=1, keepdims=True)
     return [_likeliest(tokenizer.all_language_codes, row) for row in probabilities.tolist()]

@@ -69,8 +69,10 @@ class Segment:
 class TranscriptionResult:
     """A whole transcript.
 
-    language_probability is 1.0 where the language was given. duration: seconds of audio. options: the effective
-    options, by name, JSON-serialisable.
+    language: a code; empty where voice activity detection found nothing said and no language was given.
+    language_probability: 1.0 where the language was given, 0.0 where it is empty. duration: seconds of audio.
+    duration_after_vad: seconds of it that were transcribed, None without voice activity detection. options: the
+    effective options, by name, JSON-serialisable.
     """
 
     text: str
@@ -78,6 +80,7 @@ class TranscriptionResult:
     language: str
     language_probability: float = 1.0
     duration: float = 0.0
+    duration_after_vad: float | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -123,6 +123,13 @@ class Transcription:
         return self._n_recorded_frames / FRAMES_PER_SECOND
 
     @property
+    def duration_after_vad(self) -> float | None:
+        """Seconds of speech; None where silence is transcribed too."""
+        if self._speech is None or self._speech.timeline is None:
+            return None
+        return self.mel.n_frames / FRAMES_PER_SECOND
+
+    @property
     def done(self) -> bool:
         """True where no window is left."""
         return all(task.done for task in self.tasks[self._first :])
@@ -190,6 +197,7 @@ class Transcription:
             language=self.language,
             language_probability=self.language_probability,
             duration=self.duration,
+            duration_after_vad=self.duration_after_vad,
             options=self.options.to_dict() | {"language": self.language},
         )
 
