@@ -21,10 +21,12 @@ from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
 from whisper_max.transcribe.journal import Journal, audio_identity
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.result import Segment, TranscriptionResult
-from whisper_max.transcribe.sequential import Transcription, transcribe_windows
+from whisper_max.transcribe.sequential import transcribe_windows
+from whisper_max.transcribe.speech import listen
+from whisper_max.transcribe.transcription import Transcription
 
 OnProgress = Callable[[float, float], object]
-"""Called with the seconds done and the seconds of the recording, after each window."""
+"""Called with the seconds done and the seconds of the recording, at the start and after each window."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Model:
                 (n_samples, n_channels), integers or floats.
             sampling_rate: of an array, in Hz; 16000 where it is not given.
             on_segment: called with each segment as it comes.
-            on_progress: called with seconds done and in all, after each window.
+            on_progress: called with seconds done and in all, at the start and after each window.
             should_stop: asked before each window; the transcript ends where it returns True.
             journal: a file that keeps what was done; yours to remove once the transcript is safe.
             resume: go on from the journal, where there is one, as if nothing had happened; its segments come first.
@@ -133,8 +135,9 @@ class Model:
             raise OptionError("resume needs journal", where="resume")
         wanted = transcribe_options(options)
         with open_audio(audio, sampling_rate=sampling_rate) as waveform:
-            mel = MelWindows(waveform, self.dims.n_mels)
-            transcription = Transcription(self.inference, self.vocabulary, mel, wanted)
+            heard, speech = listen(waveform, wanted)
+            mel = MelWindows(heard, self.dims.n_mels)
+            transcription = Transcription(self.inference, self.vocabulary, mel, wanted, speech)
             if journal is None:
                 yield transcription, []
                 return
@@ -161,8 +164,7 @@ class Model:
             if on_progress is not None:
                 on_progress(min(done, total) / FRAMES_PER_SECOND, total / FRAMES_PER_SECOND)
 
-        if transcription.task.seek > 0:
-            advance(transcription.task.seek, transcription.task.n_frames)
+        advance(*transcription.progress)
         yield from done
         yield from transcribe_windows(self.inference, transcription, on_progress=advance, should_stop=should_stop)
 

@@ -6,7 +6,8 @@ from synthetic_vocabulary import synthetic_vocabulary
 
 from whisper_max.errors import OptionError
 from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.sequential import Transcription, transcribe_side_by_side, transcribe_windows
+from whisper_max.transcribe.sequential import transcribe_side_by_side, transcribe_windows
+from whisper_max.transcribe.transcription import Transcription
 
 vocabulary = cache(synthetic_vocabulary)
 LENGTHS = [7000, 0, 3000, 500, 12_345, 9000, 1, 6400, 3001]

@@ -1,64 +1,31 @@
 """One recording on its way to a transcript: which window comes next, and what its decoding means.
 
-A state machine without a model. ``next_window`` says what to decode, ``cut`` makes segments of the result, ``commit``
-accepts them and moves on; so one recording alone, several side by side and independent pieces all run the same code.
+A state machine without a model. ``next_window`` says what to decode, ``cut`` makes segments of the result,
+``time_words`` gives them words where they are asked for, ``commit`` accepts them and moves on; so one recording
+alone, several side by side and independent pieces all run the same code.
 The rules are openai-whisper's (``transcribe.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import pairwise
 
 from whisper_max.audio.mel import FRAMES_PER_SECOND, N_FRAMES
+from whisper_max.decode.inference import Alignment
+from whisper_max.decode.language import DetectedLanguage
 from whisper_max.decode.result import DecodingResult
 from whisper_max.text.tokenizer import SECONDS_PER_TIMESTAMP, Tokenizer
-from whisper_max.transcribe.clips import seek_clips
+from whisper_max.transcribe.clips import Clip, seek_clips
+from whisper_max.transcribe.cut import Cut, Window, end_of_speech
+from whisper_max.transcribe.hallucination import skip_hallucinations
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.result import Segment
+from whisper_max.transcribe.timing import add_words, alignment_tokens, find_words
 
 _FRAMES_PER_TIMESTAMP = round(SECONDS_PER_TIMESTAMP * FRAMES_PER_SECOND)  # 2
 _HIGH_TEMPERATURE = 0.5  # text sampled above it is no good prompt
-
-
-@dataclass(frozen=True)
-class Window:
-    """A window to decode.
-
-    seek: its first mel frame. size: its frames, up to 3000. prompt: the tokens before it.
-    """
-
-    seek: int
-    size: int
-    prompt: tuple[int, ...]
-
-    @property
-    def start(self) -> float:
-        """Seconds."""
-        return self.seek / FRAMES_PER_SECOND
-
-    @property
-    def duration(self) -> float:
-        """Seconds."""
-        return self.size / FRAMES_PER_SECOND
-
-
-@dataclass
-class Cut:
-    """What a window's decoding amounts to, before it is committed.
-
-    segments: with times and tokens, ids not yet final. seek: where the next window starts.
-    ends_in_silence: True where nothing was said after the last timestamp.
-    skipped: True where the window counts for nothing, as silence does.
-    """
-
-    window: Window
-    result: DecodingResult
-    seek: int
-    segments: list[Segment] = field(default_factory=list)
-    ends_in_silence: bool = False
-    skipped: bool = False
 
 
 class FileTask:
@@ -69,18 +36,28 @@ class FileTask:
         n_text_ctx: positions of the text decoder.
         tokenizer: of the recording's language and of the task.
         options: of the transcription.
+        clips: the parts to transcribe, in place of those of the options.
 
     Raises:
         OptionError: a clip is not inside the recording.
     """
 
-    def __init__(self, n_frames: int, n_text_ctx: int, tokenizer: Tokenizer, options: TranscribeOptions) -> None:
+    def __init__(
+        self,
+        n_frames: int,
+        n_text_ctx: int,
+        tokenizer: Tokenizer,
+        options: TranscribeOptions,
+        clips: Sequence[Clip] | None = None,
+    ) -> None:
         self.n_frames = n_frames
         self.tokenizer = tokenizer
         self.options = options
-        self._clips = seek_clips(options.clip_seconds(), n_frames)
+        self._clips = list(clips) if clips is not None else seek_clips(options.clip_seconds(), n_frames)
         self._seek = self._clips[0][0]
+        self._spoken: DetectedLanguage | None = None  # of the window, where each has its own
         self._n_segments = 0
+        self._last_speech = 0.0 if clips is None else self._seek / FRAMES_PER_SECOND  # the end of the last word
         self._initial_prompt = _initial_prompt(tokenizer, options)
         self._carried = n_text_ctx // 2 - 1 - len(self._initial_prompt)
         self._kept = n_text_ctx // 2 - 1 + max(0, -self._carried)  # older tokens reach no prompt
@@ -90,6 +67,11 @@ class FileTask:
     def seek(self) -> int:
         """Where the next window starts, unless its clip ends before; the recording's length at the end."""
         return min(self._seek, self.n_frames) if self._clips else self.n_frames
+
+    @property
+    def done(self) -> bool:
+        """True where no window is left."""
+        return self.next_window() is None
 
     def next_window(self) -> Window | None:
         """The window to decode now; None at the end."""
@@ -108,6 +90,11 @@ class FileTask:
         if not self.options.carry_initial_prompt:
             return tuple(self._history)
         return (*self._initial_prompt, *self._history[-self._carried :])
+
+    def speak(self, language: DetectedLanguage) -> None:
+        """Take the next window as one in this language."""
+        self.tokenizer = replace(self.tokenizer, language=language.code)
+        self._spoken = language
 
     def cut(self, window: Window, result: DecodingResult) -> Cut:
         """Make segments of what was decoded."""
@@ -128,6 +115,30 @@ class FileTask:
             cut.seek = window.seek + (result.tokens[borders[-1] - 1] - begin) * _FRAMES_PER_TIMESTAMP
         return cut
 
+    def alignment_tokens(self, cut: Cut) -> list[int]:
+        """What the model is to align with the window's audio; nothing where the cut has no words to time."""
+        text_tokens = cut.text_tokens(self.tokenizer.eot)
+        return alignment_tokens(self.tokenizer, text_tokens) if text_tokens else []
+
+    def time_words(self, cut: Cut, alignment: Alignment | None) -> None:
+        """Give a cut its words, and let them and the silence between them decide where to go on.
+
+        alignment: of ``alignment_tokens``; None where there are none.
+        """
+        if cut.skipped:
+            return
+        eot, window = self.tokenizer.eot, cut.window
+        timings = []
+        if alignment is not None:
+            timings = find_words(self.tokenizer, cut.text_tokens(eot), alignment, window.size)
+        add_words(cut.segments, timings, self.options.punctuation, eot, self._last_speech)
+        end = end_of_speech(cut.segments)
+        if not cut.ends_in_silence and end is not None and end > window.start:
+            cut.seek = round(end * FRAMES_PER_SECOND)
+        if self.options.hallucination_silence_threshold is not None:
+            threshold = self.options.hallucination_silence_threshold
+            skip_hallucinations(cut, self._last_speech, self.n_frames, threshold)
+
     def commit(self, cut: Cut) -> list[Segment]:
         """Accept a cut and move on to its ``seek``.
 
@@ -138,6 +149,8 @@ class FileTask:
         self._seek = cut.window.seek + cut.window.size if stuck else cut.seek
         if cut.skipped:
             return []
+        if (end := end_of_speech(cut.segments)) is not None:
+            self._last_speech = end
         for segment in cut.segments:
             segment.id = self._n_segments
             self._n_segments += 1
@@ -176,6 +189,8 @@ class FileTask:
             avg_logprob=result.avg_logprob,
             compression_ratio=result.compression_ratio,
             no_speech_prob=result.no_speech_prob,
+            language=self._spoken.code if self._spoken else None,
+            language_probability=self._spoken.probability if self._spoken else None,
         )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from whisper_max.audio.vad import VadOptions
 from whisper_max.decode.fallback import Thresholds
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.errors import OptionError
+from whisper_max.transcribe.timing import Punctuation
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -17,30 +20,52 @@ TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 class TranscribeOptions:
     """How to transcribe a recording; what decodes a window is described in ``DecodingOptions``.
 
-    language: code, name or alias; None detects it in the first 30 s. temperature: one, or several to try in turn
+    language: code, name or alias; None detects it. language_detection_segments: in how many windows of 30 s;
+        language_detection_threshold: a window that is surer decides alone, else the most windows do. multilingual:
+        detect the language of every window, for recordings in more than one.
+    temperature: one, or several to try in turn
         while the transcript of a window fails.
     compression_ratio_threshold, logprob_threshold, no_speech_threshold: when it fails, and when a window is silence
         (``Thresholds``).
-    condition_on_previous_text: each window is prompted with the text before it. initial_prompt: text before the
-        first window; carry_initial_prompt: before every window.
+    condition_on_previous_text: each window is prompted with the text before it; None: True where windows come one
+        after the other, False with a batch_size above 1. initial_prompt: text before the first window;
+        carry_initial_prompt: before every window, as it always is with a batch_size above 1.
     clip_timestamps: start, end, start, end, ... in seconds, as numbers or as text with commas; the last end may be
         left out. Only these parts are transcribed.
+    word_timestamps: time every word, by the attention of the model. prepend_punctuations, append_punctuations: marks
+        that belong to the word after or before them. hallucination_silence_threshold: with word timestamps, skip
+        silence longer than this many seconds around text that was probably never said.
+    vad: transcribe speech only, and nothing where there is none. vad_options: what counts as speech, as ``VadOptions``
+        or its fields by name. batch_size: above 1, cut the recording where nobody speaks and decode that many pieces
+        side by side; it takes the extra ``vad`` too.
     best_of counts at temperatures above 0; beam_size and patience at 0.
+
+    After construction condition_on_previous_text, carry_initial_prompt and vad_options hold the effective values.
 
     Raises:
         OptionError: a value that is impossible, or two options that contradict each other.
     """
 
     language: str | None = None
+    language_detection_segments: int = 1
+    language_detection_threshold: float = 0.5
+    multilingual: bool = False
     task: str = "transcribe"
     temperature: float | Sequence[float] = TEMPERATURES
     compression_ratio_threshold: float | None = 2.4
     logprob_threshold: float | None = -1.0
     no_speech_threshold: float | None = 0.6
-    condition_on_previous_text: bool = True
+    condition_on_previous_text: bool | None = None
     initial_prompt: str | None = None
     carry_initial_prompt: bool = False
     clip_timestamps: str | Sequence[float] = "0"
+    word_timestamps: bool = False
+    prepend_punctuations: str = Punctuation.prepended
+    append_punctuations: str = Punctuation.appended
+    hallucination_silence_threshold: float | None = None
+    vad: bool = False
+    vad_options: VadOptions | Mapping[str, Any] | None = None
+    batch_size: int = 1
     sample_len: int | None = None
     best_of: int | None = None
     beam_size: int | None = None
@@ -65,9 +90,44 @@ class TranscribeOptions:
             raise OptionError("carry_initial_prompt needs initial_prompt", where="carry_initial_prompt")
         if self.patience is not None and self.beam_size is None:
             raise OptionError("patience needs beam_size", where="patience")
+        _check_words(self)
+        _check_languages(self)
+        self._resolve_batch()
+        self._resolve_vad()
         self.ladder()
         _ = self.thresholds
         self.clip_seconds()
+
+    def _resolve_batch(self) -> None:
+        """Set what depends on the batch size."""
+        if self.batch_size < 1:
+            raise OptionError("out of range", where="batch_size", expected="at least 1", found=self.batch_size)
+        side_by_side = self.batch_size > 1
+        if side_by_side and self.condition_on_previous_text:
+            raise OptionError(
+                "condition_on_previous_text and a batch_size above 1 can't be given together",
+                where="condition_on_previous_text",
+                hint="no text is known before a window that is decoded side by side with others",
+            )
+        if self.condition_on_previous_text is None:
+            object.__setattr__(self, "condition_on_previous_text", not side_by_side)
+        if side_by_side and self.initial_prompt is not None:
+            object.__setattr__(self, "carry_initial_prompt", True)
+
+    def _resolve_vad(self) -> None:
+        """Set ``vad_options`` to what counts."""
+        given = self.vad_options
+        if not self.vad:
+            if given is not None:
+                raise OptionError("vad_options needs vad", where="vad_options")
+            return
+        if not isinstance(given, VadOptions):
+            object.__setattr__(self, "vad_options", _vad_options(given or {}))
+
+    @property
+    def speech(self) -> VadOptions:
+        """What counts as speech."""
+        return self.vad_options if isinstance(self.vad_options, VadOptions) else VadOptions()
 
     @property
     def temperatures(self) -> tuple[float, ...]:
@@ -108,6 +168,11 @@ class TranscribeOptions:
         """When a transcript fails."""
         return Thresholds(self.compression_ratio_threshold, self.logprob_threshold, self.no_speech_threshold)
 
+    @property
+    def punctuation(self) -> Punctuation:
+        """Which marks belong to which word."""
+        return Punctuation(self.prepend_punctuations, self.append_punctuations)
+
     def clip_seconds(self) -> list[float]:
         """``clip_timestamps`` as numbers."""
         given = self.clip_timestamps
@@ -124,4 +189,51 @@ class TranscribeOptions:
     def to_dict(self) -> dict[str, Any]:
         """The effective options by name, JSON-serialisable."""
         plain = asdict(self)
+        if isinstance(self.vad_options, VadOptions):
+            plain["vad_options"] = self.vad_options.to_dict()
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def _vad_options(values: Mapping[str, Any]) -> VadOptions:
+    known = VadOptions.__dataclass_fields__
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise OptionError(
+            "unknown option", where=f"vad_options: {', '.join(unknown)}", expected=f"one of {', '.join(known)}"
+        )
+    return VadOptions(**values)
+
+
+def _check_languages(options: TranscribeOptions) -> None:
+    if options.language_detection_segments < 1:
+        raise OptionError(
+            "out of range",
+            where="language_detection_segments",
+            expected="at least 1",
+            found=options.language_detection_segments,
+        )
+    if not 0 <= options.language_detection_threshold <= 1:
+        raise OptionError(
+            "out of range",
+            where="language_detection_threshold",
+            expected="0 to 1",
+            found=options.language_detection_threshold,
+        )
+    if options.multilingual and options.language is not None:
+        raise OptionError(
+            "multilingual and language can't be given together", where="multilingual", found=options.language
+        )
+
+
+def _check_words(options: TranscribeOptions) -> None:
+    threshold = options.hallucination_silence_threshold
+    if threshold is None:
+        return
+    if not options.word_timestamps:
+        raise OptionError(
+            "hallucination_silence_threshold needs word_timestamps", where="hallucination_silence_threshold"
+        )
+    if not 0 <= threshold < math.inf:
+        raise OptionError(
+            "out of range", where="hallucination_silence_threshold", expected="0 or more", found=threshold
+        )

@@ -1,0 +1,175 @@
+from functools import cache
+
+import numpy as np
+import pytest
+from fake_inference import FakeInference, FakeMel
+from synthetic_vocabulary import synthetic_vocabulary
+
+from whisper_max.audio.speech import Timeline
+from whisper_max.errors import OptionError
+from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.sequential import transcribe_side_by_side, transcribe_windows
+from whisper_max.transcribe.speech import Speech
+from whisper_max.transcribe.transcription import Transcription
+
+vocabulary = cache(synthetic_vocabulary)
+N_FRAMES = 21_000
+
+
+def chances(n_frames):
+    return np.repeat(np.random.default_rng(4).random(n_frames // 40 + 1, dtype=np.float32), 40)[:n_frames]
+
+
+def transcription(inference, n_frames=N_FRAMES, speech=None, **values):
+    options = TranscribeOptions(**{"batch_size": 8, "language": "de", **values})
+    mel = FakeMel(n_frames, 11)
+    return Transcription(inference, vocabulary(), mel, options, speech or Speech(None, chances(n_frames), 0.35))
+
+
+VALUES = (
+    {"temperature": (0.0, 0.4, 0.8), "logprob_threshold": -0.5, "initial_prompt": "abc", "hotwords": "xyz"},
+    {"word_timestamps": True, "temperature": (0.0, 0.6), "best_of": 2, "compression_ratio_threshold": 1.2},
+    {"multilingual": True, "language": None, "beam_size": 2, "temperature": 0.0, "sample_len": 40},
+)
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_pieces_side_by_side_are_pieces_one_by_one(values):
+    found = []
+    for max_windows in (1, 3, 8):
+        inference = FakeInference()
+        work = transcription(inference, **values)
+        assert len(work.tasks) == 9
+        segments = []
+        for index, some in transcribe_side_by_side(inference, [work], max_windows=max_windows):
+            assert index == 0
+            segments += some
+        assert inference.largest_batch == max_windows or values.get("multilingual")
+        found.append(work.result(segments).to_dict())
+    assert found[0] == found[1] == found[2]
+    assert [segment["id"] for segment in found[0]["segments"]] == list(range(len(found[0]["segments"])))
+    starts = [segment["seek"] for segment in found[0]["segments"]]
+    assert starts == sorted(starts)
+    assert len(set(starts)) > 9  # a piece is more than one window where its timestamps end early
+
+
+def test_the_batch_size_is_that_of_the_options_and_does_not_change_the_segments():
+    found = []
+    for batch_size in (2, 3, 8):
+        inference = FakeInference()
+        work = transcription(inference, batch_size=batch_size, temperature=(0.0, 0.6))
+        progress = []
+        segments = list(transcribe_windows(inference, work, on_progress=lambda *done, p=progress: p.append(done)))
+        assert inference.largest_batch == batch_size
+        assert progress == sorted(progress)
+        assert progress[-1] == (N_FRAMES, N_FRAMES)
+        found.append([segment.to_dict() for segment in segments])
+    assert found[0] == found[1] == found[2]
+
+
+def test_segments_are_those_of_each_piece_transcribed_alone():
+    inference = FakeInference()
+    values = {"word_timestamps": True, "temperature": (0.0, 0.6), "hallucination_silence_threshold": 2.0}
+    work = transcription(inference, **values)
+    pieces = work._speech.pieces([(0, N_FRAMES)])
+    expected = []
+    for start, end in pieces:
+        clip = {"clip_timestamps": f"{start / 100},{end / 100}", "batch_size": 2}
+        expected += transcribe_windows(inference, transcription(inference, **values, **clip))
+    found = list(transcribe_windows(inference, work))
+    for number, segment in enumerate(expected):
+        segment.id = number
+    assert found == expected
+
+
+def test_the_initial_prompt_is_before_every_window():
+    inference = FakeInference()
+    work = transcription(inference, initial_prompt="abc")
+    prompt = tuple(work.tokenizer.encode(" abc"))
+    n_windows = 0
+    while not work.done:
+        for task in work.tasks:
+            while not task.done:
+                assert task.next_window().prompt == prompt
+                (_,) = [None for _ in transcribe_one(inference, work, task)]
+                n_windows += 1
+    assert n_windows > 9
+    assert work.options.to_dict()["carry_initial_prompt"] is True
+    assert work.options.to_dict()["condition_on_previous_text"] is False
+
+
+def transcribe_one(inference, work, task):
+    """Decode the next window of one task."""
+    from whisper_max.transcribe.sequential import _cut_windows, _Lane
+
+    for lane, cut in _cut_windows(inference, [_Lane(0, work, task)], 1, {}):
+        yield lane.transcription.commit(task, cut)
+
+
+def test_clips_are_cut_into_pieces_too():
+    work = transcription(FakeInference(), clip_timestamps="10,20,50,130")
+    windows = [task.next_window() for task in work.tasks]
+    assert [window.seek for window in windows[:2]] == [1000, 5000]
+    assert windows[0].size == 1000
+    assert windows[-1].seek + windows[-1].size <= 13_000
+    assert len(windows) == 4 or len(windows) == 5
+
+
+def test_nothing_to_do_in_an_empty_recording():
+    work = transcription(FakeInference(), n_frames=0)
+    assert (work.tasks, work.done, work.progress) == ([], True, (0, 0))
+    assert list(transcribe_side_by_side(FakeInference(), [work], max_windows=8)) == [(0, [])]
+
+
+def test_stopping_leaves_what_comes_first():
+    inference = FakeInference()
+    whole = list(transcribe_windows(inference, transcription(inference, batch_size=2)))
+    stops = iter([False, False, True])
+    part = list(transcribe_windows(inference, transcription(inference, batch_size=2), should_stop=lambda: next(stops)))
+    assert 0 < len(part) < len(whole)
+    assert part == whole[: len(part)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"batch_size": 2, "condition_on_previous_text": True},
+            "condition_on_previous_text: condition_on_previous_text and a batch_size above 1 can't be given together",
+        ),
+        ({"batch_size": 0}, "batch_size: out of range: expected at least 1, found 0"),
+        ({"vad_options": {}}, "vad_options: vad_options needs vad"),
+        ({"vad": True, "vad_options": {"treshold": 1}}, "vad_options: treshold: unknown option"),
+        ({"vad": True, "vad_options": {"threshold": 2}}, "threshold: out of range"),
+        ({"multilingual": True, "language": "de"}, "multilingual: multilingual and language can't be given together"),
+        ({"language_detection_segments": 0}, "language_detection_segments: out of range: expected at least 1"),
+        ({"language_detection_threshold": 1.5}, "language_detection_threshold: out of range: expected 0 to 1"),
+    ],
+)
+def test_impossible_options(options, message):
+    with pytest.raises(OptionError) as error:
+        TranscribeOptions(**options)
+    assert str(error.value).startswith(message)
+
+
+def test_effective_options():
+    assert TranscribeOptions().condition_on_previous_text is True
+    assert TranscribeOptions(batch_size=2).condition_on_previous_text is False
+    given = TranscribeOptions(vad=True, vad_options={"threshold": 0.4}).to_dict()
+    assert given["vad_options"]["threshold"] == 0.4
+    assert given["vad_options"]["min_silence_duration_ms"] == 2000
+    assert TranscribeOptions().to_dict()["vad_options"] is None
+
+
+def test_pieces_of_speech_are_put_back_into_the_recording():
+    inference = FakeInference()
+    timeline = Timeline([(0, 16000 * 40), (16000 * 100, 16000 * 130)], 16000 * 200)
+    plain = transcription(inference, 7000)
+    work = transcription(inference, 7000, Speech(timeline, chances(7000), 0.35), vad=True)
+    expected = list(transcribe_windows(inference, plain))
+    found = list(transcribe_windows(inference, work))
+    assert [segment.tokens for segment in found] == [segment.tokens for segment in expected]
+    late = [segment.start for segment in expected if segment.start > 40]
+    assert [segment.start for segment in found if segment.start > 40] == [pytest.approx(start + 60) for start in late]
+    assert work.progress == (20_000, 20_000)
+    assert (work.result(found).duration, work.result(found).duration_after_vad) == (200.0, 70.0)
