@@ -29,15 +29,20 @@ LINES = "[00:00.000 --> 00:07.600]  And so, my fellow Americans,\n[00:07.600 -->
 DEFAULT_OPTIONS = {
     "task": "transcribe",
     "language": None,
+    "language_detection_segments": 1,
+    "language_detection_threshold": 0.5,
+    "multilingual": False,
     "best_of": 5,
     "suppress_tokens": "-1",
     "initial_prompt": None,
     "carry_initial_prompt": False,
-    "condition_on_previous_text": True,
+    "condition_on_previous_text": None,
     "compression_ratio_threshold": 2.4,
     "logprob_threshold": -1.0,
     "no_speech_threshold": 0.6,
     "clip_timestamps": "0",
+    "batch_size": 1,
+    "vad": False,
     "temperature": (0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0),
 }
 
@@ -133,7 +138,7 @@ def test_every_option_reaches_its_place(model: StubModel, tmp_path: Path):
     assert model.loaded_with["weights_dir"] == "/weights"
     assert (model.loaded_with["device"], model.loaded_with["compute_type"]) == ("cpu", "float32")
     assert model.loaded_with["offline"] is True
-    assert model.calls[0][1] == {
+    assert model.calls[0][1] == DEFAULT_OPTIONS | {
         "task": "translate",
         "language": "de",
         "best_of": 2,
@@ -148,6 +153,40 @@ def test_every_option_reaches_its_place(model: StubModel, tmp_path: Path):
         "temperature": (0.5,),
     }
     assert written(tmp_path / "out") == ["a.srt"]
+
+
+def test_options_of_speech_and_batches_reach_their_place(model: StubModel):
+    command = (
+        "transcribe --vad a.wav --multilingual --batch_size 4 --language_detection_segments 3 "
+        "--language_detection_threshold 0.7 --vad_threshold 0.4 --vad_neg_threshold 0.2 "
+        "--vad_min_speech_duration_ms 100 --vad_max_speech_duration_s 20 --vad_min_silence_duration_ms 500 "
+        "--vad_speech_pad_ms 30"
+    )
+    assert main(command.split()) == 0
+    assert model.calls[0][1] == DEFAULT_OPTIONS | {
+        "multilingual": True,
+        "language_detection_segments": 3,
+        "language_detection_threshold": 0.7,
+        "batch_size": 4,
+        "vad": True,
+        "vad_options": {
+            "threshold": 0.4,
+            "neg_threshold": 0.2,
+            "min_speech_duration_ms": 100,
+            "max_speech_duration_s": 20,
+            "min_silence_duration_ms": 500,
+            "speech_pad_ms": 30,
+        },
+    }
+    assert main(["transcribe", "a.wav", "--vad"]) == 0
+    assert model.calls[1][1] == DEFAULT_OPTIONS | {"vad": True, "vad_options": {}}
+
+
+def test_batches_without_conditioning_only(model: StubModel, capsys):
+    assert main(["transcribe", "a.wav", "--batch_size", "2", "--condition_on_previous_text", "True"]) == 2
+    message = "condition_on_previous_text and a batch_size above 1 can't be given together"
+    assert message in capsys.readouterr().err
+    assert model.calls == []
 
 
 @pytest.mark.parametrize("flags", [["--output_dir", "a-b"], ["--output-dir", "a-b"], ["--output-dir=a-b"]])
@@ -306,6 +345,7 @@ def test_an_option_whose_feature_is_not_there_is_refused_by_name(model: StubMode
         (["a.wav", "--temperature", "hot"], "argument --temperature: invalid float value: 'hot'"),
         (["a.wav", "--best_of", "2.5"], "argument --best_of: invalid optional_int value: '2.5'"),
         (["a.wav", "--beam"], "unrecognized arguments: --beam"),
+        (["a.wav", "--vad_threshold", "0.4"], "--vad_threshold needs --vad"),
         (["-", "-"], "standard input (-) can be transcribed only once"),
         (
             ["a.wav", "--temperature_increment_on_fallback", "0"],

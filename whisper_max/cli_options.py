@@ -16,7 +16,8 @@ from whisper_max.text.languages import language_code
 class Option:
     """One option: what argparse needs, and whether its feature is there.
 
-    An option that is not available may only be given its default; anything else is refused by name.
+    An option that is not available may only be given its default; anything else is refused by name. A switch takes no
+    value: it is False unless given.
     """
 
     name: str
@@ -26,10 +27,14 @@ class Option:
     choices: Sequence[str] | None = None
     short: str | None = None
     available: bool = True
+    switch: bool = False
 
     def add_to(self, parser: argparse._ActionsContainer) -> None:
         """Register the option with argparse."""
         flags = [f"--{self.name}"] if self.short is None else [f"--{self.name}", self.short]
+        if self.switch:
+            parser.add_argument(*flags, action="store_true", help=self.help)
+            return
         help_text = self.help if self.available else f"{self.help} (not available yet)"
         metavar = None if self.choices else self.name.rsplit("_", 1)[-1].upper()
         parser.add_argument(
@@ -91,6 +96,9 @@ OUTPUT_OPTIONS = (
 DECODING_OPTIONS = (
     Option("task", str, "transcribe", "or translate, to English", choices=("transcribe", "translate")),
     Option("language", language, None, "language spoken, by code or English name; None: detect it"),
+    Option("language_detection_segments", int, 1, "windows of 30 s to detect the language in"),
+    Option("language_detection_threshold", float, 0.5, "a window surer of its language than this decides alone"),
+    Option("multilingual", boolean, False, "detect the language of every window", switch=True),
     Option("temperature", float, 0.0, "0: most likely token; above 0: sample"),
     Option("best_of", optional_int, 5, "samples to choose from when the temperature is above 0"),
     Option("beam_size", optional_int, None, "hypotheses of the beam search at temperature 0", available=False),
@@ -99,12 +107,24 @@ DECODING_OPTIONS = (
     Option("suppress_tokens", str, "-1", "token ids never to be sampled, separated by commas; -1: non-speech symbols"),
     Option("initial_prompt", str, None, "text that precedes the first window, for names and spelling"),
     Option("carry_initial_prompt", boolean, False, "put the initial prompt before every window"),
-    Option("condition_on_previous_text", boolean, True, "prompt each window with the text before it"),
+    Option("condition_on_previous_text", boolean, None, "prompt windows with the text before; None: if not batched"),
     Option("temperature_increment_on_fallback", optional_float, 0.2, "step to the next temperature; None: no fallback"),
     Option("compression_ratio_threshold", optional_float, 2.4, "a text that compresses better than this has failed"),
     Option("logprob_threshold", optional_float, -1.0, "an average log probability below this has failed"),
     Option("no_speech_threshold", optional_float, 0.6, "a failed window with more no-speech than this is silence"),
     Option("clip_timestamps", str, "0", "start,end,start,end,... in seconds: the parts to transcribe"),
+    Option("batch_size", int, 1, "pieces of a recording, cut where nobody speaks, to decode side by side"),
+    Option("vad", boolean, False, "transcribe speech only, by voice activity detection", switch=True),
+)
+
+# Those of ``VadOptions``, with "vad_" before the name; None leaves the default given there.
+VAD_OPTIONS = (
+    Option("vad_threshold", float, None, "probability at which speech begins (0.5)"),
+    Option("vad_neg_threshold", float, None, "probability below which it ends (0.15 less than where it begins)"),
+    Option("vad_min_speech_duration_ms", float, None, "shorter speech is dropped (250)"),
+    Option("vad_max_speech_duration_s", float, None, "longer speech is cut (no limit)"),
+    Option("vad_min_silence_duration_ms", float, None, "shorter silence does not part speech (2000)"),
+    Option("vad_speech_pad_ms", float, None, "kept on both sides of speech (400)"),
 )
 
 WORD_OPTIONS = (
@@ -130,6 +150,7 @@ TRANSCRIBE_GROUPS = (
     ("model", MODEL_OPTIONS),
     ("output", OUTPUT_OPTIONS),
     ("decoding", DECODING_OPTIONS),
+    ("voice activity", VAD_OPTIONS),
     ("words", WORD_OPTIONS),
     ("subtitle", LAYOUT_OPTIONS),
     ("other", OTHER_OPTIONS),

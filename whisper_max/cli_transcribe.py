@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from whisper_max.cli_inputs import STDIN, Recording, find_recordings
-from whisper_max.cli_options import DECODING_OPTIONS, LAYOUT_OPTIONS, TRANSCRIBE_GROUPS, WORD_OPTIONS
+from whisper_max.cli_options import DECODING_OPTIONS, LAYOUT_OPTIONS, TRANSCRIBE_GROUPS, VAD_OPTIONS, WORD_OPTIONS
 from whisper_max.errors import OptionError, OutputError, WhisperMaxError
 from whisper_max.output import WriterOptions, check_layout, format_timestamp, write_result
 
@@ -202,6 +202,9 @@ def _check_options(args: argparse.Namespace) -> None:
         for option in options:
             if not option.available and getattr(args, option.name) != option.default:
                 parser.error(f"--{option.name} is not available yet")
+    for option in VAD_OPTIONS:
+        if getattr(args, option.name) is not None and not args.vad:
+            parser.error(f"--{option.name} needs --vad")
     step = args.temperature_increment_on_fallback
     if step is not None and not 0 < step < math.inf:
         parser.error(f"--temperature_increment_on_fallback: expected a number above 0 or None, found {step}")
@@ -234,6 +237,9 @@ def _transcribe_options(args: argparse.Namespace) -> dict[str, Any]:
         for option in DECODING_OPTIONS + WORD_OPTIONS
         if option.available and option.name not in not_passed_on
     }
+    if args.vad:
+        given = {option.name.removeprefix("vad_"): getattr(args, option.name) for option in VAD_OPTIONS}
+        options["vad_options"] = {name: value for name, value in given.items() if value is not None}
     return {**options, "temperature": temperatures(args.temperature, args.temperature_increment_on_fallback)}
 
 
