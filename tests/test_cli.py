@@ -43,6 +43,10 @@ DEFAULT_OPTIONS = {
     "clip_timestamps": "0",
     "batch_size": 1,
     "vad": False,
+    "word_timestamps": False,
+    "prepend_punctuations": "\"'“¿([{-",
+    "append_punctuations": "\"'.。,，!！?？:：”)]}、",
+    "hallucination_silence_threshold": None,
     "temperature": (0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0),
 }
 
@@ -131,7 +135,8 @@ def test_every_option_reaches_its_place(model: StubModel, tmp_path: Path):
         "-f srt --task translate --language German --temperature 0.5 --temperature_increment_on_fallback None "
         "--best_of 2 --suppress_tokens -1 --initial_prompt Ahoi --carry_initial_prompt True "
         "--condition_on_previous_text False --compression_ratio_threshold None --logprob_threshold -0.5 "
-        "--no_speech_threshold 0.1 --clip_timestamps 1,2"
+        "--no_speech_threshold 0.1 --clip_timestamps 1,2 "
+        "--word_timestamps True --prepend_punctuations ( --append_punctuations ) --hallucination_silence_threshold 2"
     )
     assert main(command.split()) == 0
     assert model.loaded_with["name"] == "tiny.en"
@@ -150,6 +155,10 @@ def test_every_option_reaches_its_place(model: StubModel, tmp_path: Path):
         "logprob_threshold": -0.5,
         "no_speech_threshold": 0.1,
         "clip_timestamps": "1,2",
+        "word_timestamps": True,
+        "prepend_punctuations": "(",
+        "append_punctuations": ")",
+        "hallucination_silence_threshold": 2.0,
         "temperature": (0.5,),
     }
     assert written(tmp_path / "out") == ["a.srt"]
@@ -316,14 +325,6 @@ def test_inputs_of_one_stem_do_not_overwrite_each_other(model: StubModel, tmp_pa
         ("beam_size", "5"),
         ("patience", "1.5"),
         ("length_penalty", "0.5"),
-        ("word_timestamps", "True"),
-        ("prepend_punctuations", "("),
-        ("append_punctuations", ")"),
-        ("highlight_words", "True"),
-        ("max_line_width", "40"),
-        ("max_line_count", "2"),
-        ("max_words_per_line", "5"),
-        ("hallucination_silence_threshold", "2"),
         ("threads", "4"),
     ],
 )

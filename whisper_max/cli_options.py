@@ -128,17 +128,17 @@ VAD_OPTIONS = (
 )
 
 WORD_OPTIONS = (
-    Option("word_timestamps", boolean, False, "times for every word", available=False),
-    Option("prepend_punctuations", str, "\"'“¿([{-", "punctuation that joins the next word", available=False),
-    Option("append_punctuations", str, "\"'.。,，!！?？:：”)]}、", "joins the word before", available=False),
-    Option("hallucination_silence_threshold", optional_float, None, "seconds of silence to skip", available=False),
+    Option("word_timestamps", boolean, False, "times for every word"),
+    Option("prepend_punctuations", str, "\"'“¿([{-", "punctuation that joins the next word"),
+    Option("append_punctuations", str, "\"'.。,，!！?？:：”)]}、", "joins the word before"),
+    Option("hallucination_silence_threshold", optional_float, None, "seconds of silence to skip"),
 )
 
 LAYOUT_OPTIONS = (
-    Option("highlight_words", boolean, False, "underline each word in srt and vtt as it is spoken", available=False),
-    Option("max_line_width", optional_int, None, "characters in a line of subtitles", available=False),
-    Option("max_line_count", optional_int, None, "lines in a subtitle", available=False),
-    Option("max_words_per_line", optional_int, None, "words in a subtitle", available=False),
+    Option("highlight_words", boolean, False, "underline each word in srt and vtt as it is spoken"),
+    Option("max_line_width", optional_int, None, "characters in a line of subtitles"),
+    Option("max_line_count", optional_int, None, "lines in a subtitle"),
+    Option("max_words_per_line", optional_int, None, "words in a subtitle"),
 )
 
 OTHER_OPTIONS = (
