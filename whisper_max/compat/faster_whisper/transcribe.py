@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_max import api
-from whisper_max.audio.mel import N_SAMPLES
+from whisper_max.audio.mel import CHUNK_LENGTH, FRAMES_PER_SECOND, N_SAMPLES, MelWindows
 from whisper_max.audio.speech import SpeechWaveform, Timeline
 from whisper_max.audio.vad import find_speech
-from whisper_max.audio.waveform import SAMPLE_RATE, ArrayWaveform, Waveform
+from whisper_max.audio.waveform import ArrayWaveform, Waveform
 from whisper_max.compat.faster_whisper.audio import samples_of
-from whisper_max.compat.faster_whisper.options import described, native_options, only_known
+from whisper_max.compat.faster_whisper.options import described, native_options
 from whisper_max.compat.faster_whisper.results import (
     Segment,
     TranscriptionInfo,
@@ -28,9 +28,11 @@ from whisper_max.compat.loading import load
 from whisper_max.compat.progress import progress_bar
 from whisper_max.decode.language import DetectedLanguage, most_likely_language
 from whisper_max.errors import OptionError
-from whisper_max.text.languages import LANGUAGES, language_code
+from whisper_max.text.languages import LANGUAGES
 from whisper_max.transcribe import result as native
-from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.sequential import transcribe_windows
+from whisper_max.transcribe.speech import listen
+from whisper_max.transcribe.transcription import Transcription
 
 __all__ = [
     "BatchedInferencePipeline",
@@ -42,6 +44,7 @@ __all__ = [
     "Word",
 ]
 
+_BATCHED_VAD = VadOptions(max_speech_duration_s=CHUNK_LENGTH, min_silence_duration_ms=160)
 _Transcript = tuple[Iterable[Segment], TranscriptionInfo]
 
 
@@ -189,7 +192,7 @@ class WhisperModel:
         recording: Waveform = ArrayWaveform(samples_of(audio))
         if vad_filter:
             recording = _speech(recording, vad_options(vad_parameters))
-        detected = _detect(self.model, recording, 0, language_detection_segments, language_detection_threshold)
+        detected = _detect(self.model, recording, language_detection_segments, language_detection_threshold)
         return detected.code, detected.probability, _by_likelihood(detected)
 
 
@@ -250,9 +253,8 @@ class BatchedInferencePipeline:
         given = {name: value for name, value in locals().items() if name != "self"}
         clips = [seconds for clip in clip_timestamps or () for seconds in (clip["start"], clip["end"])]
         given |= {"clip_timestamps": clips or "0", "condition_on_previous_text": False}
-        vad = vad_options(vad_parameters) if vad_filter and not clips else None
-        options = native_options(given) | only_known({"batch_size": batch_size}, {"batch_size": 1})
-        return _transcribe(self.model.model, given, options, vad)
+        vad = vad_options(vad_parameters, _BATCHED_VAD) if vad_filter and not clips else None
+        return _transcribe(self.model.model, given, {**native_options(given), "batch_size": batch_size}, vad)
 
 
 def _device(device: str, index: int | list[int]) -> str:
@@ -263,54 +265,44 @@ def _device(device: str, index: int | list[int]) -> str:
 
 
 def _transcribe(
-    model: api.Model, given: Mapping[str, Any], options: dict[str, Any], vad: VadOptions | None
+    model: api.Model, given: Mapping[str, Any], options: Mapping[str, Any], vad: VadOptions | None
 ) -> _Transcript:
-    """Find the language, and start a transcription that does nothing until its segments are asked for."""
+    """Find the speech and the language; what is decoded waits until the segments are asked for."""
     recording = ArrayWaveform(samples_of(given["audio"]))
-    wanted = {"multilingual": given["multilingual"], "vad": vad is not None, "vad_options": vad and vad.native()}
-    options |= only_known(wanted, {"multilingual": False, "vad": False, "vad_options": None})
-    language, detected = given["language"], None
-    speech = recording if vad is None else _speech(recording, vad)
-    if language is None and model.is_multilingual:
-        start = round(SAMPLE_RATE * TranscribeOptions(clip_timestamps=given["clip_timestamps"]).clip_seconds()[0])
-        segments, threshold = given["language_detection_segments"], given["language_detection_threshold"]
-        detected = _detect(model, speech, start, segments, threshold)
-        language = detected.code
-    options["language"] = language
-    api.transcribe_options(options)  # raises now what would else be raised with the first segment
+    wanted = api.transcribe_options({**options, "vad": vad is not None, "vad_options": vad and vad.native()})
+    heard, speech = listen(recording, wanted)
+    mel = MelWindows(heard, model.dims.n_mels)
+    transcription = Transcription(model.inference, model.vocabulary, mel, wanted, speech)
+    detected = transcription.detected
     info = TranscriptionInfo(
-        language="en" if language is None else language_code(language),
-        language_probability=detected.probability if detected else 1.0,
+        language=transcription.language,
+        language_probability=transcription.language_probability,
         duration=recording.duration,
-        duration_after_vad=speech.duration,
+        duration_after_vad=heard.duration,
         all_language_probs=_by_likelihood(detected) if detected else None,
         transcription_options=described(given),
         vad_options=vad,
     )
-    return from_native(_segments(model, recording, options, given["log_progress"])), info
+    return from_native(_segments(model, transcription, given["log_progress"])), info
 
 
-def _segments(
-    model: api.Model, recording: ArrayWaveform, options: dict[str, Any], log_progress: bool
-) -> Iterator[native.Segment]:
+def _segments(model: api.Model, transcription: Transcription, log_progress: bool) -> Iterator[native.Segment]:
     with progress_bar(show=log_progress) as advance:
-        yield from model.transcribe_segments(recording.read(0, recording.n_samples), on_progress=advance, **options)
+
+        def advance_frames(done: int, total: int) -> None:
+            advance(done / FRAMES_PER_SECOND, total / FRAMES_PER_SECOND)
+
+        yield from transcribe_windows(model.inference, transcription, on_progress=advance_frames)
 
 
 def _speech(recording: Waveform, options: VadOptions) -> SpeechWaveform:
     return SpeechWaveform(recording, Timeline(find_speech(recording, options.native()), recording.n_samples))
 
 
-def _detect(
-    model: api.Model, recording: Waveform, start: int, n_windows: int, threshold: float | None
-) -> DetectedLanguage:
-    """The language of the windows from sample ``start`` on, or from the beginning where that is past the end."""
+def _detect(model: api.Model, recording: Waveform, n_windows: int, threshold: float) -> DetectedLanguage:
     if n_windows < 1:
         raise OptionError("out of range", where="language_detection_segments", expected="1 or more", found=n_windows)
-    if threshold is None:
-        raise OptionError("not offered", where="language_detection_threshold", expected="a probability", found=None)
-    start = start if start < recording.n_samples else 0
-    starts = range(start, min(recording.n_samples, start + n_windows * N_SAMPLES), N_SAMPLES)
+    starts = range(0, min(recording.n_samples, n_windows * N_SAMPLES), N_SAMPLES)
     windows = (model.detect_language(recording.read(each, each + N_SAMPLES)) for each in starts or (0,))
     return most_likely_language(windows, threshold)
 

@@ -29,18 +29,20 @@ class VadOptions:
         return native.VadOptions(**asdict(self))
 
 
-def vad_options(given: dict[str, Any] | VadOptions | None) -> VadOptions:
-    """``vad_parameters`` as ``VadOptions``.
+def vad_options(given: dict[str, Any] | VadOptions | None, default: VadOptions | None = None) -> VadOptions:
+    """``vad_parameters`` as ``VadOptions``; None stands for the default.
 
     Raises:
         OptionError: a name that is no option.
     """
+    if given is None:
+        return default or VadOptions()
     if isinstance(given, VadOptions):
         return given
     names = [each.name for each in fields(VadOptions)]
-    unknown = sorted(set(given or {}) - set(names))
+    unknown = sorted(set(given) - set(names))
     if unknown:
         raise OptionError(
             "unknown option", where="vad_parameters", expected=f"some of {', '.join(names)}", found=", ".join(unknown)
         )
-    return VadOptions(**(given or {}))
+    return VadOptions(**given)
