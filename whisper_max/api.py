@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,13 +17,14 @@ from whisper_max.decode.language import DetectedLanguage, detect_language
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine import WhisperEngine, select_target
 from whisper_max.errors import OptionError
+from whisper_max.many import ManyRecordings, Outcome
 from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
 from whisper_max.transcribe.journal import Journal, audio_identity
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.result import Segment, TranscriptionResult
 from whisper_max.transcribe.sequential import transcribe_windows
 from whisper_max.transcribe.speech import listen
-from whisper_max.transcribe.transcription import Transcription
+from whisper_max.transcribe.transcription import Transcription, check_model
 
 OnProgress = Callable[[float, float], object]
 """Called with the seconds done and the seconds of the recording, at the start and after each window."""
@@ -108,6 +109,52 @@ class Model:
         """
         with self._opened(audio, sampling_rate, options, journal, resume) as (transcription, done):
             yield from self._segments(transcription, done, on_progress, None)
+
+    def transcribe_many(
+        self,
+        audios: Iterable[AudioSource],
+        *,
+        batch_size: int = 8,
+        sampling_rate: int | None = None,
+        on_segment: Callable[[int, Segment], object] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        **options: Any,
+    ) -> Iterator[Outcome]:
+        """Transcribe recordings side by side in one batch, each as ``transcribe`` does it alone.
+
+        Args:
+            audios: what ``transcribe`` takes; each is opened when there is room for it, at most twice ``batch_size``
+                are open.
+            batch_size: windows in the batch, each of another recording.
+            sampling_rate: of the arrays among them, in Hz; 16000 where it is not given.
+            on_segment: called with a recording's place in ``audios`` and each of its segments as it comes.
+            should_stop: asked before each batch; what is not finished then is not given out.
+            options: the fields of ``TranscribeOptions`` but batch_size, the same for all recordings.
+
+        Yields:
+            the outcome of each recording as soon as it is known. One that fails does not stop the others.
+
+        Raises:
+            OptionError: an unknown or impossible option, or one that is impossible for this model.
+        """
+        if batch_size < 1:
+            raise OptionError("out of range", where="batch_size", expected="at least 1", found=batch_size)
+        self.check(**options)
+
+        @contextmanager
+        def open_one(audio: AudioSource) -> Iterator[Transcription]:
+            with self._opened(audio, sampling_rate, options, None, False) as (transcription, _):
+                yield transcription
+
+        return ManyRecordings(self.inference, audios, open_one).transcribe(batch_size, on_segment, should_stop)
+
+    def check(self, **options: Any) -> None:
+        """Refuse options that are impossible for this model, whatever the recording.
+
+        Raises:
+            OptionError: such an option, or an unknown one.
+        """
+        check_model(self.inference, self.vocabulary, transcribe_options(options))
 
     def detect_language(self, audio: AudioSource, *, sampling_rate: int | None = None) -> DetectedLanguage:
         """The language of the first 30 s of a recording, with the probability of every language.

@@ -1,0 +1,129 @@
+"""Many recordings side by side behind the public API, with a model of fake logits."""
+
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+sys.path.insert(0, str(Path(__file__).parent / "decode"))
+
+from fake_inference import DIMS, FakeInference
+from synthetic_vocabulary import synthetic_vocabulary
+
+from whisper_max import api
+from whisper_max.audio import waveform as waveform_module
+from whisper_max.errors import AudioError, OptionError
+
+vocabulary = cache(synthetic_vocabulary)
+OPTIONS = {"temperature": (0.0, 0.6), "logprob_threshold": -0.5, "word_timestamps": True}
+
+
+def model(dims=DIMS):
+    return api.Model(FakeInference(dims), vocabulary())
+
+
+def recording(seconds, key):
+    return np.random.default_rng(key).normal(0, 0.1, round(seconds * 16000)).astype(np.float32)
+
+
+RECORDINGS = [recording(seconds, key) for key, seconds in enumerate([70, 0.00001, 31, 5, 95, 12])]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_each_is_as_it_is_alone(batch_size):
+    alone = [model().transcribe(audio, **OPTIONS) for audio in RECORDINGS]
+    together = {}
+    seen = []
+    for outcome in model().transcribe_many(
+        iter(RECORDINGS), batch_size=batch_size, on_segment=lambda *each: seen.append(each), **OPTIONS
+    ):
+        assert outcome.error is None
+        assert outcome.audio is RECORDINGS[outcome.index]
+        together[outcome.index] = outcome.result
+    assert [together[index] for index in range(len(RECORDINGS))] == alone
+    for index, result in together.items():
+        assert [segment for place, segment in seen if place == index] == result.segments
+
+
+def test_one_that_fails_does_not_stop_the_others(tmp_path):
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF")
+    good = tmp_path / "good.flac"
+    soundfile.write(good, recording(3, 1), 16000)
+    audios = [str(broken), recording(40, 2), str(good), str(tmp_path / "missing.wav")]
+    outcomes = {each.index: each for each in model().transcribe_many(audios, batch_size=2, language="en")}
+    assert sorted(outcomes) == [0, 1, 2, 3]
+    assert [isinstance(outcomes[index].error, AudioError) for index in range(4)] == [True, False, False, True]
+    assert [outcomes[index].result is None for index in range(4)] == [True, False, False, True]
+    assert outcomes[1].result == model().transcribe(audios[1], language="en")
+
+
+def test_clips_beyond_one_recording_fail_that_one_only():
+    options = {"clip_timestamps": "6,20", "no_speech_threshold": None}
+    outcomes = {each.index: each for each in model().transcribe_many(RECORDINGS[2:4], **options)}
+    assert outcomes[0].result.segments[0].seek == 600
+    assert str(outcomes[1].error).startswith("clip_timestamps: outside the recording")
+
+
+def test_a_recording_that_can_not_be_read_any_more(monkeypatch):
+    read = waveform_module.ArrayWaveform.read
+
+    def fail_for_the_long_one(self, start, stop):
+        if self.n_samples == len(RECORDINGS[4]) and start > 16000 * 40:
+            raise AudioError("decoded samples can't be read back")
+        return read(self, start, stop)
+
+    monkeypatch.setattr("whisper_max.audio.waveform.ArrayWaveform.read", fail_for_the_long_one)
+    outcomes = {each.index: each for each in model().transcribe_many(RECORDINGS, batch_size=3, language="en")}
+    assert [index for index, each in sorted(outcomes.items()) if each.error is not None] == [4]
+    assert sorted(outcomes) == list(range(6))
+
+
+def test_few_are_open_at_a_time_and_none_stays_open(monkeypatch):
+    counts = {"open": 0, "most": 0}
+    opened = api.open_audio
+
+    class Counting:
+        def __init__(self, *args, **kwargs):
+            self._context = opened(*args, **kwargs)
+
+        def __enter__(self):
+            counts["open"] += 1
+            counts["most"] = max(counts["most"], counts["open"])
+            return self._context.__enter__()
+
+        def __exit__(self, *error):
+            counts["open"] -= 1
+            return self._context.__exit__(*error)
+
+    monkeypatch.setattr(api, "open_audio", Counting)
+    list(model().transcribe_many([recording(2, key) for key in range(20)], batch_size=3, language="en"))
+    assert counts == {"open": 0, "most": 6}
+    stopped = model().transcribe_many(RECORDINGS, batch_size=1, language="en")
+    next(stopped)
+    stopped.close()
+    assert counts["open"] == 0
+
+
+def test_stopping():
+    stops = iter([False, True])
+    outcomes = list(model().transcribe_many(RECORDINGS, batch_size=4, language="en", should_stop=lambda: next(stops)))
+    assert 0 < len(outcomes) < 6
+
+
+@pytest.mark.parametrize(
+    ("dims", "options", "message"),
+    [
+        (DIMS, {"batch_size": 0}, "batch_size: out of range"),
+        (DIMS, {"beams": 5}, "beams: unknown option"),
+        (replace(DIMS, n_audio_layer=32, n_text_layer=4), {"task": "translate"}, "task: turbo can't translate"),
+    ],
+)
+def test_impossible_options_are_refused_at_once(dims, options, message):
+    with pytest.raises(OptionError) as error:
+        model(dims).transcribe_many(RECORDINGS, **options)
+    assert str(error.value).startswith(message)
