@@ -18,7 +18,7 @@ import whisper_max
 from whisper_max import cli, cli_transcribe
 from whisper_max.cli import main
 from whisper_max.cli_transcribe import temperatures
-from whisper_max.errors import AudioError, HubError
+from whisper_max.errors import AudioError, HubError, OptionError
 from whisper_max.transcribe.result import Segment, TranscriptionResult
 
 SEGMENTS = [
@@ -63,6 +63,10 @@ class StubModel:
     def load(self, name: str, **how: Any) -> StubModel:
         self.loaded_with = {"name": name, **how}
         return self
+
+    def check(self, **options: Any) -> None:
+        if options["task"] in self.failures:
+            raise self.failures[options["task"]]
 
     def transcribe(
         self,
@@ -227,6 +231,13 @@ def test_an_impossible_option_is_refused_before_the_model_loads(model: StubModel
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: suppress_tokens: not a list of token ids: ")
     assert written(tmp_path) == []
+
+
+def test_an_option_that_the_model_can_not_honour_is_refused_once(model: StubModel, tmp_path: Path, capsys):
+    model.failures["translate"] = OptionError("turbo can't translate", where="task")
+    assert main(["transcribe", "a.wav", "b.wav", "--task", "translate"]) == 2
+    assert capsys.readouterr().err == "error: task: turbo can't translate\n"
+    assert (model.calls, written(tmp_path)) == ([], [])
 
 
 def test_a_model_that_does_not_load_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys):

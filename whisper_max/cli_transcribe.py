@@ -49,6 +49,7 @@ def run_transcribe(args: argparse.Namespace) -> int:
             weights_dir=args.model_dir,
             progress=print_progress,
         )
+        model.check(**options)
         try:
             run.transcribe(model, waiting)
         except KeyboardInterrupt:
