@@ -6,7 +6,7 @@ Needs openai-whisper and PyTorch. The fake model of ``tests/decode/fake_inferenc
 every rule, search, fallback and seek is openai-whisper's.
 """
 
-# ruff: noqa: ANN001, ANN201, ANN204
+# ruff: noqa: ANN001, ANN003, ANN201, ANN204, ANN205
 # The classes here stand in for openai-whisper's own, which are not annotated.
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import json
 import random
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 import tiktoken
 import torch
 import whisper.decoding
+import whisper.timing
 import whisper.tokenizer
 import whisper.transcribe  # the package's attribute of this name is the function, not the module
 
@@ -28,11 +30,12 @@ TRANSCRIBE = sys.modules["whisper.transcribe"]
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "decode")]
 
-from fake_inference import DIMS, ENGLISH_DIMS, fake_mel, model_logits, signature  # noqa: E402
+from fake_inference import DIMS, ENGLISH_DIMS, attention_scores, fake_mel, model_logits, signature  # noqa: E402
 from synthetic_vocabulary import synthetic_ranks  # noqa: E402
 
 N_DECODINGS = 300
-N_TRANSCRIPTIONS = 160
+N_TRANSCRIPTIONS = 130
+N_TIMED = 90  # of which with word timestamps, after those without
 
 
 def fake_encoding(name: str, num_languages: int = 99) -> tiktoken.Encoding:
@@ -56,6 +59,19 @@ ENCODINGS = {name: fake_encoding(name) for name in ("multilingual", "gpt2")}
 whisper.tokenizer.get_encoding = lambda name, num_languages: ENCODINGS[name]
 
 
+class FakeCrossAttention:
+    """Where the alignment code hangs its hook."""
+
+    hook = None
+
+    def register_forward_hook(self, hook):
+        self.hook = hook
+        return self
+
+    def remove(self) -> None:
+        self.hook = None
+
+
 class FakeModel:
     """The fake model with openai-whisper's face."""
 
@@ -65,6 +81,17 @@ class FakeModel:
         self.dims = dims
         self.is_multilingual = dims.is_multilingual
         self.num_languages = dims.num_languages
+        self.cross_attn = FakeCrossAttention()
+        self.decoder = SimpleNamespace(blocks=[SimpleNamespace(cross_attn=self.cross_attn)])
+        self.alignment_heads = torch.ones(1, 3).to_sparse()
+
+    def __call__(self, mel: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """(1, n_tokens, n_vocab) logits; the attention scores go to the hook."""
+        history = tokens[0].tolist()
+        scores = attention_scores(signature(mel[0].numpy()), history)
+        self.cross_attn.hook(None, None, (None, torch.from_numpy(scores)[None]))
+        features = self.encoder(mel)
+        return torch.stack([self.at(features, 0, history[: i + 1]) for i in range(len(history))])[None]
 
     def encoder(self, mel: torch.Tensor) -> torch.Tensor:
         """Features that carry nothing but the signature of each window."""
@@ -121,12 +148,22 @@ class StreamedCategorical:
     streams: ClassVar[list[np.random.Generator]] = []
 
     def __init__(self, logits) -> None:
-        self.probs = torch.softmax(logits, dim=-1).numpy().astype(np.float64).cumsum(axis=-1)
+        self.probs = torch.softmax(logits.double(), dim=-1).numpy().cumsum(axis=-1)
 
     def sample(self):
-        points = [float(stream.random(dtype=np.float32)) for stream in self.streams]
-        rows = zip(self.probs, points, strict=True)
-        return torch.tensor([int(np.searchsorted(row, point * row[-1], side="right")) for row, point in rows])
+        return torch.tensor([self.draw(row, stream) for row, stream in zip(self.probs, self.streams, strict=True)])
+
+    @staticmethod
+    def draw(cumulative, stream):
+        point = float(stream.random(dtype=np.float32))
+        tokens = {int(np.searchsorted(cumulative, point + change, side="right")) for change in (-2e-6, 0.0, 2e-6)}
+        if len(tokens) > 1:
+            raise UndecidedError
+        return tokens.pop()
+
+
+class UndecidedError(Exception):
+    """A draw so near to the border between two tokens that float32 rounding decides."""
 
 
 whisper.decoding.PyTorchInference = FakeInference
@@ -216,7 +253,7 @@ def decodings(rng: random.Random) -> list[dict]:
         parsed = whisper.decoding.DecodingOptions(**options, fp16=False)
         try:
             result = decode(FakeModel(ENGLISH_DIMS if english else DIMS), mel, parsed, (key,))
-        except ZeroDivisionError:  # openai-whisper's ranking divides by the length of an empty transcript
+        except (ZeroDivisionError, UndecidedError):  # openai-whisper divides by the length of an empty transcript
             continue
         names = ["language", "tokens", "text", "avg_logprob", "no_speech_prob", "temperature", "compression_ratio"]
         expected = {name: getattr(result, name) for name in names}
@@ -227,8 +264,15 @@ def decodings(rng: random.Random) -> list[dict]:
 def transcriptions(rng: random.Random) -> list[dict]:
     out = []
     while len(out) < N_TRANSCRIPTIONS:
-        n_frames = rng.choice([0, 1, 57, 1100, 2999, 3000, 3001, rng.randrange(9_000), rng.randrange(9_000)])
+        n_frames = rng.choice([rng.choice([0, 1, 57, 2999, 3000, 3001]), 1100, *rng.sample(range(9_000), 3)])
         options = random_transcription(rng, n_frames)
+        if len(out) >= N_TRANSCRIPTIONS - N_TIMED:
+            options["word_timestamps"] = True
+            if rng.random() < 0.4:
+                options["hallucination_silence_threshold"] = rng.choice([0.1, 0.3, 1.0, 3.0])
+            if rng.random() < 0.2:
+                options |= {"prepend_punctuations": "<$", "append_punctuations": ":0"}
+            options.setdefault("language", rng.choice(["en", "zh"]))
         english = rng.random() < 0.15
         if english:
             options = {name: value for name, value in options.items() if name not in ("language", "task")}
@@ -236,7 +280,7 @@ def transcriptions(rng: random.Random) -> list[dict]:
         TRANSCRIBE.log_mel_spectrogram = lambda *_, n=n_frames, key=key, **__: torch.from_numpy(fake_mel(n, key))
         try:
             result = TRANSCRIBE.transcribe(FakeModel(ENGLISH_DIMS if english else DIMS), None, **options, fp16=False)
-        except ZeroDivisionError:
+        except (ZeroDivisionError, UndecidedError, TooShortError):
             continue
         result["segments"] = [compact(segment) for segment in result["segments"]]
         out.append(
@@ -245,10 +289,27 @@ def transcriptions(rng: random.Random) -> list[dict]:
     return out
 
 
+class TooShortError(Exception):
+    """A window of fewer than two encoder positions, where openai-whisper divides by zero and gives negative times."""
+
+
+def add_word_timestamps(*, num_frames, **others) -> None:
+    if num_frames < 4:
+        raise TooShortError
+    whisper.timing.add_word_timestamps(num_frames=num_frames, **others)
+
+
+TRANSCRIBE.add_word_timestamps = add_word_timestamps
+
+
 def compact(segment: dict) -> list:
-    """A segment's values in order; no text, for it follows from the tokens (and no words: there are none)."""
+    """A segment's values in order, its tokens and its words; no text, for it follows from the tokens."""
     names = ["id", "seek", "start", "end", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob"]
-    return [*(segment[name] for name in names), " ".join(map(str, segment["tokens"]))]
+    words = [
+        [word["word"], *(float(word[name]) for name in ("start", "end", "probability"))]
+        for word in segment.get("words", [])
+    ]
+    return [*(float(segment[name]) for name in names), " ".join(map(str, segment["tokens"])), words]
 
 
 def rounded(value):

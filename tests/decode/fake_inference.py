@@ -51,6 +51,8 @@ def model_logits(dims, signature, history):
     character = np.random.Generator(np.random.Philox(key=signature))
     certainty, talk, silence = character.uniform(2, 14), character.integers(3, 120), character.uniform(-12, 18)
     words = character.integers(0, N_TEXT - 2, character.choice([3, 40, 400]))
+    words[1::2] = character.integers(26_857, 44_433, len(words[1::2]))  # a space and three letters
+    words[::5] = character.integers(32, 64, len(words[::5]))  # marks and digits, in a vocabulary that begins with bytes
     if history[-1] == sot:
         logits[no_speech] += 9 + silence
         logits[sot + 1 : sot + 1 + n_languages] += rng.uniform(0, certainty + 6, n_languages).astype(np.float32)
@@ -63,6 +65,28 @@ def model_logits(dims, signature, history):
     logits[ahead] += rng.uniform(0, certainty, 8).astype(np.float32) + (9 if rng.random() < 0.2 or not in_text else 1)
     logits[eot] += rng.uniform(0, certainty) + 8 * len(sampled) / talk
     return logits
+
+
+def attention_scores(signature, tokens, n_heads=3):
+    """(n_heads, n_tokens, 1500) float32: attention before its softmax; tokens follow the audio, more or less."""
+    rng = np.random.Generator(np.random.Philox(key=[signature, zlib.crc32(np.array(tokens, np.int32).tobytes())]))
+    centres = np.sort(rng.uniform(0, rng.uniform(100, 1500), len(tokens)))
+    if rng.random() < 0.5:
+        centres[len(tokens) // 2 :] += rng.uniform(0, 500)  # a pause
+    distance = np.minimum(np.abs(np.arange(1500) - centres[:, None]) / rng.uniform(2, 30), 12)
+    return (rng.normal(0, 0.5, (n_heads, len(tokens), 1500)) - distance).astype(np.float32)
+
+
+class FakeAlignment:
+    def __init__(self, dims, signature, tokens, eot):
+        scores = attention_scores(signature, tokens)
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        self.weights = weights / weights.sum(axis=-1, keepdims=True)
+        self.token_probs = np.zeros(len(tokens), np.float32)
+        for i in range(1, len(tokens)):
+            logits = model_logits(dims, signature, tokens[:i])[:eot]
+            weights = np.exp(logits - logits.max())
+            self.token_probs[i] = weights[tokens[i]] / weights.sum() if tokens[i] < eot else 0.0
 
 
 class FakeFeatures:
@@ -147,6 +171,11 @@ class FakeInference:
         assert mel.dtype == np.float32
         self.encoded += len(mel)
         return FakeFeatures([signature(window) for window in mel])
+
+    def align(self, features, tokens, eot):
+        assert features.n_windows == len(tokens)
+        pairs = zip(features.signatures, tokens, strict=True)
+        return [FakeAlignment(self._dims, signature, row, eot) for signature, row in pairs]
 
     def new_batch(self, features, n_hyps=1):
         self.largest_batch = max(self.largest_batch, features.n_windows)

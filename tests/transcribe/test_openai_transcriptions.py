@@ -9,7 +9,8 @@ from fake_inference import DIMS, ENGLISH_DIMS, FakeInference, FakeMel
 from synthetic_vocabulary import synthetic_vocabulary
 
 from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.sequential import Transcription, transcribe_windows
+from whisper_max.transcribe.sequential import transcribe_windows
+from whisper_max.transcribe.transcription import Transcription
 
 SCENARIOS = json.loads((Path(__file__).parent / "data" / "openai_transcriptions.json").read_text(encoding="utf-8"))
 NUMBERS = ["id", "seek", "start", "end", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob"]
@@ -24,9 +25,13 @@ def test_transcriptions_are_openai_whispers(first):
         context = scenario["key"], scenario["n_frames"], scenario["options"]
         assert (result.text, result.language) == (expected["text"], expected["language"]), context
         assert len(result.segments) == len(expected["segments"]), context
-        for segment, (*numbers, tokens) in zip(result.segments, expected["segments"], strict=True):
+        for segment, (*numbers, tokens, words) in zip(result.segments, expected["segments"], strict=True):
             assert segment.tokens == [int(token) for token in tokens.split()], context
             assert [getattr(segment, name) for name in NUMBERS] == pytest.approx(numbers, abs=TOLERANCE), context
+            assert (segment.words is not None) == scenario["options"].get("word_timestamps", False)
+            assert [word.word for word in segment.words or ()] == [word for word, *_ in words], context
+            for word, (_, *timing) in zip(segment.words or (), words, strict=True):
+                assert [word.start, word.end, word.probability] == pytest.approx(timing, abs=TOLERANCE), context
 
 
 def run(scenario):

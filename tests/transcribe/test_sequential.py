@@ -24,6 +24,7 @@ def open_all(inference, options):
     "values",
     [
         {"temperature": (0.0, 0.6), "logprob_threshold": -0.5},
+        {"temperature": 0.0, "word_timestamps": True, "hallucination_silence_threshold": 1.0},
         {"beam_size": 2, "best_of": 2, "temperature": (0.0, 0.4), "compression_ratio_threshold": 1.0},
     ],
 )

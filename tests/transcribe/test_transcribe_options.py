@@ -54,6 +54,14 @@ def test_every_option_of_decoding_is_handed_on():
         ({"clip_timestamps": "1,x"}, "clip_timestamps: not a list of times"),
         ({"no_speech_threshold": float("nan")}, "no_speech_threshold: not a number"),
         ({"best_of": 0}, "best_of: out of range"),
+        (
+            {"hallucination_silence_threshold": 1.0},
+            "hallucination_silence_threshold: hallucination_silence_threshold ne",
+        ),
+        (
+            {"hallucination_silence_threshold": -1.0, "word_timestamps": True},
+            "hallucination_silence_threshold: out of range",
+        ),
     ],
 )
 def test_impossible_options(options, message):
