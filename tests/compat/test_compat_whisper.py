@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import warnings
 from dataclasses import fields
 from pathlib import Path
@@ -317,6 +318,35 @@ def test_verbose_false_shows_a_bar(model, noise, capsys):
     assert captured.out == ""
     assert "100%" in captured.err
     assert "70.0/70.0" in captured.err
+
+
+# ---------------------------------------------------------------- writers
+
+
+def test_writers_write_what_transcribe_returns(model, noise, tmp_path: Path):
+    result = model.transcribe(noise, fp16=False, language="en", word_timestamps=True)
+    write = whisper.utils.get_writer("all", str(tmp_path / "out"))
+    write(result, "talks/a.b.wav", {"max_line_width": 20, "max_line_count": 1, "highlight_words": True})
+    names = ["a.b.json", "a.b.srt", "a.b.tsv", "a.b.txt", "a.b.vtt"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    read = json.loads((tmp_path / "out" / "a.b.json").read_text(encoding="utf-8"))
+    assert read == {**json.loads(json.dumps(result)), "options": {}}
+    lines = (tmp_path / "out" / "a.b.txt").read_text(encoding="utf-8").splitlines()
+    assert lines == [segment["text"].strip() for segment in result["segments"]]
+    assert "<u>" in (tmp_path / "out" / "a.b.srt").read_text(encoding="utf-8")
+
+
+def test_writers_take_options_by_name_and_refuse_others(tmp_path: Path):
+    words = [{"word": f" w{i}", "start": float(i), "end": i + 1.0, "probability": 0.5} for i in range(4)]
+    segment = dict.fromkeys(SEGMENT, 0.0) | {"id": 0, "seek": 0, "end": 4.0, "text": " w0 w1 w2 w3", "tokens": []}
+    result = {"text": segment["text"], "segments": [{**segment, "words": words}], "language": "en"}
+    write = whisper.utils.get_writer("srt", str(tmp_path))
+    write(result, "a.wav", max_words_per_line=2)
+    assert (tmp_path / "a.srt").read_text(encoding="utf-8").splitlines()[2::4] == ["w0 w1", "w2 w3"]
+    with pytest.raises(OptionError, match=r"^colour: "):
+        write(result, "a.wav", {"colour": 1})
+    with pytest.raises(OptionError, match=r"^output_format: "):
+        whisper.utils.get_writer("doc", str(tmp_path))
 
 
 # ---------------------------------------------------------------- load_model

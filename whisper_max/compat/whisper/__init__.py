@@ -12,11 +12,13 @@ What differs from openai-whisper 20250625:
   ``load_audio`` refuses other rates than 16 kHz. ``transcribe`` refuses ``prompt``, which the peer overwrites. A
   language or a task that the model can't do is refused; the peer lets it pass without doing it.
 - Sampling at temperatures above 0 has a fixed seed, so that a program gets the same text each time.
+- ``utils.get_writer`` refuses options of layout that have no effect, which the peer ignores; its JSON files have a key
+  ``options`` too, empty here.
 - ``language`` in a result is a code, also where a name was given.
 """
 
 from whisper_max.compat.loading import available_models
-from whisper_max.compat.whisper import audio, tokenizer
+from whisper_max.compat.whisper import audio, tokenizer, utils
 from whisper_max.compat.whisper.audio import load_audio, log_mel_spectrogram, pad_or_trim
 from whisper_max.compat.whisper.decoding import DecodingOptions, DecodingResult, decode, detect_language
 from whisper_max.compat.whisper.model import Whisper, load_model
@@ -38,4 +40,5 @@ __all__ = [
     "pad_or_trim",
     "tokenizer",
     "transcribe",
+    "utils",
 ]
