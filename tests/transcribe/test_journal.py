@@ -87,6 +87,16 @@ def test_cut_off_after_any_line_it_goes_on_to_the_same_bytes(kind, path):
         assert kind == "batched" or path.read_bytes() == data  # side by side, the order of windows is another
 
 
+def test_words_go_on_from_the_end_of_the_last_one(path):
+    """In this recording a first word is clipped by the last one of the window before."""
+    options = {"word_timestamps": True, "temperature": 0.0, "language": "en"}
+    result = model().transcribe(noise(150, 2), journal=path, **options)
+    data = path.read_bytes()
+    for end in line_ends(data)[:-1]:
+        path.write_bytes(data[:end])
+        assert model().transcribe(noise(150, 2), journal=path, resume=True, **options) == result
+
+
 @settings(max_examples=15, deadline=None)
 @given(offset=st.integers(0, 10**9), kind=st.sampled_from(sorted(OPTIONS)))
 def test_cut_off_anywhere_it_goes_on_to_the_same_bytes(path, offset, kind):
