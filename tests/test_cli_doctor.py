@@ -64,7 +64,7 @@ def test_models_that_start_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert list(check_artifacts(target)) == [Check("shipped", nothing), Check("cached", nothing)]
     for folder, name in (("shipped", "base"), ("artifacts", "small"), ("artifacts", "tiny.en")):
         (tmp_path / folder).mkdir(exist_ok=True)
-        key = artifact.artifact_key(MODELS[name].dims, target.dtype, target.code)
+        key = artifact.artifact_key(MODELS[name].dims, target.dtype, PUBLISHED_STORAGE, target.code)
         (tmp_path / folder / key.file_name).touch()
     assert [check.value for check in check_artifacts(target)] == [
         "compiled graphs of base",

@@ -72,13 +72,14 @@ def check_device() -> Iterator[Check]:
     """Where models run by default, and which of those here need to be compiled first."""
     try:
         from whisper_max.engine import select_target
-        from whisper_max.engine.devices import PORTABLE_CPU
+        from whisper_max.engine.devices import PORTABLE_CPUS
     except ImportError as error:
         yield Check("device", f"MAX can't be imported: {error}", "pip install --force-reinstall whisper-max")
         return
     target = select_target()
-    portable = not target.is_cpu or target.code == f"cpu:{PORTABLE_CPU}"
-    advice = None if portable else f"not {PORTABLE_CPU}, which the shipped artifacts are for: models compile once"
+    levels = " or ".join(PORTABLE_CPUS)
+    portable = not target.is_cpu or target.code.removeprefix("cpu:") in PORTABLE_CPUS
+    advice = None if portable else f"not {levels}, which the shipped artifacts are for: models compile once"
     yield Check("device", f"{target.code}, {target.dtype.name}", advice)
     yield from check_artifacts(target)
 
@@ -87,8 +88,11 @@ def check_artifacts(target: Target) -> Iterator[Check]:
     """Which models start at once on a target: their compiled graphs are shipped or cached."""
     from whisper_max.checkpoint.published import MODELS
     from whisper_max.engine.artifact import SHIPPED, artifact_key
+    from whisper_max.engine.engine import PUBLISHED_STORAGE
 
-    file_names = {name: artifact_key(model.dims, target.dtype, target.code).file_name for name, model in MODELS.items()}
+    storage = target.storage or PUBLISHED_STORAGE
+    keys = {name: artifact_key(model.dims, target.dtype, storage, target.code) for name, model in MODELS.items()}
+    file_names = {name: key.file_name for name, key in keys.items()}
     for kind, folder in (("shipped", SHIPPED), ("cached", cache_dir() / "artifacts")):
         ready = [name for name, file_name in file_names.items() if (folder / file_name).exists()]
         yield Check(kind, f"compiled graphs of {', '.join(ready)}" if ready else "no compiled graphs for this device")

@@ -32,8 +32,8 @@ def compiler(monkeypatch):
     """A compiler that counts its calls."""
     calls = []
 
-    def compile_module(dims, dtype, code):
-        calls.append((dims, dtype, code))
+    def compile_module(dims, dtype, storage, code):
+        calls.append((dims, dtype, storage, code))
         return b"compiled"
 
     monkeypatch.setattr(store, "compile_module", compile_module)
@@ -41,19 +41,19 @@ def compiler(monkeypatch):
 
 
 def find(report=lambda line: None):
-    return find_module(DIMS, DType.float32, CODE, report)
+    return find_module(DIMS, DType.float32, DType.float16, CODE, report)
 
 
 def test_compiled_once_then_read_back(cache, compiler):
     lines = []
     assert [find(lines.append), find(lines.append)] == [b"compiled", b"compiled"]
-    assert compiler == [(DIMS, DType.float32, CODE)]
-    assert lines == ["compiling this model (1+1 blocks of width 64, float32) for cpu:x86-64-v3: happens once, "
-                     "takes 2 to 5 minutes"]  # fmt: skip
+    assert compiler == [(DIMS, DType.float32, DType.float16, CODE)]
+    assert lines == ["compiling this model (1+1 blocks of width 64, float32 on float16) for cpu:x86-64-v3: "
+                     "happens once, takes 2 to 5 minutes"]  # fmt: skip
 
 
 def test_a_shipped_artifact_needs_no_compiler_and_no_cache(cache, compiler, tmp_path):
-    write_artifact(tmp_path / "shipped" / artifact_key(DIMS, DType.float32, CODE).file_name, b"shipped")
+    write_artifact(tmp_path / "shipped" / artifact_key(DIMS, DType.float32, DType.float16, CODE).file_name, b"shipped")
     assert find() == b"shipped"
     assert compiler == []
     assert not cache.exists()
@@ -61,7 +61,7 @@ def test_a_shipped_artifact_needs_no_compiler_and_no_cache(cache, compiler, tmp_
 
 @pytest.mark.parametrize("content", [b"", b"WMAXART1", b"WMAXART1" + bytes(200), b"not an artifact at all"])
 def test_a_torn_artifact_is_rebuilt(cache, compiler, content):
-    path = cache / artifact_key(DIMS, DType.float32, CODE).file_name
+    path = cache / artifact_key(DIMS, DType.float32, DType.float16, CODE).file_name
     cache.mkdir()
     path.write_bytes(content)
     lines = []
@@ -72,7 +72,7 @@ def test_a_torn_artifact_is_rebuilt(cache, compiler, content):
 
 
 def test_a_failed_compilation_is_reported_and_nothing_is_kept(cache, monkeypatch):
-    def failing(dims, dtype, code):
+    def failing(dims, dtype, storage, code):
         raise ArtifactError("compiling failed", where=code, found="no luck")
 
     monkeypatch.setattr(store, "compile_module", failing)
@@ -92,7 +92,7 @@ def test_an_unwritable_cache_is_one_clear_line(compiler, tmp_path, monkeypatch):
 def test_of_two_at_once_one_compiles_and_the_other_waits(cache, monkeypatch):
     calls, started, release = [], threading.Event(), threading.Event()
 
-    def slow(dims, dtype, code):
+    def slow(dims, dtype, storage, code):
         calls.append(code)
         started.set()
         release.wait(10)
@@ -119,7 +119,7 @@ def test_waiting_is_reported(cache, monkeypatch):
     monkeypatch.setattr(store, "_REPORT_EVERY", 0.01)
     reported = threading.Event()
 
-    def slow(dims, dtype, code):
+    def slow(dims, dtype, storage, code):
         assert reported.wait(10)
         return b"compiled"
 
@@ -129,7 +129,7 @@ def test_waiting_is_reported(cache, monkeypatch):
 
 def test_a_compiler_that_fails_says_why(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "whisper_max.engine.compiler", "{}", "float32", CODE, str(tmp_path / "out.mef")],
+        [sys.executable, "-m", "whisper_max.engine.compiler", "{}", "float32", "float32", CODE, str(tmp_path / "out.mef")],
         capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert result.returncode != 0

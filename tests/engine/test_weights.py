@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from max.driver import CPU
 from max.dtype import DType
 from max.graph import DeviceRef
 
 from whisper_max.dims import ModelDimensions
-from whisper_max.engine.weights import prepare_weights, to_device, weight_rules
+from whisper_max.engine.weights import fits_float16, in_panels, prepare_weights, quantized, to_device, weight_rules
 from whisper_max.graph.module import build_module
+from whisper_max.graph.panels import PANEL
 
 DIMS = ModelDimensions(
     n_mels=4, n_audio_ctx=6, n_audio_state=128, n_audio_head=2, n_audio_layer=1,
@@ -55,34 +59,79 @@ def tensors():
     return _Counting(np.random.default_rng(0))
 
 
-@pytest.fixture(scope="module")
-def prepared(tensors):
-    return prepare_weights(tensors, DIMS, DType.float32, CPU())
+STORAGES = [DType.float32, DType.float16, DType.int8]
 
 
-def test_the_rules_make_exactly_the_weights_that_the_graphs_declare(prepared):
-    _, shapes = build_module(DIMS, DType.float32, DeviceRef.CPU())
-    assert {name: tuple(buffer.shape) for name, buffer in prepared.items()} == shapes
+def declared(storage, device=None):
+    return build_module(DIMS, DType.float32, storage, device or DeviceRef.CPU())[1]
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_the_rules_make_exactly_the_weights_that_the_graphs_declare(tensors, storage):
+    weights = prepare_weights(tensors, DIMS, DType.float32, storage, CPU())
+    assert {name: (tuple(buffer.shape), buffer.dtype) for name, buffer in weights.items()} == declared(storage)
+
+
+def test_a_gpu_gets_plain_matrices_and_no_fillers(tensors):
+    made = {rule.name: rule.make(tensors).shape for rule in weight_rules(DIMS) if not rule.filler}
+    assert made == {name: shape for name, (shape, _) in declared(DType.float32, DeviceRef.GPU()).items()}
 
 
 def test_no_weight_has_two_rules():
-    names = [name for name, _ in weight_rules(DIMS)]
+    names = [rule.name for rule in weight_rules(DIMS)]
     assert len(names) == len(set(names))
 
 
-def test_query_key_and_value_are_stacked_with_the_scale_in_the_query(tensors, prepared):
-    stacked = prepared["decoder.blocks.1.attn.qkv.weight"].to_numpy()
-    query, key, value = (tensors[f"decoder.blocks.1.attn.{part}.weight"] for part in ("query", "key", "value"))
-    np.testing.assert_array_equal(stacked, np.concatenate([query * np.float32(0.125), key, value]))
-    bias = prepared["decoder.blocks.1.attn.qkv.bias"].to_numpy()
-    expected = [tensors["decoder.blocks.1.attn.query.bias"] * np.float32(0.125), np.zeros(128, np.float32)]
-    np.testing.assert_array_equal(bias, np.concatenate([*expected, tensors["decoder.blocks.1.attn.value.bias"]]))
+def rule_named(name):
+    return next(rule for rule in weight_rules(DIMS) if rule.name == name)
 
 
-def test_a_convolution_becomes_the_matrix_over_its_unfolded_input(tensors, prepared):
-    weight, matrix = tensors["encoder.conv2.weight"], prepared["encoder.conv2.weight"].to_numpy()
+def test_query_key_and_value_are_stacked(tensors):
+    stacked = rule_named("decoder.blocks.1.attn.qkv.weight").make(tensors)
+    parts = [tensors[f"decoder.blocks.1.attn.{part}.weight"] for part in ("query", "key", "value")]
+    np.testing.assert_array_equal(stacked, np.concatenate(parts))
+    bias = rule_named("decoder.blocks.1.attn.qkv.bias").make(tensors)
+    query, value = (tensors[f"decoder.blocks.1.attn.{part}.bias"] for part in ("query", "value"))
+    np.testing.assert_array_equal(bias, np.concatenate([query, np.zeros(128, np.float32), value]))
+
+
+def test_a_convolution_becomes_the_matrix_over_its_unfolded_input(tensors):
+    weight, matrix = tensors["encoder.conv2.weight"], rule_named("encoder.conv2.weight").make(tensors)
     x = np.random.default_rng(1).standard_normal((3, DIMS.n_audio_state), dtype=np.float32)  # one value for each tap
     np.testing.assert_allclose(matrix @ x.reshape(-1), np.einsum("oik,ki->o", weight, x), rtol=1e-4, atol=1e-4)
+
+
+matrices = arrays(np.float32, st.tuples(st.integers(1, 70), st.integers(1, 9)), elements=st.floats(-8, 8, width=16))
+
+
+@given(matrices)
+def test_panels_hold_the_matrix_and_zeros(matrix):
+    panels = in_panels(matrix)
+    n_out, n_in = matrix.shape
+    assert panels.shape == (-(-n_out // PANEL), n_in, PANEL)
+    rows = panels.transpose(0, 2, 1).reshape(-1, n_in)
+    np.testing.assert_array_equal(rows[:n_out], matrix)
+    assert not rows[n_out:].any()
+
+
+@given(matrices)
+def test_int8_is_within_half_a_step_and_keeps_the_largest(matrix):
+    narrow, scale = quantized(matrix)
+    assert narrow.dtype == np.int8
+    assert (scale > 0).all()
+    error = np.abs(narrow * scale[:, None] - matrix)
+    assert (error <= scale[:, None] * 0.5001).all()
+    peaks = np.abs(matrix).max(axis=1)
+    np.testing.assert_array_equal(np.abs(narrow.astype(int)).max(axis=1), np.where(peaks > 0, 127, 0))
+
+
+def test_a_checkpoint_fits_float16_only_if_all_of_it_does(tensors):
+    exact = {name: np.float16(tensor).astype(np.float32) for name, tensor in tensors.items()}
+    assert fits_float16(exact, DIMS)
+    exact["decoder.blocks.1.mlp.2.weight"][3, 5] += np.float32(1e-6)
+    assert not fits_float16(exact, DIMS)
+    exact["decoder.blocks.1.mlp.2.weight"][3, 5] = 1e6  # beyond float16
+    assert not fits_float16(exact, DIMS)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ class ArtifactKey:
     """What a compiled module depends on."""
 
     dims: ModelDimensions
-    dtype: DType
+    dtype: DType  # of activations
+    storage: DType  # of the matrices of linear layers
     code: str  # a Target's
     max_version: str
     source: str  # digest of the graphs' source
@@ -43,12 +44,13 @@ class ArtifactKey:
         parts = [str(part) for part in astuple(self)]
         digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
         size = f"{dims.n_audio_state}x{dims.n_audio_layer}-{dims.n_text_state}x{dims.n_text_layer}"
-        return f"{size}-{dims.n_vocab}-{dims.n_mels}-{self.dtype.name}-{self.code.replace(':', '-')}-{digest}.wmx"
+        kind = f"{self.dtype.name}-{self.storage.name}-{self.code.replace(':', '-')}"
+        return f"{size}-{dims.n_vocab}-{dims.n_mels}-{kind}-{digest}.wmx"
 
 
-def artifact_key(dims: ModelDimensions, dtype: DType, code: str) -> ArtifactKey:
+def artifact_key(dims: ModelDimensions, dtype: DType, storage: DType, code: str) -> ArtifactKey:
     """The key of the artifact that this version of the code needs."""
-    return ArtifactKey(dims, dtype, code, version("max-core"), source_digest())
+    return ArtifactKey(dims, dtype, storage, code, version("max-core"), source_digest())
 
 
 @cache

@@ -21,10 +21,13 @@ from whisper_max.dims import ModelDimensions
 from whisper_max.errors import ArtifactError
 
 
-def compile_module(dims: ModelDimensions, dtype: DType, code: str) -> bytes:
+def compile_module(dims: ModelDimensions, dtype: DType, storage: DType, code: str) -> bytes:
     """Compile all graphs of a model in a child process; takes minutes.
 
     Args:
+        dims: the model's.
+        dtype: of activations.
+        storage: of the matrices of linear layers.
         code: what to compile for: "cpu:x86-64-v3", "cpu:native-...", "gpu:sm_90a"; need not be this machine's.
 
     Returns:
@@ -35,7 +38,7 @@ def compile_module(dims: ModelDimensions, dtype: DType, code: str) -> bytes:
     """
     with tempfile.TemporaryDirectory(prefix="whisper_max_") as folder:
         output = Path(folder) / "module.mef"
-        arguments = [json.dumps(asdict(dims)), dtype.name, code, str(output)]
+        arguments = [json.dumps(asdict(dims)), dtype.name, storage.name, code, str(output)]
         command = [sys.executable, "-m", "whisper_max.engine.compiler", *arguments]
         result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if result.returncode != 0 or not output.exists():
@@ -50,14 +53,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m whisper_max.engine.compiler")
     parser.add_argument("dims", help="model dimensions, as JSON")
     parser.add_argument("dtype")
+    parser.add_argument("storage")
     parser.add_argument("code", help="cpu:x86-64-v3, cpu:native-..., gpu:sm_90a...")
     parser.add_argument("output", type=Path)
     args = parser.parse_args(argv)
     kind, _, architecture = args.code.partition(":")
-    _export(ModelDimensions(**json.loads(args.dims)), DType[args.dtype], kind, architecture, args.output)
+    dims = ModelDimensions(**json.loads(args.dims))
+    _export(dims, DType[args.dtype], DType[args.storage], kind, architecture, args.output)
 
 
-def _export(dims: ModelDimensions, dtype: DType, kind: str, architecture: str, output: Path) -> None:
+def _export(dims: ModelDimensions, dtype: DType, storage: DType, kind: str, architecture: str, output: Path) -> None:
     # Virtual targets must be set before anything of MAX starts, hence the order and the imports here.
     from max import driver
 
@@ -75,7 +80,7 @@ def _export(dims: ModelDimensions, dtype: DType, kind: str, architecture: str, o
 
     device = DeviceRef.GPU() if kind == "gpu" else DeviceRef.CPU()
     session = InferenceSession(devices=[driver.Accelerator() if kind == "gpu" else driver.CPU()])
-    module, _ = build_module(dims, dtype, device)
+    module, _ = build_module(dims, dtype, storage, device)
     session.compile(module, custom_extensions=[KERNELS]).export_mef(output)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,25 +12,35 @@ from max.dtype import DType
 
 from whisper_max.errors import DeviceError, OptionError
 
-PORTABLE_CPU = "x86-64-v3"
-"""What most x86 machines since 2013 have: AVX2 and FMA. Artifacts for it ship with the package."""
+_V3_FLAGS = frozenset({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"})
+_V4_FLAGS = _V3_FLAGS | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+PORTABLE_CPUS = {"x86-64-v4": _V4_FLAGS, "x86-64-v3": _V3_FLAGS}
+"""Levels of the x86-64 psABI and the features, as Linux names them, that they ask for; the best first. Artifacts for
+them ship with the package. v3 is what most machines since 2013 have (AVX2 and FMA), v4 adds AVX-512."""
 
-_PORTABLE_CPU_FLAGS = frozenset({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"})
-_COMPUTE_TYPES = {
-    "cpu": {"float32": DType.float32},
-    "gpu": {"bfloat16": DType.bfloat16, "float16": DType.float16, "float32": DType.float32},
+_COMPUTE_TYPES: dict[str, dict[str, tuple[DType, DType | None]]] = {
+    "cpu": {"float32": (DType.float32, None), "int8": (DType.float32, DType.int8)},
+    "gpu": {
+        "bfloat16": (DType.bfloat16, DType.bfloat16),
+        "float16": (DType.float16, DType.float16),
+        "float32": (DType.float32, DType.float32),
+    },
 }
+"""Compute type -> dtype of activations, and of the matrices of linear layers."""
 
 
 @dataclass(frozen=True)
 class Target:
     """A device, a compute dtype, and the machine code they need.
 
+    dtype: of activations. storage: of the matrices of linear layers; None leaves it to the checkpoint: float16 where
+    that is exact, else float32.
     code: "cpu:x86-64-v3", "cpu:native-..." or "gpu:sm_90a": what a compiled artifact is made for.
     """
 
     device: Device
     dtype: DType
+    storage: DType | None
     code: str
 
     @property
@@ -43,7 +54,8 @@ def select_target(device: str = "auto", compute_type: str = "auto") -> Target:
 
     Args:
         device: "auto" (a GPU where there is one), "cpu", "gpu" (or "cuda"), "gpu:1"...
-        compute_type: "auto" (float32 on a CPU, bfloat16 on a GPU), or the name of a dtype.
+        compute_type: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32", "int8" (CPU: float32 arithmetic on int8
+            weights), "float16" or "bfloat16" (GPU).
 
     Raises:
         DeviceError: a GPU was asked for and is not there.
@@ -56,15 +68,15 @@ def select_target(device: str = "auto", compute_type: str = "auto") -> Target:
     if kind == "auto":
         kind = "gpu" if n_gpus else "cpu"
     if kind == "cpu":
-        return Target(CPU(), _dtype("cpu", compute_type, "float32"), f"cpu:{_cpu_code()}")
+        return Target(CPU(), *_dtypes("cpu", compute_type, "float32"), f"cpu:{_cpu_code()}")
     index = int(number or 0)
     if index >= n_gpus:
         raise DeviceError("no such GPU", where=device, found=f"{n_gpus} on this machine", hint="use --device cpu")
     code = f"gpu:{accelerator_architecture_name()}"
-    return Target(Accelerator(index), _dtype("gpu", compute_type, "bfloat16"), code)
+    return Target(Accelerator(index), *_dtypes("gpu", compute_type, "bfloat16"), code)
 
 
-def _dtype(kind: str, compute_type: str, default: str) -> DType:
+def _dtypes(kind: str, compute_type: str, default: str) -> tuple[DType, DType | None]:
     offered = _COMPUTE_TYPES[kind]
     name = default if compute_type == "auto" else compute_type
     if name not in offered:
@@ -78,17 +90,21 @@ def _dtype(kind: str, compute_type: str, default: str) -> DType:
 
 
 def _cpu_code() -> str:
-    """``PORTABLE_CPU`` where this processor can run it, else this very processor."""
-    if _cpu_flags() >= _PORTABLE_CPU_FLAGS:
-        return PORTABLE_CPU
-    return f"native-{platform.machine()}"
+    """The best portable level that this processor has, else this very processor, by its features."""
+    flags = _cpu_flags()
+    for level, needed in PORTABLE_CPUS.items():
+        if flags >= needed:
+            return level
+    digest = hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:8]
+    return f"native-{platform.machine()}-{digest}"
 
 
 def _cpu_flags() -> frozenset[str]:
-    """The processor's features as Linux names them; none where it doesn't say."""
+    """The processor's features as Linux names them: "flags" on x86, "Features" on Arm; none where it doesn't say."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return frozenset()
     lines = (line.partition(":") for line in text.splitlines())
-    return next((frozenset(flags.split()) for name, _, flags in lines if name.strip() == "flags"), frozenset())
+    listed = (values for name, _, values in lines if name.strip() in ("flags", "Features"))
+    return frozenset(next(listed, "").split())

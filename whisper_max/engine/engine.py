@@ -8,6 +8,7 @@ from io import BytesIO
 
 import numpy as np
 from max.driver import CPU, Buffer
+from max.dtype import DType
 from max.engine import InferenceSession, read
 from numpy.typing import NDArray
 
@@ -18,7 +19,7 @@ from whisper_max.engine.devices import Target
 from whisper_max.engine.features import EncodedWindows
 from whisper_max.engine.store import Report, find_module
 from whisper_max.engine.tensors import Placement, causal_mask
-from whisper_max.engine.weights import prepare_weights
+from whisper_max.engine.weights import fits_float16, prepare_weights
 from whisper_max.errors import ArtifactError, CheckpointError
 from whisper_max.graph.stages import stage_names
 
@@ -31,6 +32,15 @@ class WordAlignment:
 
     weights: Float32
     token_probs: Float32
+
+
+PUBLISHED_STORAGE = DType.float16
+"""What holds every matrix of OpenAI's checkpoints exactly: they were published in it."""
+
+
+def narrowest_exact(checkpoint: Checkpoint) -> DType:
+    """float16 where that holds every matrix of the checkpoint exactly, else float32."""
+    return DType.float16 if fits_float16(checkpoint.tensors, checkpoint.dims) else DType.float32
 
 
 class WhisperEngine:
@@ -51,8 +61,9 @@ class WhisperEngine:
         self._target = target
         self._placement = Placement(target.device, target.dtype)
         self._alignment_heads = checkpoint.alignment_heads
-        module = find_module(checkpoint.dims, target.dtype, target.code, report)
-        self._weights = prepare_weights(checkpoint.tensors, checkpoint.dims, target.dtype, target.device)
+        storage = target.storage or narrowest_exact(checkpoint)
+        module = find_module(checkpoint.dims, target.dtype, storage, target.code, report)
+        self._weights = prepare_weights(checkpoint.tensors, checkpoint.dims, target.dtype, storage, target.device)
         devices = [CPU()] if target.is_cpu else [CPU(), target.device]
         try:
             self._graphs = InferenceSession(devices=devices).init_all(
@@ -72,7 +83,7 @@ class WhisperEngine:
         return EncodedWindows(xa, self._cross_kv)
 
     def encode_stages(self, mel: Float32) -> dict[str, Float32]:
-        """Every stage of the encoder by name, each (n_windows, n_audio_ctx, n_audio_state) float32; for verification."""
+        """Every stage of the encoder by name, each (n_windows, n_audio_ctx, n_audio_state); for verification."""
         values = self._graphs["encode_stages"].execute(self._placement.put(mel))
         return {name: self._placement.get(value) for name, value in zip(stage_names(self._dims), values, strict=True)}
 

@@ -22,7 +22,7 @@ TYPICAL_MINUTES = "2 to 5 minutes"
 _REPORT_EVERY = 10.0  # seconds between two lines while compiling
 
 
-def find_module(dims: ModelDimensions, dtype: DType, code: str, report: Report) -> bytes:
+def find_module(dims: ModelDimensions, dtype: DType, storage: DType, code: str, report: Report) -> bytes:
     """The compiled module for a model on a target.
 
     Args:
@@ -31,7 +31,7 @@ def find_module(dims: ModelDimensions, dtype: DType, code: str, report: Report) 
     Raises:
         ArtifactError: compiling failed, or the result can't be kept.
     """
-    key = artifact_key(dims, dtype, code)
+    key = artifact_key(dims, dtype, storage, code)
     shipped = SHIPPED / key.file_name
     if shipped.exists():
         return read_artifact(shipped)
@@ -61,10 +61,11 @@ def _read_cached(path: Path, report: Report) -> bytes | None:
 
 def _compile(key: ArtifactKey, report: Report) -> bytes:
     dims = key.dims
-    what = f"{dims.n_audio_layer}+{dims.n_text_layer} blocks of width {dims.n_text_state}, {key.dtype.name}"
+    kinds = " on ".join(dict.fromkeys([key.dtype.name, key.storage.name]))
+    what = f"{dims.n_audio_layer}+{dims.n_text_layer} blocks of width {dims.n_text_state}, {kinds}"
     report(f"compiling this model ({what}) for {key.code}: happens once, takes {TYPICAL_MINUTES}")
     with _reporting(report):
-        return compile_module(dims, key.dtype, key.code)
+        return compile_module(dims, key.dtype, key.storage, key.code)
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """From a checkpoint's tensors to the weights that the compiled graphs ask for.
 
-The graphs want what runs fastest: query, key and value stacked, the attention scale folded into the query, convolutions
-as matrices. Each rule below makes one of their weights from the checkpoint's tensors, named as in openai-whisper.
+The graphs want what runs fastest: query, key and value stacked, convolutions as matrices, and on a CPU every matrix in
+panels, in a narrow storage dtype. Each rule below makes one of their layers from the checkpoint's tensors, named as in
+openai-whisper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 
@@ -16,85 +18,153 @@ from max.dtype import DType
 from numpy.typing import NDArray
 
 from whisper_max.dims import ModelDimensions
+from whisper_max.graph.panels import PANEL, n_panels
 
 Array = NDArray[np.float32]
 Tensors = Mapping[str, Array]
-Rule = tuple[str, Callable[[Tensors], Array]]
+Make = Callable[[Tensors], Array]
 
 
-def prepare_weights(tensors: Tensors, dims: ModelDimensions, dtype: DType, device: Device) -> dict[str, Buffer]:
-    """All weights of the graphs, by the graphs' names, in the compute dtype and on the device.
+@dataclass(frozen=True)
+class Rule:
+    """How to make one weight.
+
+    name: the graphs'. linear: the matrix or bias of a linear layer. filler: the zeros of a layer without a bias, which
+    only the CPU's kernels ask for.
+    """
+
+    name: str
+    make: Make
+    linear: bool = False
+    filler: bool = False
+
+
+def prepare_weights(
+    tensors: Tensors, dims: ModelDimensions, dtype: DType, storage: DType, device: Device
+) -> dict[str, Buffer]:
+    """All weights of the graphs, by the graphs' names, on the device.
 
     Args:
         tensors: the checkpoint's state dict, complete and of the right shapes (the checkpoint room sees to that).
         dims: its dimensions.
-        dtype: float32, float16 or bfloat16.
+        dtype: of what is not a matrix; on a GPU of everything.
+        storage: on a CPU, of the matrices of linear layers: float32, float16 or int8.
         device: where the graphs run.
     """
-    return {name: to_device(make(tensors), dtype, device) for name, make in weight_rules(dims)}
+    weights: dict[str, Buffer] = {}
+    for rule in weight_rules(dims):
+        array = rule.make(tensors)
+        if not (device.is_host and rule.linear):
+            if not rule.filler:
+                weights[rule.name] = to_device(array, dtype, device)
+        elif array.ndim == 1:
+            weights[rule.name] = Buffer.from_numpy(_padded(array))
+        else:
+            weights |= {name: Buffer.from_numpy(part) for name, part in stored(rule.name, array, storage)}
+    return weights
+
+
+def stored(name: str, matrix: Array, storage: DType) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """A matrix (n_out, n_in) as the CPU's kernels read it: panels (n_panels, n_in, PANEL), and the scales of int8."""
+    if storage == DType.int8:
+        narrow, scale = quantized(matrix)
+        yield name, in_panels(narrow)
+        yield name.removesuffix("weight") + "scale", _padded(scale)
+    else:
+        yield name, in_panels(matrix.astype(storage.to_numpy(), copy=False))
+
+
+def quantized(matrix: Array) -> tuple[NDArray[np.int8], Array]:
+    """A matrix (n_out, n_in) as int8, and the scale of each output: its largest magnitude / 127 (1 for zeros)."""
+    scale = np.abs(matrix).max(axis=1) / np.float32(127)
+    scale[scale == 0] = 1
+    return np.rint(matrix / scale[:, None]).astype(np.int8), scale
+
+
+def in_panels(matrix: NDArray[np.generic]) -> NDArray[np.generic]:
+    """(n_out, n_in) -> (n_panels, n_in, PANEL), the last panel filled up with zeros."""
+    n_out, n_in = matrix.shape
+    panels = np.zeros((n_panels(n_out), n_in, PANEL), matrix.dtype)
+    n_whole = n_out // PANEL
+    panels[:n_whole] = matrix[: n_whole * PANEL].reshape(n_whole, PANEL, n_in).transpose(0, 2, 1)
+    if n_whole < len(panels):
+        panels[n_whole, :, : n_out - n_whole * PANEL] = matrix[n_whole * PANEL :].T
+    return panels
+
+
+def fits_float16(tensors: Tensors, dims: ModelDimensions) -> bool:
+    """True where every matrix of the checkpoint is exact in float16, as those that OpenAI published are."""
+    with np.errstate(over="ignore"):
+        return all(
+            np.array_equal(matrix.astype(np.float16).astype(np.float32), matrix)
+            for rule in weight_rules(dims)
+            if rule.linear and (matrix := rule.make(tensors)).ndim > 1
+        )
+
+
+def _padded(vector: Array) -> Array:
+    """(n_out,) with zeros up to whole panels."""
+    return np.pad(vector.astype(np.float32, copy=False), (0, n_panels(len(vector)) * PANEL - len(vector)))
 
 
 def weight_rules(dims: ModelDimensions) -> Iterator[Rule]:
-    """(the graphs' name, how to make it) for every weight."""
+    """The rule of every weight."""
     for conv in ("encoder.conv1", "encoder.conv2"):
-        yield f"{conv}.weight", partial(_unfolded, name=f"{conv}.weight")
-        yield _as_is(f"{conv}.bias")
+        yield Rule(f"{conv}.weight", partial(_unfolded, name=f"{conv}.weight"), linear=True)
+        yield Rule(f"{conv}.bias", itemgetter(f"{conv}.bias"), linear=True)
     yield _as_is("encoder.positional_embedding")
     for layer in range(dims.n_audio_layer):
-        yield from _block_rules(f"encoder.blocks.{layer}", dims.n_audio_state // dims.n_audio_head)
-    yield from _both("encoder.ln_post")
-    yield _as_is("decoder.token_embedding.weight")
+        yield from _block_rules(f"encoder.blocks.{layer}")
+    yield from _norm("encoder.ln_post")
+    yield Rule("decoder.token_embedding.weight", itemgetter("decoder.token_embedding.weight"), linear=True)
+    yield Rule("decoder.token_embedding.bias", partial(_zeros, size=dims.n_vocab), linear=True, filler=True)
     yield _as_is("decoder.positional_embedding")
     for layer in range(dims.n_text_layer):
-        block, head_dim = f"decoder.blocks.{layer}", dims.n_text_state // dims.n_text_head
-        yield from _block_rules(block, head_dim)
-        yield from _both(f"{block}.cross_attn_ln")
-        for part in ("weight", "bias"):
-            name = f"{block}.cross_attn.query.{part}"
-            yield name, partial(_scaled, name=name, head_dim=head_dim)
-        yield _as_is(f"{block}.cross_attn.key.weight")
-        yield from _both(f"{block}.cross_attn.value")
-        yield from _both(f"{block}.cross_attn.out")
-    yield from _both("decoder.ln")
+        block = f"decoder.blocks.{layer}"
+        yield from _block_rules(block)
+        yield from _norm(f"{block}.cross_attn_ln")
+        key = f"{block}.cross_attn.key"
+        yield Rule(f"{key}.weight", itemgetter(f"{key}.weight"), linear=True)
+        yield Rule(f"{key}.bias", partial(_zeros, size=dims.n_text_state), linear=True, filler=True)
+        for part in ("query", "value", "out"):
+            yield from _linear(f"{block}.cross_attn.{part}")
+    yield from _norm("decoder.ln")
 
 
-def _block_rules(block: str, head_dim: int) -> Iterator[Rule]:
+def _block_rules(block: str) -> Iterator[Rule]:
     """What encoder and decoder blocks share."""
     attn = f"{block}.attn"
-    yield f"{attn}.qkv.weight", partial(_stacked_weight, attn=attn, head_dim=head_dim)
-    yield f"{attn}.qkv.bias", partial(_stacked_bias, attn=attn, head_dim=head_dim)
-    for layer in (f"{attn}.out", f"{block}.attn_ln", f"{block}.mlp_ln", f"{block}.mlp.0", f"{block}.mlp.2"):
-        yield from _both(layer)
+    yield Rule(f"{attn}.qkv.weight", partial(_stacked_weight, attn=attn), linear=True)
+    yield Rule(f"{attn}.qkv.bias", partial(_stacked_bias, attn=attn), linear=True)
+    yield from (rule for layer in (f"{attn}.out", f"{block}.mlp.0", f"{block}.mlp.2") for rule in _linear(layer))
+    yield from (rule for layer in (f"{block}.attn_ln", f"{block}.mlp_ln") for rule in _norm(layer))
 
 
 def _as_is(name: str) -> Rule:
-    return name, itemgetter(name)
+    return Rule(name, itemgetter(name))
 
 
-def _both(layer: str) -> Iterator[Rule]:
-    yield _as_is(f"{layer}.weight")
-    yield _as_is(f"{layer}.bias")
+def _linear(layer: str) -> Iterable[Rule]:
+    return [Rule(f"{layer}.{part}", itemgetter(f"{layer}.{part}"), linear=True) for part in ("weight", "bias")]
 
 
-def _scaled(tensors: Tensors, name: str, head_dim: int) -> Array:
-    return tensors[name] * _scale(head_dim)
+def _norm(layer: str) -> Iterable[Rule]:
+    return [_as_is(f"{layer}.weight"), _as_is(f"{layer}.bias")]
 
 
-def _scale(head_dim: int) -> np.float32:
-    """The attention scale ``hd ** -0.5``; a power of two for the 64 of every published model, so folding is exact."""
-    return np.float32(head_dim**-0.5)
+def _zeros(_tensors: Tensors, size: int) -> Array:
+    return np.zeros(size, np.float32)
 
 
-def _stacked_weight(tensors: Tensors, attn: str, head_dim: int) -> Array:
-    """(3 * n_state, n_state): scaled query, key, value."""
-    query, key, value = (tensors[f"{attn}.{part}.weight"] for part in ("query", "key", "value"))
-    return np.concatenate([query * _scale(head_dim), key, value])
+def _stacked_weight(tensors: Tensors, attn: str) -> Array:
+    """(3 * n_state, n_state): query, key, value."""
+    return np.concatenate([tensors[f"{attn}.{part}.weight"] for part in ("query", "key", "value")])
 
 
-def _stacked_bias(tensors: Tensors, attn: str, head_dim: int) -> Array:
-    """(3 * n_state,): scaled query, zeros (a key has no bias), value."""
+def _stacked_bias(tensors: Tensors, attn: str) -> Array:
+    """(3 * n_state,): query, zeros (a key has no bias), value."""
     query, value = tensors[f"{attn}.query.bias"], tensors[f"{attn}.value.bias"]
-    return np.concatenate([query * _scale(head_dim), np.zeros_like(query), value])
+    return np.concatenate([query, np.zeros_like(query), value])
 
 
 def _unfolded(tensors: Tensors, name: str) -> Array:

@@ -12,7 +12,7 @@ from typing import cast
 from max.dtype import DType
 from max.graph import BufferValue, Dim, TensorType, TensorValue, ops
 
-from whisper_max.graph.layers import attention
+from whisper_max.graph.layers import attention, scaled
 
 MASKED = -1e30  # far below any score and finite, so that a masked softmax is never NaN
 
@@ -53,6 +53,7 @@ def _masked_self_attention(
         ops.buffer_store(buffer, ops.where(ops.equal(slots, lengths), new, ops.buffer_load(buffer)))
     unused = ops.greater(slots.reshape((1, 1, 1, capacity)), lengths)
     mask = unused.cast(DType.float32) * MASKED  # (rows, 1, 1, capacity)
+    q = q * int(head_dim) ** -0.5
     attended = attention(q, ops.buffer_load(keys), ops.buffer_load(values), mask.cast(qkv.dtype))
     return attended.reshape((rows, n_state))
 
@@ -68,8 +69,9 @@ def decode_cross_attention(
     rows, n_state = q.shape
     windows, n_head, _, head_dim = keys.shape
     if not q.device.is_cpu():
-        per_hyp = q.rebind((batch[0] * batch[1], n_state)).reshape((windows, batch[1], n_head, head_dim))
-        attended = attention(ops.permute(per_hyp, [0, 2, 1, 3]), keys, values)  # (windows, H, hyps, hd)
+        q = scaled(q, int(n_head)).rebind((batch[0] * batch[1], n_state))
+        q = ops.permute(q.reshape((windows, batch[1], n_head, head_dim)), [0, 2, 1, 3])
+        attended = attention(q, keys, values)  # (windows, H, hyps, hd)
         flat = ops.permute(attended, [0, 2, 1, 3]).reshape((batch[0] * batch[1], n_state))
         return flat.rebind((rows, n_state))
     result = ops.custom(

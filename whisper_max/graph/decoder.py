@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import TypeAlias
 
 from max.dtype import DType
@@ -11,7 +12,15 @@ from max.graph import BufferType, DeviceRef, TensorType, TensorValue, Value, ops
 from whisper_max.dims import ModelDimensions
 from whisper_max.graph.decode_attention import MASKED, decode_cross_attention, decode_self_attention
 from whisper_max.graph.kv_cache import as_cross_kv, as_kv_cache, cross_kv_types, kv_cache_types, store_prompt
-from whisper_max.graph.layers import attention, layer_norm, linear, merge_heads, mlp, split_heads
+from whisper_max.graph.layers import (
+    cross_attention,
+    layer_norm,
+    linear,
+    mlp,
+    scaled,
+    self_attention,
+    split_heads,
+)
 from whisper_max.graph.weights import Weights
 
 GraphType: TypeAlias = TensorType | BufferType
@@ -72,15 +81,29 @@ def align_input_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) ->
 
 def embed(tokens: TensorValue, positions: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
     """tokens: (..., T) int32, positions: (T,) int32 -> (..., T, n_text_state)."""
-    token_embedding = weights("token_embedding.weight", dims.n_vocab, dims.n_text_state)
     positional_embedding = weights("positional_embedding", dims.n_text_ctx, dims.n_text_state)
-    return ops.gather(token_embedding, tokens, axis=0) + ops.gather(positional_embedding, positions, axis=0)
+    return embed_tokens(tokens, weights, dims) + ops.gather(positional_embedding, positions, axis=0)
+
+
+def embed_tokens(tokens: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
+    """tokens: (..., T) int32 -> (..., T, n_text_state), from the matrix that also makes the logits."""
+    if not weights.device.is_cpu():
+        return ops.gather((weights / "token_embedding")("weight", dims.n_vocab, dims.n_text_state), tokens, axis=0)
+    leading = list(tokens.shape)
+    n_tokens = prod(leading[1:], start=leading[0])
+    matrix, scale = weights.panels("token_embedding", dims.n_text_state, dims.n_vocab)
+    (rows,) = ops.custom(
+        "whisper_max.panel_columns",
+        tokens.device,
+        [tokens.reshape((n_tokens,)), matrix, scale],
+        out_types=[TensorType(DType.float32, [n_tokens, dims.n_text_state], device=tokens.device)],
+    )
+    return rows.tensor.reshape((*leading, dims.n_text_state))
 
 
 def project_vocabulary(x: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
     """Logits by the transposed token embedding. x: (n, n_text_state) -> (n, n_vocab) float32."""
-    token_embedding = weights("token_embedding.weight", dims.n_vocab, dims.n_text_state)
-    return (x @ ops.transpose(token_embedding, 0, 1)).cast(DType.float32)
+    return linear(x, weights, "token_embedding", dims.n_text_state, dims.n_vocab, bias=False).cast(DType.float32)
 
 
 def decoder_block(
@@ -92,10 +115,10 @@ def decoder_block(
 ) -> TensorValue:
     """One pre-norm residual block. x: (..., n_state), same shape out."""
     qkv = linear(layer_norm(x, weights, "attn_ln", n_state), weights, "attn.qkv", n_state, 3 * n_state)
-    x = x + linear(attend_self(qkv), weights, "attn.out", n_state, n_state)
+    x = linear(attend_self(qkv), weights, "attn.out", n_state, n_state, residual=x)
     q = linear(layer_norm(x, weights, "cross_attn_ln", n_state), weights, "cross_attn.query", n_state, n_state)
-    x = x + linear(attend_cross(q), weights, "cross_attn.out", n_state, n_state)
-    return x + mlp(layer_norm(x, weights, "mlp_ln", n_state), weights, n_state)
+    x = linear(attend_cross(q), weights, "cross_attn.out", n_state, n_state, residual=x)
+    return mlp(x, weights, n_state)
 
 
 def decoder(
@@ -118,13 +141,6 @@ def decoder(
     return layer_norm(x, weights, "ln", dims.n_text_state)
 
 
-def causal_attention(qkv: TensorValue, mask: TensorValue, n_head: int) -> tuple[TensorValue, TensorValue, TensorValue]:
-    """Self-attention within a prompt. qkv: (B, T, 3 * n_state) -> (B, T, n_state), and k, v (B, H, T, hd)."""
-    n_state = int(qkv.shape[2]) // 3
-    q, k, v = (split_heads(part, n_head) for part in ops.split(qkv, [n_state] * 3, axis=-1))
-    return merge_heads(attention(q, k, v, mask)), k, v
-
-
 def prefill(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> TensorValue:
     """Run whole prompts and start the cache's rows with them. Returns logits (n_logits, n_vocab) float32."""
     tokens, positions, mask, logit_rows, window_of_row = (value.tensor for value in inputs[:5])
@@ -133,13 +149,14 @@ def prefill(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) ->
     mask = mask.cast(weights.dtype)
 
     def attend_self(layer: int, qkv: TensorValue) -> TensorValue:
-        attended, k, v = causal_attention(qkv, mask, dims.n_text_head)
+        _, k, v = ops.split(qkv, [dims.n_text_state] * 3, axis=-1)
         for buffer, new in ((cache.keys[layer], k), (cache.values[layer], v)):
-            store_prompt(buffer, ops.gather(new, window_of_row, axis=0))  # (rows, H, length, hd)
-        return attended
+            heads = split_heads(new, dims.n_text_head)
+            store_prompt(buffer, ops.gather(heads, window_of_row, axis=0))  # (rows, H, length, hd)
+        return self_attention(qkv, dims.n_text_head, mask)
 
     def attend_cross(layer: int, q: TensorValue) -> TensorValue:
-        return merge_heads(attention(split_heads(q, dims.n_text_head), cross.keys[layer], cross.values[layer]))
+        return cross_attention(q, cross.keys[layer], cross.values[layer])
 
     x = decoder(embed(tokens, positions, weights, dims), weights, dims, attend_self, attend_cross)
     x = x.reshape((tokens.shape[0] * tokens.shape[1], dims.n_text_state))  # (windows * length, n_text_state)
@@ -176,11 +193,11 @@ def align(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> t
     queries: list[TensorValue] = []
 
     def attend_self(layer: int, qkv: TensorValue) -> TensorValue:
-        return causal_attention(qkv, mask, dims.n_text_head)[0]
+        return self_attention(qkv, dims.n_text_head, mask)
 
     def attend_cross(layer: int, q: TensorValue) -> TensorValue:
-        queries.append(split_heads(q, dims.n_text_head))  # (1, H, length, hd)
-        return merge_heads(attention(queries[-1], cross.keys[layer], cross.values[layer]))
+        queries.append(split_heads(scaled(q, dims.n_text_head), dims.n_text_head))  # (1, H, length, hd)
+        return cross_attention(q, cross.keys[layer], cross.values[layer])
 
     x = decoder(embed(tokens, positions, weights, dims), weights, dims, attend_self, attend_cross)
     q, k = (ops.gather(ops.concat(side, axis=1), heads, axis=1) for side in (queries, cross.keys))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from max.dtype import DType
-from max.graph import DeviceRef, TensorType, TensorValue, ops
+from max.graph import DeviceRef, TensorType, TensorValue
 
 from whisper_max.dims import ModelDimensions
 from whisper_max.graph.conv_stem import conv_stem
-from whisper_max.graph.layers import attention, layer_norm, linear, merge_heads, mlp, split_heads
+from whisper_max.graph.layers import layer_norm, linear, mlp, self_attention
 from whisper_max.graph.weights import Weights
 
 
@@ -16,17 +16,11 @@ def input_types(dims: ModelDimensions, device: DeviceRef) -> list[TensorType]:
     return [TensorType(DType.float32, ["windows", dims.n_mels, dims.n_frames], device=device)]
 
 
-def self_attention(x: TensorValue, weights: Weights, n_state: int, n_head: int) -> TensorValue:
-    """Attention of every position over all others. x: (B, T, n_state), same shape out."""
-    qkv = linear(x, weights, "attn.qkv", n_state, 3 * n_state)  # (B, T, 3 * n_state)
-    q, k, v = (split_heads(part, n_head) for part in ops.split(qkv, [n_state] * 3, axis=-1))  # each (B, H, T, hd)
-    return linear(merge_heads(attention(q, k, v)), weights, "attn.out", n_state, n_state)
-
-
 def encoder_block(x: TensorValue, weights: Weights, n_state: int, n_head: int) -> TensorValue:
     """One pre-norm residual block. x: (B, T, n_state), same shape out."""
-    x = x + self_attention(layer_norm(x, weights, "attn_ln", n_state), weights, n_state, n_head)
-    return x + mlp(layer_norm(x, weights, "mlp_ln", n_state), weights, n_state)
+    qkv = linear(layer_norm(x, weights, "attn_ln", n_state), weights, "attn.qkv", n_state, 3 * n_state)
+    x = linear(self_attention(qkv, n_head), weights, "attn.out", n_state, n_state, residual=x)
+    return mlp(x, weights, n_state)
 
 
 def encode_stages(mel: TensorValue, weights: Weights, dims: ModelDimensions) -> list[TensorValue]:

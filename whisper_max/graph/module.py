@@ -11,20 +11,27 @@ from max.graph import BufferType, DeviceRef, Graph, KernelLibrary, Module, Tenso
 from whisper_max.dims import ModelDimensions
 from whisper_max.graph import decoder, encoder, kv_cache
 from whisper_max.graph.cross_kv import cross_kv, cross_kv_input_types
-from whisper_max.graph.weights import Weights
+from whisper_max.graph.weights import Declared, Weights
 
 KERNELS = Path(__file__).parent / "kernels"
 GRAPHS = ("encode", "encode_stages", "cross_kv", "prefill", "step", "reorder", "align")
 
 
-def build_module(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> tuple[Module, dict[str, tuple[int, ...]]]:
+def build_module(dims: ModelDimensions, dtype: DType, storage: DType, device: DeviceRef) -> tuple[Module, Declared]:
     """Build every graph of ``GRAPHS``.
 
-    Compile it with ``custom_extensions=[KERNELS]``. Returns the module, and the shape of each weight it must be given
-    when it is loaded, by name.
+    Args:
+        dims: the model's.
+        dtype: of activations.
+        storage: of the matrices of linear layers, see ``Weights``.
+        device: where the graphs will run.
+
+    Returns:
+        the module, to be compiled with ``custom_extensions=[KERNELS]``, and the shape and dtype of each weight that it
+        must be given when it is loaded, by name.
     """
     module = Module()
-    weights = Weights(dtype, device)
+    weights = Weights(dtype, storage, device)
     library = KernelLibrary()
     library.load_paths([KERNELS])
 
@@ -46,4 +53,4 @@ def build_module(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> tupl
     add("step", decoder.step_input_types(dims, dtype, device), lambda inputs: decoder.step(inputs, text, dims))
     add("reorder", kv_cache.reorder_input_types(dims, dtype, device), kv_cache.reorder)
     add("align", decoder.align_input_types(dims, dtype, device), lambda inputs: decoder.align(inputs, text, dims))
-    return module, weights.shapes
+    return module, weights.declared

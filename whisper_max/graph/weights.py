@@ -1,6 +1,6 @@
 """How a graph names its weights: placeholders that are bound when the compiled graph is loaded.
 
-Keeping weights outside the graph makes a compiled artifact depend on dimensions, dtype and device alone, so one
+Keeping weights outside the graph makes a compiled artifact depend on dimensions, dtypes and device alone, so one
 artifact serves every checkpoint of a size.
 """
 
@@ -11,27 +11,48 @@ from dataclasses import dataclass, field
 from max.dtype import DType
 from max.graph import DeviceRef, TensorType, TensorValue, ops
 
+from whisper_max.graph.panels import PANEL, n_panels
+
+Declared = dict[str, tuple[tuple[int, ...], DType]]
+"""Full name -> shape and dtype of a weight."""
+
 
 @dataclass(frozen=True)
 class Weights:
-    """A prefix into the model's weights, on one device and in one dtype.
+    """A prefix into the model's weights.
 
-    ``weights / "blocks" / 3`` narrows the prefix; calling it declares one weight. ``shapes`` collects every weight
-    that was declared, by full name, shared by all prefixes of one graph module.
+    ``weights / "blocks" / 3`` narrows the prefix; calling it declares one weight. ``declared`` collects every weight,
+    by full name, shared by all prefixes of one graph module.
+
+    dtype: of activations and of weights that are small. storage: of the matrices of linear layers. On a GPU it is
+    ``dtype``; on a CPU float32, float16 (widened as it is read, exact) or int8 (with a scale for each output).
     """
 
     dtype: DType
+    storage: DType
     device: DeviceRef
     prefix: str = ""
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    declared: Declared = field(default_factory=dict)
 
     def __truediv__(self, part: str | int) -> Weights:
-        return Weights(self.dtype, self.device, f"{self.prefix}{part}.", self.shapes)
+        return Weights(self.dtype, self.storage, self.device, f"{self.prefix}{part}.", self.declared)
 
     def __call__(self, name: str, *shape: int) -> TensorValue:
         """Declare the weight ``prefix + name`` of the given shape and return it as a graph value."""
+        return self._declare(name, shape, self.dtype)
+
+    def panels(self, name: str, n_in: int, n_out: int) -> tuple[TensorValue, TensorValue]:
+        """Declare a linear layer's matrix in panels, and its scales.
+
+        Returns (n_panels, n_in, PANEL) in the storage dtype and (n_panels * PANEL,) float32; without int8 the scales
+        are one value that nobody reads.
+        """
+        matrix = self._declare(f"{name}.weight", (n_panels(n_out), n_in, PANEL), self.storage)
+        if self.storage == DType.int8:
+            return matrix, self._declare(f"{name}.scale", (n_panels(n_out) * PANEL,), DType.float32)
+        return matrix, ops.constant([1.0], DType.float32, device=self.device)
+
+    def _declare(self, name: str, shape: tuple[int, ...], dtype: DType) -> TensorValue:
         full_name = self.prefix + name
-        self.shapes[full_name] = shape
-        return ops.constant_external(full_name, TensorType(self.dtype, list[int](shape), device=self.device))
-
-
+        self.declared[full_name] = (shape, dtype)
+        return ops.constant_external(full_name, TensorType(dtype, list[int](shape), device=self.device))

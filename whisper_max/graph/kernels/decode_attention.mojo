@@ -10,14 +10,11 @@ from extensibility import _MutableInputTensor as MutableInputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
-from std.math import ceildiv, exp, min
+from std.math import ceildiv, exp, min, sqrt
 from std.memory import alloc, dealloc, unsafe_memcpy
 from std.memory.alloc import Layout
-from std.sys import simd_width_of
 
-comptime WIDTH = simd_width_of[DType.float32]()
-comptime FloatPointer = Pointer[Float32, MutAnyOrigin]
-comptime Vector = SIMD[DType.float32, WIDTH]
+from .tiles import FloatPointer, Vector, WIDTH
 
 
 @always_inline
@@ -32,10 +29,11 @@ def dot[head_dim: Int](a: FloatPointer, b: FloatPointer) -> Float32:
 def attend[head_dim: Int](
     output: FloatPointer, q: FloatPointer, k: FloatPointer, v: FloatPointer, scores: FloatPointer, n_keys: Int
 ):
-    """One head: `softmax(q . k) . v`. q, output: (hd,); k, v: (n_keys, hd); scores: n_keys of scratch."""
+    """One head: `softmax(q . k * hd ** -0.5) . v`. q, output: (hd,); k, v: (n_keys, hd); scores: n_keys of scratch."""
+    var scale = 1 / sqrt(Float32(head_dim))
     var highest = Float32.MIN_FINITE
     for key in range(n_keys):
-        var score = dot[head_dim](q, k.unsafe_offset(key * head_dim))
+        var score = dot[head_dim](q, k.unsafe_offset(key * head_dim)) * scale
         scores.unsafe_store(key, score)
         highest = max(highest, score)
 
@@ -82,7 +80,7 @@ struct DecodeSelfAttention:
         var qkv_ptr = rebind[FloatPointer](qkv.unsafe_ptr())
         var k_ptr = rebind[FloatPointer](k_cache.unsafe_ptr())
         var v_ptr = rebind[FloatPointer](v_cache.unsafe_ptr())
-        var length_ptr = rebind[Pointer[Int32, MutAnyOrigin]](lengths.unsafe_ptr())
+        var length_ptr = rebind[Pointer[Int32, MutUntrackedOrigin]](lengths.unsafe_ptr())
         var n_workers = min(parallelism_level(None), n_pairs)
         var share = ceildiv(n_pairs, n_workers)
         var scratch = alloc(Layout[Float32](count=n_workers * capacity))

@@ -1,0 +1,22 @@
+"""Which artifacts ship with the package: for whom a first run needs no compiler."""
+
+from __future__ import annotations
+
+from max.dtype import DType
+
+from whisper_max.checkpoint.published import MODELS
+from whisper_max.engine.artifact import ArtifactKey, artifact_key
+from whisper_max.engine.devices import PORTABLE_CPUS
+
+SHIPPED_MODELS = ("base", "tiny.en")
+SHIPPED_STORAGE = (DType.float16, DType.int8)
+
+
+def shipped_keys() -> list[ArtifactKey]:
+    """The keys of all artifacts that belong in the package."""
+    return [
+        artifact_key(MODELS[model].dims, DType.float32, storage, f"cpu:{level}")
+        for model in SHIPPED_MODELS
+        for storage in SHIPPED_STORAGE
+        for level in PORTABLE_CPUS
+    ]

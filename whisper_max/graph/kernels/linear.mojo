@@ -1,0 +1,231 @@
+"""Linear layers: `x @ weight + bias`, with what follows them.
+
+Weights are stored in panels (see `tiles.mojo`) of float32, float16 or int8; arithmetic is in float32. One token reads
+every weight once and is bound by memory, so narrow weights are widened in registers; many rows are bound by arithmetic,
+so a group of panels is widened once, into a scratch that stays in the second-level cache.
+"""
+
+import extensibility
+from extensibility import InputTensor, OutputTensor
+from max.algorithm import sync_parallelize
+from max.gpu.host import DeviceContext
+from max.runtime.asyncrt import parallelism_level
+from std.math import ceildiv, erf, min
+from std.memory import alloc, dealloc
+from std.memory.alloc import Layout
+
+from .tiles import FloatPointer, PANEL, TILE_COLUMNS, TILE_ROWS, Vector, WIDTH, multiply_tile
+
+comptime SCRATCH_FLOATS = 98304
+"""Widened weights a worker keeps at hand: 384 KB, within the second-level cache of any x86-64-v3 processor."""
+comptime WIDEN_FROM_ROWS = 32
+"""From how many rows on a group of panels is widened first."""
+comptime SQRT_HALF = 0.70710678118654752440
+
+
+@fieldwise_init
+struct Product[dtype: DType, gelu: Bool, scaled: Bool, residual: Bool](ImplicitlyCopyable, Movable):
+    """One linear layer at work: where its operands are."""
+
+    var out_ptr: FloatPointer  # (n_rows, n_columns)
+    var x: FloatPointer  # (n_rows, depth)
+    var weight: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]  # (n_panels, depth, PANEL)
+    var scale: FloatPointer  # (n_panels * PANEL,)
+    var bias: FloatPointer  # (n_panels * PANEL,)
+    var added: FloatPointer  # (n_rows, n_columns)
+    var depth: Int
+    var n_columns: Int
+
+    @always_inline
+    def store[rows: Int](self, tile: Array[Vector, 2 * rows], row: Int, column: Int):
+        """Finish a tile and write it; columns past the last are dropped."""
+        comptime for i in range(rows):
+            comptime for half in range(2):
+                var at = column + half * WIDTH
+                if at < self.n_columns:
+                    var value = tile[2 * i + half]
+                    comptime if Self.scaled:
+                        value *= self.scale.unsafe_load[width=WIDTH](at)
+                    value += self.bias.unsafe_load[width=WIDTH](at)
+                    comptime if Self.gelu:
+                        value = 0.5 * value * (1.0 + erf(value * SQRT_HALF))
+                    var place = (row + i) * self.n_columns + at
+                    if at + WIDTH <= self.n_columns:
+                        comptime if Self.residual:
+                            value += self.added.unsafe_load[width=WIDTH](place)
+                        self.out_ptr.unsafe_store(place, value)
+                    else:
+                        for lane in range(self.n_columns - at):
+                            var last = value[lane]
+                            comptime if Self.residual:
+                                last += self.added.unsafe_load(place + lane)
+                            self.out_ptr.unsafe_store(place + lane, last)
+
+    @always_inline
+    def run_rows[
+        rows: Int, panel_dtype: DType
+    ](self, panel: Pointer[Scalar[panel_dtype], MutUntrackedOrigin], row: Int, column: Int):
+        """Some rows by one panel, which begins at `column`."""
+        comptime for part in range(PANEL // TILE_COLUMNS):
+            var tile = multiply_tile[rows](
+                self.x.unsafe_offset(row * self.depth),
+                self.depth,
+                panel.unsafe_offset(part * TILE_COLUMNS),
+                PANEL,
+                self.depth,
+            )
+            self.store[rows](tile, row, column + part * TILE_COLUMNS)
+
+    def run_panel[
+        panel_dtype: DType
+    ](self, panel: Pointer[Scalar[panel_dtype], MutUntrackedOrigin], first: Int, last: Int, column: Int):
+        """Rows [first, last) by one panel."""
+        var row = first
+        while row + TILE_ROWS <= last:
+            self.run_rows[TILE_ROWS, panel_dtype](panel, row, column)
+            row += TILE_ROWS
+        comptime for rest in range(1, TILE_ROWS):
+            if last - row == rest:
+                self.run_rows[rest, panel_dtype](panel, row, column)
+
+    def run(self, first_row: Int, last_row: Int, first_panel: Int, last_panel: Int, scratch: FloatPointer, widen: Bool):
+        """Rows by panels. scratch: SCRATCH_FLOATS, or one panel if that is more; widen: use it."""
+        var size = self.depth * PANEL
+        comptime if Self.dtype != DType.float32:
+            if not widen:
+                for panel in range(first_panel, last_panel):
+                    self.run_panel[Self.dtype](self.weight.unsafe_offset(panel * size), first_row, last_row, panel * PANEL)
+                return
+        var group = max(1, SCRATCH_FLOATS // size)
+        for start in range(first_panel, last_panel, group):
+            var stop = min(start + group, last_panel)
+            var panels = rebind[FloatPointer](self.weight.unsafe_offset(start * size))
+            comptime if Self.dtype != DType.float32:
+                var narrow = self.weight.unsafe_offset(start * size)
+                for i in range(0, (stop - start) * size, WIDTH):
+                    scratch.unsafe_store(i, narrow.unsafe_load[width=WIDTH](i).cast[DType.float32]())
+                panels = scratch
+            # A few rows by all panels of the group, so that x is read once a group.
+            for row in range(first_row, last_row, 2 * TILE_ROWS):
+                for panel in range(start, stop):
+                    var at = panels.unsafe_offset((panel - start) * size)
+                    self.run_panel[DType.float32](at, row, min(row + 2 * TILE_ROWS, last_row), panel * PANEL)
+
+
+def run_in_parallel[
+    dtype: DType, gelu: Bool, scaled: Bool, residual: Bool
+](product: Product[dtype, gelu, scaled, residual], n_rows: Int, n_panels: Int):
+    """Give every worker its share of the panels, and of the rows where there are more workers than panels."""
+    var n_workers = max(parallelism_level(None), 1)
+    var n_column_shares = min(n_workers, n_panels)
+    var n_row_shares = max(1, min(n_workers // n_column_shares, ceildiv(n_rows, WIDEN_FROM_ROWS)))
+    var n_shares = n_column_shares * n_row_shares
+    var panel_share = ceildiv(n_panels, n_column_shares)
+    var row_share = ceildiv(n_rows, n_row_shares)
+    var widens = dtype != DType.float32 and row_share >= WIDEN_FROM_ROWS
+    var scratch_size = max(SCRATCH_FLOATS, product.depth * PANEL) if widens else 1
+    var scratch = alloc(Layout[Float32](count=n_shares * scratch_size))
+    var scratch_ptr = rebind[FloatPointer](scratch.unsafe_ptr())
+
+    def work(share: Int) {imm}:
+        var first_panel = (share % n_column_shares) * panel_share
+        var first_row = (share // n_column_shares) * row_share
+        product.run(
+            first_row,
+            min(first_row + row_share, n_rows),
+            first_panel,
+            min(first_panel + panel_share, n_panels),
+            scratch_ptr.unsafe_offset(share * scratch_size),
+            widens,
+        )
+
+    sync_parallelize(work, n_shares)
+    dealloc(scratch^)
+
+
+def product_of[
+    dtype: DType, gelu: Bool, residual: Bool
+](
+    output: OutputTensor[dtype=DType.float32, rank=2, ...],
+    x: InputTensor[dtype=DType.float32, rank=2, ...],
+    weight: InputTensor[dtype=dtype, rank=3, ...],
+    scale: InputTensor[dtype=DType.float32, rank=1, ...],
+    bias: InputTensor[dtype=DType.float32, rank=1, ...],
+    added: FloatPointer,
+) -> Product[dtype, gelu, dtype == DType.int8, residual]:
+    """The operands of a layer; int8 weights have a scale for each column."""
+    return {
+        rebind[FloatPointer](output.unsafe_ptr()),
+        rebind[FloatPointer](x.unsafe_ptr()),
+        rebind[Pointer[Scalar[dtype], MutUntrackedOrigin]](weight.unsafe_ptr()),
+        rebind[FloatPointer](scale.unsafe_ptr()),
+        rebind[FloatPointer](bias.unsafe_ptr()),
+        added,
+        x.dim_size(1),
+        output.dim_size(1),
+    }
+
+
+@extensibility.register("whisper_max.linear")
+struct Linear:
+    """`x @ weight + bias`, then GELU where asked."""
+
+    @staticmethod
+    def execute[
+        gelu: Bool
+    ](
+        output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, n_columns)
+        x: InputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, depth)
+        weight: InputTensor[rank=3, ...],  # (n_panels, depth, PANEL)
+        scale: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,) for int8, else not read
+        bias: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,)
+        ctx: DeviceContext,
+    ) raises:
+        var nothing = rebind[FloatPointer](x.unsafe_ptr())
+        var product = product_of[weight.dtype, gelu, False](output, x, weight, scale, bias, nothing)
+        run_in_parallel(product, x.dim_size(0), weight.dim_size(0))
+
+
+@extensibility.register("whisper_max.linear_residual")
+struct LinearResidual:
+    """`added + x @ weight + bias`."""
+
+    @staticmethod
+    def execute(
+        output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, n_columns)
+        x: InputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, depth)
+        weight: InputTensor[rank=3, ...],  # (n_panels, depth, PANEL)
+        scale: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,) for int8, else not read
+        bias: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,)
+        added: InputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, n_columns)
+        ctx: DeviceContext,
+    ) raises:
+        var added_ptr = rebind[FloatPointer](added.unsafe_ptr())
+        var product = product_of[weight.dtype, False, True](output, x, weight, scale, bias, added_ptr)
+        run_in_parallel(product, x.dim_size(0), weight.dim_size(0))
+
+
+@extensibility.register("whisper_max.panel_columns")
+struct PanelColumns:
+    """Columns of a weight in panels, as rows: the embeddings of tokens."""
+
+    @staticmethod
+    def execute(
+        output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (n, depth)
+        columns: InputTensor[dtype=DType.int32, rank=1, ...],  # (n,)
+        weight: InputTensor[rank=3, ...],  # (n_panels, depth, PANEL)
+        scale: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,) for int8, else not read
+        ctx: DeviceContext,
+    ) raises:
+        var depth = weight.dim_size(1)
+        var weight_ptr = weight.unsafe_ptr()
+        var out_ptr = output.unsafe_ptr()
+        for row in range(columns.dim_size(0)):
+            var column = Int(columns.unsafe_ptr().unsafe_load(row))
+            var start = column // PANEL * depth * PANEL + column % PANEL
+            var factor = Float32(1)
+            comptime if weight.dtype == DType.int8:
+                factor = scale.unsafe_ptr().unsafe_load(column)
+            for k in range(depth):
+                var value = weight_ptr.unsafe_load(start + k * PANEL).cast[DType.float32]()
+                out_ptr.unsafe_store(row * depth + k, value * factor)
