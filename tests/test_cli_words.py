@@ -24,6 +24,9 @@ WORDS = [
 class StubModel:
     """Gives one segment of four words."""
 
+    def check(self, **_: Any) -> None:
+        """Every option is possible."""
+
     def transcribe(self, audio: str, **_: Any) -> TranscriptionResult:
         text = "".join(word.word for word in WORDS)
         return TranscriptionResult(text, [Segment(0, 0, 0.0, 2.0, text, [400], 0.0, -0.2, 1.0, 0.0, WORDS)], "en")

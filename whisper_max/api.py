@@ -15,7 +15,7 @@ from whisper_max.checkpoint import read_checkpoint, resolve
 from whisper_max.checkpoint.checksum import sha256_of
 from whisper_max.decode.language import DetectedLanguage, detect_language
 from whisper_max.dims import ModelDimensions
-from whisper_max.engine import WhisperEngine, select_target
+from whisper_max.engine import Target, WhisperEngine, select_target
 from whisper_max.errors import OptionError
 from whisper_max.many import ManyRecordings, Outcome
 from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
@@ -35,7 +35,7 @@ class Model:
     """A Whisper model, ready to transcribe; made by ``load_model``.
 
     inference: the engine. vocabulary: of the same checkpoint. name: the published name, or None.
-    weights: the files of the weights. target: where it runs, and its dtype.
+    weights: the files of the weights. target: where it runs and its dtypes, as ``target_name`` has them.
     """
 
     inference: WhisperEngine
@@ -229,6 +229,12 @@ def transcribe_options(options: dict[str, Any]) -> TranscribeOptions:
     return TranscribeOptions(**options)
 
 
+def target_name(target: Target) -> str:
+    """All of a target that a transcript may depend on: ``cpu:x86-64-v3 float32, weights int8``."""
+    weights = "" if target.storage is None else f", weights {target.storage.name}"
+    return f"{target.code} {target.dtype.name}{weights}"
+
+
 def load_model(
     model: str | Path = "base",
     *,
@@ -268,4 +274,4 @@ def load_model(
     checkpoint = read_checkpoint(files)
     vocabulary = Vocabulary(checkpoint.vocabulary.ranks, checkpoint.dims.n_vocab)
     engine = WhisperEngine(checkpoint, target, report)
-    return Model(engine, vocabulary, checkpoint.name, files.weights, f"{target.code} {target.dtype.name}")
+    return Model(engine, vocabulary, checkpoint.name, files.weights, target_name(target))

@@ -19,6 +19,7 @@ from synthetic_vocabulary import synthetic_vocabulary
 from whisper_max import api
 from whisper_max.api import Model
 from whisper_max.audio.waveform import SAMPLE_RATE, ArrayWaveform
+from whisper_max.engine import select_target
 from whisper_max.errors import AudioError, JournalError, OptionError, OutputError
 from whisper_max.transcribe import journal as journal_module
 from whisper_max.transcribe.cut import Cut
@@ -309,6 +310,13 @@ def test_what_differs_is_named(path, tmp_path, monkeypatch, change, difference):
     assert str(error.value).startswith(f"{path}: of another transcription: ")
     assert str(error.value).endswith("; start over without resume, or remove the journal")
     assert path.read_bytes() == data
+
+
+def test_targets_that_compute_differently_have_other_names():
+    codes = [("cpu", "float32"), ("cpu", "int8")]
+    names = [api.target_name(select_target(device, compute_type)) for device, compute_type in codes]
+    code = select_target("cpu").code
+    assert names == [f"{code} float32", f"{code} float32, weights int8"]
 
 
 def test_one_sample_makes_another_recording():
