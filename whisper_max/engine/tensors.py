@@ -65,5 +65,10 @@ def take_rows(buffer: Buffer, rows: Sequence[int]) -> Buffer:
 
 
 def copy_row(target: Buffer, row: int, source: Buffer, source_row: int) -> None:
-    """Copy one leading row of a buffer into another."""
+    """Copy one leading row of a buffer into another; done when this returns, or before what the device does next.
+
+    On the host the copy runs beside the graphs that are started after it, so it has to be waited for.
+    """
     _rows_of(target, slice(row, row + 1)).inplace_copy_from(_rows_of(source, slice(source_row, source_row + 1)))
+    if target.device.is_host:
+        target.device.synchronize()
