@@ -10,6 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# How long an example takes says nothing here: machines are shared, and first calls read files.
+settings.register_profile("whisper_max", deadline=None)
+settings.load_profile("whisper_max")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -22,6 +22,7 @@ from whisper_max.doctor import (
     check_models,
 )
 from whisper_max.engine import artifact, select_target
+from whisper_max.engine.engine import PUBLISHED_STORAGE
 
 
 def test_doctor_prints_one_line_a_check(capsys):
@@ -46,7 +47,7 @@ def test_a_cpu_that_the_shipped_artifacts_are_not_for(monkeypatch: pytest.Monkey
     assert device.value == f"{code}, float32"
     assert (device.advice is not None) is warns
     if warns:
-        assert device.advice == "not x86-64-v3, which the shipped artifacts are for: models compile once"
+        assert device.advice == "not x86-64-v4 or x86-64-v3, which the shipped artifacts are for: models compile once"
 
 
 def test_max_that_does_not_import_is_reported(monkeypatch: pytest.MonkeyPatch):

@@ -104,8 +104,10 @@ def verify(engine: WhisperEngine, reference: Reference) -> Iterator[Comparison]:
             yield reference.compare(stage, row)
 
 
-def _logits(engine: WhisperEngine, features: EncodedWindows, manifest: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:
-    """The logits over the short prompt, after each token fed through the cache, and over the long prompt."""
+def _logits(
+    engine: WhisperEngine, features: EncodedWindows, manifest: Mapping[str, Any]
+) -> Iterator[tuple[str, Array]]:
+    """The logits over both prompts, and after each token fed through the cache."""
     batch = engine.new_batch(features)
     for name, key in (("prefill", "prompt"), ("prompted", "long_prompt")):
         prompt = manifest[key]

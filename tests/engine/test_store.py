@@ -128,8 +128,9 @@ def test_waiting_is_reported(cache, monkeypatch):
 
 
 def test_a_compiler_that_fails_says_why(tmp_path):
+    arguments = ["{}", "float32", "float32", CODE, str(tmp_path / "o.mef")]
     result = subprocess.run(
-        [sys.executable, "-m", "whisper_max.engine.compiler", "{}", "float32", "float32", CODE, str(tmp_path / "out.mef")],
+        [sys.executable, "-m", "whisper_max.engine.compiler", *arguments],
         capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert result.returncode != 0

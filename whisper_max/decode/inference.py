@@ -7,7 +7,7 @@ row = window * n_hyps + hypothesis. Windows share their audio features between t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 from whisper_max.dims import ModelDimensions
 
 Float32 = NDArray[np.float32]
+Opaque: TypeAlias = Any
+"""What a model's own ``encode`` returned; nobody else looks inside."""
 
 
 class AudioFeatures(Protocol):
     """Encoded windows ``xa`` of shape (n_windows, n_audio_ctx, n_audio_state), on the model's device."""
 
     @property
-    def n_windows(self) -> int: ...
+    def n_windows(self) -> int:
+        """How many windows."""
+        ...
 
     def select(self, windows: Sequence[int]) -> AudioFeatures:
         """The features of some of the windows, in the order given."""
@@ -32,10 +36,14 @@ class DecoderBatch(Protocol):
     """A KV cache and the cross-KV of its windows: the mutable state of one decoding."""
 
     @property
-    def n_windows(self) -> int: ...
+    def n_windows(self) -> int:
+        """How many windows the batch holds."""
+        ...
 
     @property
-    def n_hyps(self) -> int: ...
+    def n_hyps(self) -> int:
+        """Hypotheses a window."""
+        ...
 
     def prefill(
         self, windows: Sequence[int], prompts: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]
@@ -66,7 +74,7 @@ class DecoderBatch(Protocol):
         """Row i takes over the history of row ``rows[i]``; both must belong to the same window."""
         ...
 
-    def replace(self, windows: Sequence[int], features: Any) -> None:
+    def replace(self, windows: Sequence[int], features: Opaque) -> None:
         """Give some windows new audio; each must be prefilled before the next step counts for it."""
         ...
 
@@ -79,20 +87,22 @@ class Inference(Protocol):
     """The model as decoding sees it."""
 
     @property
-    def dims(self) -> ModelDimensions: ...
+    def dims(self) -> ModelDimensions:
+        """The model's dimensions."""
+        ...
 
     def encode(self, mel: Float32) -> AudioFeatures:
         """mel: (n_windows, n_mels, n_frames) float32 -> audio features, one row a window."""
         ...
 
-    def new_batch(self, features: Any, n_hyps: int = 1) -> DecoderBatch:
+    def new_batch(self, features: Opaque, n_hyps: int = 1) -> DecoderBatch:
         """A decoder batch over these windows; their cross-KV is computed once.
 
         features: what this model's ``encode`` returned.
         """
         ...
 
-    def align(self, features: Any, tokens: Sequence[Sequence[int]], eot: int) -> Sequence[Alignment]:
+    def align(self, features: Opaque, tokens: Sequence[Sequence[int]], eot: int) -> Sequence[Alignment]:
         """Teacher-force each window's tokens and return what word timing needs (only called when words are asked).
 
         features: what this model's ``encode`` returned.
@@ -109,7 +119,11 @@ class Alignment(Protocol):
     """
 
     @property
-    def weights(self) -> Float32: ...
+    def weights(self) -> Float32:
+        """(n_alignment_heads, n, n_audio_ctx)."""
+        ...
 
     @property
-    def token_probs(self) -> Float32: ...
+    def token_probs(self) -> Float32:
+        """(n,)."""
+        ...

@@ -98,6 +98,7 @@ def write_artifact(path: Path, module: bytes) -> None:
                 file.write(MAGIC + hashlib.sha256(payload).digest() + payload)
                 file.flush()
                 os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # a shared cache is read by others
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)

@@ -1,0 +1,95 @@
+"""The real models against openai-whisper: every stage within its tolerance, every token the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import whisper_max
+from whisper_max.audio.io import load_audio
+from whisper_max.verify import read_reference, verify
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+REFERENCE = REPOSITORY / "tests" / "reference"
+MODELS = ("base", "tiny.en")
+LONGEST = 60.0  # seconds; the hour-long ones would take the tests' time for nothing new
+
+
+def golden(model, name):
+    return json.loads((REFERENCE / model / f"golden_{name}.json").read_text(encoding="utf-8"))
+
+
+def clips(name, *models):
+    return [
+        pytest.param(model, path, id=f"{model}-{path}")
+        for model in models
+        for path, clip in golden(model, name)["clips"].items()
+        if clip["seconds"] <= LONGEST
+    ]
+
+
+@pytest.fixture(scope="session")
+def models():
+    loaded = {}
+
+    def load(name):
+        if name not in loaded:
+            loaded[name] = whisper_max.load_model(name, device="cpu")
+        return loaded[name]
+
+    return load
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_stage_is_within_its_tolerance(models, name):
+    comparisons = list(verify(models(name).inference, read_reference(REFERENCE / name)))
+    assert [comparison for comparison in comparisons if not comparison.passed] == []
+    stages = json.loads((REFERENCE / name / "manifest.json").read_text())["stages"]
+    assert {comparison.stage for comparison in comparisons} == set(stages) - {"mel", "mel_128"}
+
+
+def transcribed(models, recordings, model, name, path):
+    """Our transcript and the golden one of a clip, if both sides hear the same samples."""
+    reference = golden(model, name)
+    clip = reference["clips"][path]
+    samples = load_audio(recordings / path)
+    if hashlib.sha256(np.ascontiguousarray(samples, "<f4").tobytes()).hexdigest() != clip["sha256"]:
+        pytest.skip("this machine's decoder gives other samples than the reference's")
+    return models(model).transcribe(samples, **reference["options"], **clip.get("options", {})), clip
+
+
+def assert_same_segments(ours, clip):
+    assert [segment.tokens for segment in ours.segments] == [segment["tokens"] for segment in clip["segments"]]
+    assert ours.language == clip["language"]
+    for segment, expected in zip(ours.segments, clip["segments"], strict=True):
+        assert (segment.seek, segment.start, segment.end) == (expected["seek"], expected["start"], expected["end"])
+        assert segment.avg_logprob == pytest.approx(expected["avg_logprob"], abs=1e-3)
+        assert segment.no_speech_prob == pytest.approx(expected["no_speech_prob"], abs=1e-3)
+
+
+@pytest.mark.parametrize(("model", "path"), clips("greedy", *MODELS))
+def test_greedy_tokens_are_the_same(models, recordings, model, path):
+    ours, clip = transcribed(models, recordings, model, "greedy", path)
+    assert_same_segments(ours, clip)
+
+
+@pytest.mark.parametrize(("model", "path"), clips("translate", "base"))
+def test_translations_are_the_same(models, recordings, model, path):
+    ours, clip = transcribed(models, recordings, model, "translate", path)
+    assert_same_segments(ours, clip)
+
+
+@pytest.mark.parametrize(("model", "path"), clips("ladder", "base"))
+def test_default_temperatures_give_the_same(models, recordings, model, path):
+    ours, clip = transcribed(models, recordings, model, "ladder", path)
+    assert_same_segments(ours, clip)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_sample_that_comes_with_the_project(models, model):
+    ours = models(model).transcribe(REPOSITORY / "samples" / "jfk.flac", temperature=0.0)
+    assert_same_segments(ours, golden(model, "greedy")["clips"]["jfk/jfk.wav"])
