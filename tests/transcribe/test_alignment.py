@@ -16,7 +16,7 @@ matrices = npst.arrays(
 def naive_dtw(cost):
     """The recursion as it is written in the books, with openai-whisper's choice among equals."""
     n_rows, n_columns = cost.shape
-    total = np.full((n_rows + 1, n_columns + 1), np.inf, np.float32)
+    total = np.full((n_rows + 1, n_columns + 1), np.inf)
     step = np.zeros((n_rows + 1, n_columns + 1), int)
     total[0, 0] = 0
     for j in range(1, n_columns + 1):
@@ -28,7 +28,7 @@ def naive_dtw(cost):
                 least, step[i, j] = down, 1
             else:
                 least, step[i, j] = right, 2
-            total[i, j] = float(cost[i - 1, j - 1]) + float(least)
+            total[i, j] = float(cost[i - 1, j - 1]) + least
     i, j, path = n_rows, n_columns, []
     while i > 0 or j > 0:
         path.append((i - 1, j - 1))
@@ -86,3 +86,8 @@ def test_tokens_begin_where_attention_moves_to_them():
 
 def test_a_window_shorter_than_a_position():
     assert token_times(np.ones((1, 5, 1500), np.float32), n_frames=1, first=1).tolist() == [0, 0, 0]
+
+
+def test_small_differences_count_beside_a_large_total():
+    rows, columns = dtw(np.array([[3e7, -0.25], [0.1, 1.0]]))
+    assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == [(0, 0), (0, 1), (1, 1)]

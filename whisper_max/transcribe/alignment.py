@@ -129,7 +129,7 @@ def _cheapest_steps(cost: NDArray[np.floating]) -> NDArray[np.int8]:
     n_rows, n_columns = cost.shape
     diagonals = _by_diagonal(cost)
     steps = np.full((n_rows + n_columns + 1, n_rows + 1), _RIGHT, np.int8)
-    before = np.full(n_rows + 1, np.inf, np.float32)  # totals two diagonals ago, by row
+    before = np.full(n_rows + 1, np.inf)  # totals two diagonals ago, by row
     last = before.copy()
     before[0] = 0.0
     for index in range(2, n_rows + n_columns + 1):
@@ -138,7 +138,7 @@ def _cheapest_steps(cost: NDArray[np.floating]) -> NDArray[np.int8]:
         is_down = (down < diagonal) & (down < right)
         cheapest = np.where(is_diagonal, diagonal, np.where(is_down, down, right))
         steps[index, 1:] = np.where(is_diagonal, _DIAGONAL, np.where(is_down, _DOWN, _RIGHT))
-        totals = np.full(n_rows + 1, np.inf, np.float32)
+        totals = np.full(n_rows + 1, np.inf)
         totals[1:] = diagonals[index - 2] + cheapest
         before, last = last, totals
     return steps
