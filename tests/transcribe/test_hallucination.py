@@ -64,6 +64,11 @@ def test_unlikely_long_and_short_words_are_strange(words):
     assert skip([segment(105, words)]).skipped
 
 
+@pytest.mark.parametrize("words", [[(0.4, 0.15)] * 3, [(2.9, 0.9)], [(0.07, 0.9)]])
+def test_words_just_within_the_limits_are_not_strange(words):
+    assert not skip([segment(105, words)]).skipped
+
+
 def test_three_strange_words_among_eight_are_enough():
     some = [(0.4, 0.05)] * 3 + [(0.4, 0.9)] * 9
     assert skip([segment(105, some)]).skipped
