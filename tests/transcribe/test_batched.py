@@ -1,12 +1,17 @@
+from contextlib import closing
 from functools import cache
 
 import numpy as np
 import pytest
-from fake_inference import FakeInference, FakeMel
+from fake_inference import ENGLISH_DIMS, FakeInference, FakeMel
 from synthetic_vocabulary import synthetic_vocabulary
 
 from whisper_max.audio.speech import Timeline
+from whisper_max.decode.language import detect_language, most_likely_language
+from whisper_max.decode.task import DecodeRequest, decode_windows
 from whisper_max.errors import OptionError
+from whisper_max.text.tokenizer import build_tokenizer
+from whisper_max.transcribe.journal import Journal
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.sequential import transcribe_side_by_side, transcribe_windows
 from whisper_max.transcribe.speech import Speech
@@ -173,3 +178,77 @@ def test_pieces_of_speech_are_put_back_into_the_recording():
     assert [segment.start for segment in found if segment.start > 40] == [pytest.approx(start + 60) for start in late]
     assert work.progress == (20_000, 20_000)
     assert (work.result(found).duration, work.result(found).duration_after_vad) == (200.0, 70.0)
+
+
+@pytest.mark.parametrize("n_kept", [0, 1, 7, 12])
+def test_a_batch_goes_on_from_its_journal(tmp_path, n_kept):
+    inference = FakeInference()
+    whole = list(transcribe_windows(inference, transcription(inference, batch_size=3)))
+    path, header = tmp_path / "journal", {"audio": 1}
+    first = transcription(inference, batch_size=3)
+    with closing(Journal(path, header)) as journal:
+        first.replay(journal)
+        assert list(transcribe_windows(inference, first)) == whole
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) > 12
+    path.write_bytes(b"".join(lines[: 1 + n_kept]))
+    second = transcription(inference, batch_size=3)
+    with closing(Journal(path, header, resume=True)) as journal:
+        assert len(journal.cuts) == n_kept
+        again = second.replay(journal)
+        again += transcribe_windows(inference, second)
+    assert again == whole
+
+
+def test_every_window_is_decoded_in_its_own_language():
+    inference = FakeInference()
+    options = TranscribeOptions(multilingual=True, temperature=0.0, sample_len=30, no_speech_threshold=None)
+    work = Transcription(inference, vocabulary(), FakeMel(12_000, 2), options)
+    segments = list(transcribe_windows(inference, work))
+    by_window = {segment.seek: (segment.language, segment.language_probability) for segment in segments}
+    assert len({language for language, _ in by_window.values()}) > 1
+    for seek, (language, probability) in by_window.items():
+        size = min(3000, 12_000 - seek)
+        features = inference.encode(work.mel.window(seek, size)[None])
+        (detected,) = detect_language(inference, work.tokenizer, features)
+        assert (language, probability) == (detected.code, detected.probability)
+        alone = decode_windows(
+            inference,
+            build_tokenizer(vocabulary(), multilingual=True, language=language, task="transcribe"),
+            features,
+            [DecodeRequest(0, prompts_before(segments, seek), (seek,))],
+            options.ladder(),
+            options.thresholds,
+        )[0]
+        tokens = [token for segment in segments if segment.seek == seek for token in segment.tokens]
+        assert tokens == alone.tokens[: len(tokens)]
+    assert work.result(segments).language == work.detected.code
+
+
+def prompts_before(segments, seek):
+    return tuple(token for segment in segments if segment.seek < seek for token in segment.tokens)[-223:]
+
+
+def test_the_language_is_voted_on():
+    def detected(**values):
+        inference = FakeInference()
+        work = Transcription(inference, vocabulary(), FakeMel(9000, 8), TranscribeOptions(**values))
+        return work.language, inference.encoded
+
+    windows = []
+    for seek in (0, 3000, 6000):
+        inference = FakeInference()
+        features = inference.encode(FakeMel(9000, 8).window(seek)[None])
+        tokenizer = build_tokenizer(vocabulary(), multilingual=True, language=None, task=None)
+        windows += detect_language(inference, tokenizer, features)
+    surest = max(window.probability for window in windows)
+    assert detected() == (windows[0].code, 1)
+    assert detected(language_detection_segments=3, language_detection_threshold=0.0) == (windows[0].code, 1)
+    voted = most_likely_language(windows, 1.0).code
+    assert detected(language_detection_segments=9, language_detection_threshold=surest) == (voted, 3)
+
+
+def test_an_english_model_has_no_languages_to_tell_apart():
+    english = synthetic_vocabulary(english=True)
+    with pytest.raises(OptionError, match="multilingual: an English-only model can't detect languages"):
+        Transcription(FakeInference(ENGLISH_DIMS), english, FakeMel(500), TranscribeOptions(multilingual=True))
