@@ -58,6 +58,12 @@ def test_words_stay_in_one_span_and_their_segment_with_them():
     assert one.seek == 6050
 
 
+def test_a_segment_is_where_its_first_and_last_words_are():
+    early, late = Word(" a", 3.9, 4.5, 1.0), Word(" b", 3.5, 4.1, 1.0)
+    assert restored(speech((10, 14), (60, 66)), segment(3.9, 4.5, [early])) == [(60, 60.5)]
+    assert restored(speech((10, 14), (60, 66)), segment(3.5, 4.1, [late])) == [(13.5, 14)]
+
+
 def test_without_a_timeline_nothing_moves():
     assert restored(Speech(None, np.zeros(0, np.float32), 0.35), segment(1, 2)) == [(1, 2)]
 
