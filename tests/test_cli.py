@@ -33,6 +33,9 @@ DEFAULT_OPTIONS = {
     "language_detection_threshold": 0.5,
     "multilingual": False,
     "best_of": 5,
+    "beam_size": None,
+    "patience": None,
+    "length_penalty": None,
     "suppress_tokens": "-1",
     "initial_prompt": None,
     "carry_initial_prompt": False,
@@ -330,15 +333,18 @@ def test_inputs_of_one_stem_do_not_overwrite_each_other(model: StubModel, tmp_pa
 # ---------------------------------------------------------------- options
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("beam_size", "5"),
-        ("patience", "1.5"),
-        ("length_penalty", "0.5"),
-        ("threads", "4"),
-    ],
-)
+def test_the_beam_search_is_passed_on(model: StubModel):
+    assert main(["transcribe", "a.wav", "--beam-size", "5", "--patience", "1.5", "--length-penalty", "0.5"]) == 0
+    (call,) = model.calls
+    options = call[-1] if isinstance(call, tuple) else call
+    assert {name: options[name] for name in ("beam_size", "patience", "length_penalty")} == {
+        "beam_size": 5,
+        "patience": 1.5,
+        "length_penalty": 0.5,
+    }
+
+
+@pytest.mark.parametrize(("option", "value"), [("threads", "4")])
 def test_an_option_whose_feature_is_not_there_is_refused_by_name(model: StubModel, capsys, option: str, value: str):
     with pytest.raises(SystemExit, match="2"):
         main(["transcribe", "a.wav", f"--{option}", value])
