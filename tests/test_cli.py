@@ -17,8 +17,10 @@ from tqdm import tqdm
 import whisper_max
 from whisper_max import cli, cli_transcribe
 from whisper_max.cli import main
+from whisper_max.cli_options import DECODING_OPTIONS, WORD_OPTIONS
 from whisper_max.cli_transcribe import temperatures
 from whisper_max.errors import AudioError, HubError, OptionError
+from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.result import Segment, TranscriptionResult
 
 SEGMENTS = [
@@ -37,6 +39,17 @@ DEFAULT_OPTIONS = {
     "patience": None,
     "length_penalty": None,
     "suppress_tokens": "-1",
+    "suppress_regex": None,
+    "suppress_numerals": False,
+    "suppress_blank": True,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "prefix": None,
+    "hotwords": None,
+    "without_timestamps": False,
+    "max_initial_timestamp": 1.0,
+    "sample_len": None,
+    "seed": 0,
     "initial_prompt": None,
     "carry_initial_prompt": False,
     "condition_on_previous_text": None,
@@ -333,15 +346,32 @@ def test_inputs_of_one_stem_do_not_overwrite_each_other(model: StubModel, tmp_pa
 # ---------------------------------------------------------------- options
 
 
-def test_the_beam_search_is_passed_on(model: StubModel):
-    assert main(["transcribe", "a.wav", "--beam-size", "5", "--patience", "1.5", "--length-penalty", "0.5"]) == 0
-    (call,) = model.calls
-    options = call[-1] if isinstance(call, tuple) else call
-    assert {name: options[name] for name in ("beam_size", "patience", "length_penalty")} == {
-        "beam_size": 5,
-        "patience": 1.5,
-        "length_penalty": 0.5,
-    }
+DECODING_VALUES = {
+    "beam_size": 5,
+    "patience": 1.5,
+    "length_penalty": 0.5,
+    "suppress_regex": "[a-z]x",
+    "repetition_penalty": 1.1,
+    "no_repeat_ngram_size": 3,
+    "prefix": "So",
+    "hotwords": "MAX Mojo",
+    "sample_len": 100,
+    "max_initial_timestamp": 2.0,
+    "seed": 7,
+}
+
+
+def test_options_of_decoding_are_passed_on(model: StubModel):
+    arguments = [word for name, value in DECODING_VALUES.items() for word in (f"--{name}", str(value))]
+    switches = ["--suppress-numerals", "--without_timestamps", "--suppress_blank", "False"]
+    assert main(["transcribe", "a.wav", *arguments, *switches]) == 0
+    expected = {"suppress_numerals": True, "without_timestamps": True, "suppress_blank": False}
+    assert model.calls[0][1] == DEFAULT_OPTIONS | DECODING_VALUES | expected
+
+
+def test_the_command_line_knows_every_option_of_a_transcription():
+    names = {option.name for option in DECODING_OPTIONS + WORD_OPTIONS}
+    assert set(TranscribeOptions.__dataclass_fields__) - names == {"vad_options"}
 
 
 @pytest.mark.parametrize(("option", "value"), [("threads", "4")])

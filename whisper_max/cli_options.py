@@ -84,7 +84,7 @@ MODEL_OPTIONS = (
     Option("model", str, "base", "name, folder, file or hub id of the model"),
     Option("model_dir", str, None, "folder to look for weights in, before anywhere else"),
     Option("device", str, "auto", "auto, cpu or gpu"),
-    Option("compute_type", str, "auto", "auto, float32, bfloat16 or float16"),
+    Option("compute_type", str, "auto", "auto, float32, int8 (CPU), bfloat16 or float16 (GPU)"),
 )
 
 OUTPUT_OPTIONS = (
@@ -105,6 +105,17 @@ DECODING_OPTIONS = (
     Option("patience", optional_float, None, "patience of the beam search, arXiv:2204.05424"),
     Option("length_penalty", optional_float, None, "exponent of the length penalty, arXiv:1609.08144"),
     Option("suppress_tokens", str, "-1", "token ids never to be sampled, separated by commas; -1: non-speech symbols"),
+    Option("suppress_regex", str, None, "tokens whose whole text matches are never sampled"),
+    Option("suppress_numerals", boolean, False, "never sample digits and currency signs", switch=True),
+    Option("suppress_blank", boolean, True, "no blank at the start of a window"),
+    Option("repetition_penalty", float, 1.0, "above 1: makes tokens that were already said less likely"),
+    Option("no_repeat_ngram_size", int, 0, "sequences of so many tokens are never said twice; 0: no limit"),
+    Option("prefix", str, None, "text that every window's transcript begins with"),
+    Option("hotwords", str, None, "words to expect, put before every window"),
+    Option("without_timestamps", boolean, False, "decode without timestamp tokens", switch=True),
+    Option("max_initial_timestamp", optional_float, 1.0, "seconds within which the first timestamp must lie"),
+    Option("sample_len", optional_int, None, "most tokens in a window; None: half the model's context"),
+    Option("seed", int, 0, "of the samples drawn at temperatures above 0"),
     Option("initial_prompt", str, None, "text that precedes the first window, for names and spelling"),
     Option("carry_initial_prompt", boolean, False, "put the initial prompt before every window"),
     Option("condition_on_previous_text", boolean, None, "prompt windows with the text before; None: if not batched"),
