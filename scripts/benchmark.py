@@ -139,7 +139,8 @@ def run_child(system: str, audio: str, python: str) -> dict[str, Any] | None:
         lines = done.stderr.strip().splitlines()
         print(f"{system}: left out, {lines[-1] if lines else 'no message'}", file=sys.stderr)
         return None
-    return {**json.loads(done.stdout.splitlines()[-1]), "process": elapsed}
+    result = json.loads(done.stdout.splitlines()[-1])
+    return {**result, "process": elapsed - result.get("warm", 0.0)}  # from its start to its first transcript
 
 
 # ---------------------------------------------------------------- all of them

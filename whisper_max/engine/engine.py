@@ -12,7 +12,7 @@ from max.dtype import DType
 from max.engine import InferenceSession, read
 from numpy.typing import NDArray
 
-from whisper_max.checkpoint import Checkpoint
+from whisper_max.checkpoint import Checkpoint, Tensors
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.batch import KVBatch
 from whisper_max.engine.devices import Target
@@ -40,7 +40,10 @@ PUBLISHED_STORAGE = DType.float16
 
 def narrowest_exact(checkpoint: Checkpoint) -> DType:
     """float16 where that holds every matrix of the checkpoint exactly, else float32."""
-    return DType.float16 if fits_float16(checkpoint.tensors, checkpoint.dims) else DType.float32
+    tensors = checkpoint.tensors
+    if isinstance(tensors, Tensors) and all(tensors.dtype(name) == "float16" for name in tensors):
+        return DType.float16
+    return DType.float16 if fits_float16(tensors, checkpoint.dims) else DType.float32
 
 
 class WhisperEngine:
