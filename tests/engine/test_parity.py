@@ -11,6 +11,7 @@ import pytest
 
 import whisper_max
 from whisper_max.audio.io import load_audio
+from whisper_max.cli import main
 from whisper_max.verify import read_reference, verify
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -50,6 +51,30 @@ def test_every_stage_is_within_its_tolerance(models, name):
     assert [comparison for comparison in comparisons if not comparison.passed] == []
     stages = json.loads((REFERENCE / name / "manifest.json").read_text())["stages"]
     assert {comparison.stage for comparison in comparisons} == set(stages) - {"mel", "mel_128"}
+
+
+def test_verify_prints_the_table_and_succeeds(capsys):
+    assert main(["verify", "tiny.en", "--reference", str(REFERENCE / "tiny.en"), "--device", "cpu"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("conv_stem ")
+    assert lines[1].endswith("relative  ok")
+    assert lines[-1] == "all stages are within tolerance"
+
+
+def test_verify_fails_where_a_stage_is_off(capsys, tmp_path):
+    manifest = json.loads((REFERENCE / "tiny.en" / "manifest.json").read_text())
+    manifest["stages"]["ln_post"]["tolerance"] = 1e-12
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "stages.npz").write_bytes((REFERENCE / "tiny.en" / "stages.npz").read_bytes())
+    assert main(["verify", "tiny.en", "--reference", str(tmp_path), "--device", "cpu"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "1 stages are out of tolerance"
+
+
+def test_verify_of_another_model_or_no_reference_is_one_line(capsys, tmp_path):
+    assert main(["verify", "tiny.en", "--reference", str(REFERENCE / "base"), "--device", "cpu"]) == 1
+    assert capsys.readouterr().err.startswith("error: the reference is of another model")
+    assert main(["verify", "tiny.en", "--reference", str(tmp_path)]) == 1
+    assert "not a reference folder" in capsys.readouterr().err
 
 
 def transcribed(models, recordings, model, name, path):
