@@ -116,6 +116,21 @@ def test_default_temperatures_give_the_same(models, recordings, model, path):
     assert_same_segments(ours, clip)
 
 
+@pytest.mark.parametrize(("model", "path"), clips("beam5", "base")[::10])
+def test_beams_of_5_give_the_same(models, recordings, model, path):
+    ours, clip = transcribed(models, recordings, model, "beam5", path)
+    assert_same_segments(ours, clip)
+
+
+@pytest.mark.parametrize(("model", "path"), clips("words", "tiny.en") + clips("words", "base")[::4])
+def test_words_are_within_one_encoder_position(models, recordings, model, path):
+    ours, clip = transcribed(models, recordings, model, "words", path)
+    found = [(word.word, word.start, word.end) for segment in ours.segments for word in segment.words or []]
+    expected = [tuple(word[:3]) for segment in clip["segments"] for word in segment["words"]]
+    assert [word for word, _, _ in found] == [word for word, _, _ in expected]
+    np.testing.assert_allclose([times for _, *times in found], [times for _, *times in expected], atol=0.0201)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_the_sample_that_comes_with_the_project(models, model):
     ours = models(model).transcribe(REPOSITORY / "samples" / "jfk.flac", temperature=0.0)
