@@ -10,26 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from whisper_max.checkpoint.files import CTRANSLATE2, SAFETENSORS, KnownDigest, ModelFiles, files_at
+from whisper_max.checkpoint.files import (
+    COMPANIONS,
+    CTRANSLATE2,
+    SAFETENSORS,
+    WEIGHTS,
+    KnownDigest,
+    ModelFiles,
+    files_at,
+)
 from whisper_max.errors import CheckpointError, HubError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 DEFAULT_ENDPOINT = "https://huggingface.co"
 DEFAULT_REVISION = "main"
 
-WANTED = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "vocab.json",
-    "added_tokens.json",
-    "vocabulary.json",
-    "vocabulary.txt",
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "model-?????-of-?????.safetensors",
-    "model.bin",
-)
+WANTED = (*COMPANIONS, *WEIGHTS, "model-?????-of-?????.safetensors")
 """Patterns of the files that are downloaded; nothing else of a repository is."""
 
 _VOCABULARIES = {
