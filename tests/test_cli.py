@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -468,6 +469,31 @@ def test_a_reader_that_goes_away_ends_it_quietly():
     process.stdout.close()
     assert (process.wait(timeout=60), process.stderr.read()) == (141, b"")
     process.stderr.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+def test_output_that_can_not_be_written_is_one_line():
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "whisper_max", "models"],
+            cwd=Path(cli.__file__).parents[1],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    line = b"error: standard output: can't be written: found No space left on device\n"
+    assert (result.returncode, result.stderr) == (1, line)
+
+
+@pytest.mark.parametrize("streams", [["stdout"], ["stderr"], ["stdout", "stderr"]])
+def test_closed_streams_stop_nothing(model: StubModel, tmp_path: Path, monkeypatch, streams: list[str]):
+    for stream in streams:
+        monkeypatch.setattr(sys, stream, None)
+    assert main(["transcribe", "a.wav", "-f", "txt"]) == 0
+    assert written(tmp_path) == ["a.txt"]
+    for stream in streams:
+        getattr(sys, stream).close()
 
 
 def test_a_narrow_terminal_shows_escapes_and_does_not_fail():
