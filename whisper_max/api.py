@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,13 +10,16 @@ from typing import Any
 
 from whisper_max.audio.io import AudioSource, open_audio
 from whisper_max.audio.mel import FRAMES_PER_SECOND, MelWindows
-from whisper_max.audio.waveform import Waveform
+from whisper_max.audio.vad import VadOptions
+from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
 from whisper_max.checkpoint import read_checkpoint, resolve
 from whisper_max.checkpoint.checksum import sha256_of
 from whisper_max.decode.language import DetectedLanguage, detect_language
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine import Target, WhisperEngine, select_target
 from whisper_max.errors import OptionError
+from whisper_max.live.options import LiveOptions, live_vad
+from whisper_max.live.transcriber import LiveTranscriber
 from whisper_max.many import ManyRecordings, Outcome
 from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
 from whisper_max.transcribe.journal import Journal, audio_identity
@@ -148,6 +151,33 @@ class Model:
 
         return ManyRecordings(self.inference, audios, open_one).transcribe(batch_size, on_segment, should_stop)
 
+    def live(
+        self,
+        *,
+        sampling_rate: int = SAMPLE_RATE,
+        channels: int = 1,
+        step: float = 1.0,
+        buffer: float = 25.0,
+        vad: bool | VadOptions | Mapping[str, Any] = True,
+        **options: Any,
+    ) -> LiveTranscriber:
+        """Transcribe while somebody speaks: feed samples to what is returned, and it returns words.
+
+        Args:
+            sampling_rate: of what will be fed, in Hz.
+            channels: of what will be fed.
+            step: least seconds of new audio between two decodings.
+            buffer: most seconds of audio that are kept, up to 30.
+            vad: what counts as speech, or fields of ``VadOptions`` that differ from ``LIVE_VAD``; it takes the extra
+                ``vad``. False takes everything as one utterance.
+            options: the fields of ``TranscribeOptions`` but those that cut a recording.
+
+        Raises:
+            OptionError: an unknown or impossible option.
+        """
+        wanted = LiveOptions(transcribe_options(options), step, buffer, live_vad(vad))
+        return LiveTranscriber(self.inference, self.vocabulary, wanted, sampling_rate=sampling_rate, channels=channels)
+
     def check(self, **options: Any) -> None:
         """Refuse options that are impossible for this model, whatever the recording.
 
@@ -264,6 +294,7 @@ def load_model(
         ArtifactError: the graphs can't be compiled or loaded.
         OptionError: an impossible device or compute type.
     """
+
     def report(line: str) -> None:
         if progress is not None:
             progress(line)
