@@ -1,4 +1,4 @@
-"""The command line: ``python -m whisper_max transcribe | evaluate | verify | models | doctor``.
+"""The command line: ``python -m whisper_max transcribe | serve | evaluate | verify | models | doctor``.
 
 Exit status: 0 when all went well, 1 when any file failed, 2 for wrong usage, 130 after Ctrl-C, 141 when standard output
 was closed. Transcripts and tables go to standard output; progress and one line for each error go to standard error.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from whisper_max.cli_evaluate import add_evaluate
 from whisper_max.cli_options import TRANSCRIBE_GROUPS
+from whisper_max.cli_serve import add_serve
 from whisper_max.cli_transcribe import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -62,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     transcribe.set_defaults(run=run_transcribe, parser=transcribe)
 
     add_evaluate(commands)
+    add_serve(commands)
     verify = commands.add_parser("verify", help="prove a model against stored reference values")
     verify.add_argument("model", help="a model's name, path or hub id")
     verify.add_argument("--reference", type=Path, required=True, metavar="DIR", help="folder of reference values")
