@@ -396,6 +396,11 @@ def test_an_option_whose_feature_is_not_there_is_refused_by_name(model: StubMode
         (["a.wav", "--beam"], "unrecognized arguments: --beam"),
         (["a.wav", "--vad_threshold", "0.4"], "--vad_threshold needs --vad"),
         (["-", "-"], "standard input (-) can be transcribed only once"),
+        (["a.wav", "--files_at_once", "0"], "--files_at_once: expected 1 or more, found 0"),
+        (
+            ["a.wav", "--files-at-once", "2", "--batch_size", "2"],
+            "--files_at_once and --batch_size above 1 can't be given together",
+        ),
         (
             ["a.wav", "--temperature_increment_on_fallback", "0"],
             "--temperature_increment_on_fallback: expected a number above 0 or None, found 0.0",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,10 @@ class Model:
         batch_size: int = 8,
         sampling_rate: int | None = None,
         on_segment: Callable[[int, Segment], object] | None = None,
+        on_progress: Callable[[int, float, float], object] | None = None,
         should_stop: Callable[[], bool] | None = None,
+        journal: Callable[[AudioSource], str | Path | None] | None = None,
+        resume: bool = False,
         **options: Any,
     ) -> Iterator[Outcome]:
         """Transcribe recordings side by side in one batch, each as ``transcribe`` does it alone.
@@ -131,7 +134,10 @@ class Model:
             batch_size: windows in the batch, each of another recording.
             sampling_rate: of the arrays among them, in Hz; 16000 where it is not given.
             on_segment: called with a recording's place in ``audios`` and each of its segments as it comes.
+            on_progress: called with its place, its seconds done and in all, when it is opened and after each window.
             should_stop: asked before each batch; what is not finished then is not given out.
+            journal: gives each recording the path of its journal, or None for none; no two may share one.
+            resume: go on from the journals, where there are any.
             options: the fields of ``TranscribeOptions`` but batch_size, the same for all recordings.
 
         Yields:
@@ -142,14 +148,16 @@ class Model:
         """
         if batch_size < 1:
             raise OptionError("out of range", where="batch_size", expected="at least 1", found=batch_size)
+        if resume and journal is None:
+            raise OptionError("resume needs journal", where="resume")
         self.check(**options)
 
-        @contextmanager
-        def open_one(audio: AudioSource) -> Iterator[Transcription]:
-            with self._opened(audio, sampling_rate, options, None, False) as (transcription, _):
-                yield transcription
+        def open_one(audio: AudioSource) -> AbstractContextManager[tuple[Transcription, list[Segment]]]:
+            path = None if journal is None else journal(audio)
+            return self._opened(audio, sampling_rate, options, path, resume and path is not None)
 
-        return ManyRecordings(self.inference, audios, open_one).transcribe(batch_size, on_segment, should_stop)
+        many = ManyRecordings(self.inference, audios, open_one, on_segment, on_progress)
+        return many.transcribe(batch_size, should_stop)
 
     def live(
         self,

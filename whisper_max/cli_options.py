@@ -153,6 +153,7 @@ LAYOUT_OPTIONS = (
 )
 
 OTHER_OPTIONS = (
+    Option("files_at_once", int, 1, "recordings to decode side by side; each comes out as it does alone"),
     Option("threads", optional_int, 0, "CPU threads; 0: all", available=False),
     Option("fp16", boolean, None, "openai-whisper's name for --compute_type float16 (True) or float32 (False)"),
 )
