@@ -57,6 +57,8 @@ DEFAULT_OPTIONS = {
     "compression_ratio_threshold": 2.4,
     "logprob_threshold": -1.0,
     "no_speech_threshold": 0.6,
+    "drop_unlikely": None,
+    "prompt_reset_on_temperature": 0.5,
     "clip_timestamps": "0",
     "batch_size": 1,
     "vad": False,
@@ -359,6 +361,8 @@ DECODING_VALUES = {
     "sample_len": 100,
     "max_initial_timestamp": 2.0,
     "seed": 7,
+    "drop_unlikely": True,
+    "prompt_reset_on_temperature": 0.9,
 }
 
 

@@ -246,7 +246,8 @@ def test_every_option_arrives_under_its_own_name(model, noise, wanted):
         "language_detection_threshold": 0.3,
         "language_detection_segments": 2,
     }
-    renamed = {"log_prob_threshold": -0.5, "max_new_tokens": 5, "prompt_reset_on_temperature": 0.9}
+    same["prompt_reset_on_temperature"] = 0.9
+    renamed = {"log_prob_threshold": -0.5, "max_new_tokens": 5}
     segments, info = model.transcribe(noise, **same, **renamed)
     list(segments)
     (options,) = wanted
@@ -271,7 +272,7 @@ def test_defaults_in_our_terms(model, noise, wanted):
         ("length_penalty", 0.5),
         ("prefix", "abc"),
         ("initial_prompt", [1, 2]),
-        ("prompt_reset_on_temperature", 0.4),
+        ("prompt_reset_on_temperature", float("nan")),
         ("chunk_length", 10),
         ("beam_size", 0),
         ("language_detection_threshold", None),
@@ -334,6 +335,7 @@ def test_vad_options_arrive(model, noise, wanted):
     assert (info.duration, info.duration_after_vad) == (2.0, 0.0)
     model.transcribe(noise[:32000], "en", vad_filter=True)
     assert wanted[1].vad_options == VadOptions().native()
+    assert wanted[1].drop_unlikely is False
 
 
 def test_clips_switch_voice_activity_detection_off(model, noise, wanted):

@@ -160,6 +160,9 @@ def test_impossible_options(options, message):
 def test_effective_options():
     assert TranscribeOptions().condition_on_previous_text is True
     assert TranscribeOptions(batch_size=2).condition_on_previous_text is False
+    assert [TranscribeOptions(vad=vad).drop_unlikely for vad in (False, True)] == [False, True]
+    assert TranscribeOptions(vad=True, drop_unlikely=False).drop_unlikely is False
+    assert TranscribeOptions(vad=True, logprob_threshold=None).drop_unlikely is False
     given = TranscribeOptions(vad=True, vad_options={"threshold": 0.4}).to_dict()
     assert given["vad_options"]["threshold"] == 0.4
     assert given["vad_options"]["min_silence_duration_ms"] == 2000
