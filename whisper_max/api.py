@@ -77,7 +77,7 @@ class Model:
             sampling_rate: of an array, in Hz; 16000 where it is not given.
             on_segment: called with each segment as it comes.
             on_progress: called with seconds done and in all, at the start and after each window.
-            should_stop: asked before each window; the transcript ends where it returns True.
+            should_stop: asked before each token; the transcript ends after the last whole window where it returns True.
             journal: a file that keeps what was done; yours to remove once the transcript is safe.
             resume: go on from the journal, where there is one, as if nothing had happened; its segments come first.
             options: the fields of ``TranscribeOptions``: openai-whisper's names and defaults.
@@ -129,13 +129,12 @@ class Model:
         """Transcribe recordings side by side in one batch, each as ``transcribe`` does it alone.
 
         Args:
-            audios: what ``transcribe`` takes; each is opened when there is room for it, at most twice ``batch_size``
-                are open.
+            audios: what ``transcribe`` takes; each is opened when there is room for it, at most ``batch_size`` are open.
             batch_size: windows in the batch, each of another recording.
             sampling_rate: of the arrays among them, in Hz; 16000 where it is not given.
             on_segment: called with a recording's place in ``audios`` and each of its segments as it comes.
             on_progress: called with its place, its seconds done and in all, when it is opened and after each window.
-            should_stop: asked before each batch; what is not finished then is not given out.
+            should_stop: asked before each token; what is not finished then is not given out.
             journal: gives each recording the path of its journal, or None for none; no two may share one.
             resume: go on from the journals, where there are any.
             options: the fields of ``TranscribeOptions`` but batch_size, the same for all recordings.

@@ -8,7 +8,8 @@ from synthetic_vocabulary import synthetic_vocabulary
 
 from whisper_max.audio.speech import Timeline
 from whisper_max.decode.language import detect_language, most_likely_language
-from whisper_max.decode.task import DecodeRequest, decode_windows
+from whisper_max.decode.task import DecodeRequest
+from whisper_max.decode.windows import decode_windows
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import build_tokenizer
 from whisper_max.transcribe.journal import Journal
@@ -91,24 +92,17 @@ def test_the_initial_prompt_is_before_every_window():
     inference = FakeInference()
     work = transcription(inference, initial_prompt="abc")
     prompt = tuple(work.tokenizer.encode(" abc"))
-    n_windows = 0
-    while not work.done:
-        for task in work.tasks:
-            while not task.done:
-                assert task.next_window().prompt == prompt
-                (_,) = [None for _ in transcribe_one(inference, work, task)]
-                n_windows += 1
-    assert n_windows > 9
+    prompts = []
+
+    def note_prompts(done, total):
+        prompts.append({task.next_window().prompt for task in work.tasks if not task.done})
+
+    list(transcribe_windows(inference, work, on_progress=note_prompts))
+    assert len(prompts) > 9
+    assert prompts[-1] == set()
+    assert set.union(*prompts) == {prompt}
     assert work.options.to_dict()["carry_initial_prompt"] is True
     assert work.options.to_dict()["condition_on_previous_text"] is False
-
-
-def transcribe_one(inference, work, task):
-    """Decode the next window of one task."""
-    from whisper_max.transcribe.sequential import _cut_windows, _Lane
-
-    for lane, cut in _cut_windows(inference, [_Lane(0, work, task)], 1, {}):
-        yield lane.transcription.commit(task, cut)
 
 
 def test_clips_are_cut_into_pieces_too():
@@ -129,8 +123,10 @@ def test_nothing_to_do_in_an_empty_recording():
 def test_stopping_leaves_what_comes_first():
     inference = FakeInference()
     whole = list(transcribe_windows(inference, transcription(inference, batch_size=2)))
-    stops = iter([False, False, True])
-    part = list(transcribe_windows(inference, transcription(inference, batch_size=2), should_stop=lambda: next(stops)))
+    part = []
+    work = transcription(inference, batch_size=2)
+    for segment in transcribe_windows(inference, work, should_stop=lambda: len(part) > 3):
+        part.append(segment)
     assert 0 < len(part) < len(whole)
     assert part == whole[: len(part)]
 
@@ -219,7 +215,7 @@ def test_every_window_is_decoded_in_its_own_language():
             inference,
             build_tokenizer(vocabulary(), multilingual=True, language=language, task="transcribe"),
             features,
-            [DecodeRequest(0, prompts_before(segments, seek), (seek,))],
+            [DecodeRequest(prompts_before(segments, seek), (seek,))],
             options.ladder(),
             options.thresholds,
         )[0]
