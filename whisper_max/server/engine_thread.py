@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from io import FileIO
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from whisper_max.server.jobs import Finished, Job, Progress
 from whisper_max.server.recordings import Audio, Recording, Workers, open_recording
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.result import Segment
+from whisper_max.transcribe.scheduler import Advance, Scheduler
 from whisper_max.transcribe.transcription import Transcription
 
 log = logging.getLogger(__name__)
@@ -34,36 +35,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TURN = 0.25  # seconds that waiting calls, or recordings that begin, may take between two pieces of the batch's work
-
-
-class Advance(Protocol):
-    """What one piece of work brought one recording."""
-
-    ticket: int
-    segments: list[Segment]
-    done: bool
-    error: WhisperMaxError | None
-
-
-class AnyScheduler(Protocol):
-    """``whisper_max.transcribe.scheduler.Scheduler`` as the thread sees it."""
-
-    @property
-    def idle(self) -> bool:
-        """Nothing left to do."""
-        ...
-
-    def add(self, transcription: Transcription) -> int:
-        """Take a recording."""
-        ...
-
-    def remove(self, ticket: int) -> None:
-        """Drop it."""
-        ...
-
-    def advance(self) -> list[Advance]:
-        """Do one piece of work."""
-        ...
 
 
 @dataclass
@@ -81,17 +52,17 @@ class EngineThread:
         id: the model's name on this server.
         model: the model; nobody else may call it from now on.
         workers: threads that decode recordings.
-        new_scheduler: makes the scheduler of the batch.
+        batch_size: most windows in the batch.
 
     Attributes:
         id, model: as given.
     """
 
-    def __init__(self, id: str, model: Model, workers: Workers, new_scheduler: Callable[[Model], AnyScheduler]) -> None:
+    def __init__(self, id: str, model: Model, workers: Workers, batch_size: int) -> None:
         self.id = id
         self.model = model
         self._workers = workers
-        self._new_scheduler = new_scheduler
+        self._batch_size = batch_size
         self._wake = threading.Condition()
         self._closing = False
         self._calls: deque[Callable[[], None]] = deque()
@@ -178,24 +149,27 @@ class EngineThread:
     # ---------------------------------------------------------------- on the engine's thread
 
     def _run(self) -> None:
-        scheduler = self._new_scheduler(self.model)
+        scheduler = self._new_scheduler()
         while self._wait_for_work(scheduler):
             try:
                 self._turn(scheduler)
             except Exception as error:
                 log.error("the engine failed on %d recordings", len(self._running), exc_info=error)
                 self._fail_running(error if isinstance(error, WhisperMaxError) else fault())
-                scheduler = self._new_scheduler(self.model)
+                scheduler = self._new_scheduler()
         self._fail_running(stopping())
         self._drop_waiting()
 
-    def _wait_for_work(self, scheduler: AnyScheduler) -> bool:
+    def _new_scheduler(self) -> Scheduler:
+        return Scheduler(self.model.inference, max_windows=self._batch_size)
+
+    def _wait_for_work(self, scheduler: Scheduler) -> bool:
         """False when it is time to end."""
         with self._wake:
             self._wake.wait_for(lambda: self._closing or self._calls or self._waiting or not scheduler.idle)
             return not self._closing
 
-    def _turn(self, scheduler: AnyScheduler) -> None:
+    def _turn(self, scheduler: Scheduler) -> None:
         for ticket in [ticket for ticket, running in self._running.items() if running.job.cancelled]:
             scheduler.remove(ticket)
             self._running.pop(ticket).recording.context.close()
@@ -206,14 +180,15 @@ class EngineThread:
                 self._deliver(advance)
 
     def _for_a_turn(self, waiting: deque[T], work: Callable[[T], None]) -> None:
-        """Work on what waits, one at least, for a moment."""
+        """Work on what waits, one at least, for a moment; it stays in line while it is worked on."""
         end = time.monotonic() + _TURN
         while waiting:
-            work(waiting.popleft())
+            work(waiting[0])
+            waiting.popleft()
             if time.monotonic() >= end:
                 return
 
-    def _begin(self, scheduler: AnyScheduler, job: Job, recording: Recording) -> None:
+    def _begin(self, scheduler: Scheduler, job: Job, recording: Recording) -> None:
         """Put a recording into the batch; finding its language may take the encoder."""
         if job.cancelled:
             recording.context.close()
@@ -233,7 +208,8 @@ class EngineThread:
     def _deliver(self, advance: Advance) -> None:
         running = self._running[advance.ticket]
         if advance.error is not None:
-            self._running.pop(advance.ticket).recording.context.close()
+            del self._running[advance.ticket]
+            running.recording.context.close()
             running.job.put(advance.error)
             return
         running.segments += advance.segments

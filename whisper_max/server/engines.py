@@ -33,7 +33,7 @@ class Engines:
     """The models that requests may name, and the engines of those that are loaded; used on the event loop only.
 
     Args:
-        settings: names, sources and the memory budget.
+        settings: names, sources, the memory budget and the size of a batch.
         workers: threads that decode recordings.
         loader: how models come into memory.
 
@@ -45,6 +45,7 @@ class Engines:
     def __init__(self, settings: Settings, workers: Workers, loader: Loader) -> None:
         self._sources = settings.sources
         self._budget = None if settings.memory_budget is None else settings.memory_budget * MIB
+        self._batch_size = settings.batch_size
         self._workers = workers
         self._loader = loader
         self._loaded: dict[str, _Loaded] = {}
@@ -142,7 +143,7 @@ class Engines:
             await self._make_room(id, n_bytes)
             log.info("loading %s", id)
             model = await asyncio.to_thread(self._loader.load, source)
-            engine = EngineThread(id, model, self._workers, self._loader.new_scheduler)
+            engine = EngineThread(id, model, self._workers, self._batch_size)
             self._loaded[id] = _Loaded(engine, n_bytes)
 
     async def _make_room(self, id: str, n_bytes: int) -> None:

@@ -28,6 +28,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MODEL_ERRORS = (ArtifactError, CheckpointError, DeviceError, HubError)
 
 
+class TooLong(AudioError):
+    """A recording longer than the server takes."""
+
+
 class APIError(Exception):
     """An answer that is an error.
 
@@ -89,6 +93,8 @@ def as_api_error(error: BaseException) -> APIError:
     if isinstance(error, OptionError):
         param = str(error.where).partition(":")[0] if error.where is not None else None
         return APIError(400, str(error), code="invalid_option", param=param)
+    if isinstance(error, TooLong):
+        return APIError(413, str(error), code="audio_too_long", param="file")
     if isinstance(error, AudioError):
         return APIError(400, _without_place(error), code="invalid_audio", param="file")
     if isinstance(error, UnknownModelError):

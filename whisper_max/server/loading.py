@@ -10,7 +10,6 @@ from pathlib import Path
 from whisper_max.api import Model, load_model
 from whisper_max.checkpoint import read_checkpoint, resolve
 from whisper_max.dims import ModelDimensions
-from whisper_max.server.engine_thread import AnyScheduler
 from whisper_max.server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -22,15 +21,13 @@ _ENCODED_AHEAD = 2  # windows that are encoded for each one in the batch
 
 @dataclass(frozen=True)
 class Loader:
-    """How models come into memory.
+    """How models come into memory; called on a thread of its own.
 
-    load: the model of a source. estimate: bytes it takes with its batch. new_scheduler: the scheduler of its batch.
-    All are called on a worker thread or the engine's own.
+    load: the model of a source. estimate: bytes it takes with a full batch.
     """
 
     load: Callable[[str], Model]
     estimate: Callable[[str], int]
-    new_scheduler: Callable[[Model], AnyScheduler]
 
 
 def loader(settings: Settings) -> Loader:
@@ -51,12 +48,7 @@ def loader(settings: Settings) -> Loader:
         files = resolve(source, offline=settings.offline, weights_dir=folder, announce=log.info)
         return model_bytes(read_checkpoint(files).dims, settings.batch_size)
 
-    def new_scheduler(model: Model) -> AnyScheduler:
-        from whisper_max.transcribe.scheduler import Scheduler
-
-        return Scheduler(model.inference, max_windows=settings.batch_size)
-
-    return Loader(load, estimate, new_scheduler)
+    return Loader(load, estimate)
 
 
 def model_bytes(dims: ModelDimensions, batch_size: int) -> int:

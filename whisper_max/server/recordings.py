@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from whisper_max.audio.io import open_audio
 from whisper_max.audio.mel import MelWindows
 from whisper_max.audio.waveform import Waveform
-from whisper_max.errors import AudioError
+from whisper_max.server.errors import TooLong
 from whisper_max.server.jobs import Cancelled
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.speech import Speech, listen
@@ -28,10 +28,6 @@ Audio = FileIO | NDArray[np.float32]
 
 LONG_UPLOAD = 4 << 20  # bytes; about 2 minutes of 16 kHz wav, or a quarter of an hour of speech in opus
 _IN_MEMORY_SECONDS = 60.0  # of one recording; longer ones go to disk
-
-
-class TooLong(AudioError):
-    """A recording longer than the server takes."""
 
 
 @dataclass

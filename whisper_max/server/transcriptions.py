@@ -79,8 +79,8 @@ async def _respond(request: Request, task: str) -> Response:
         return Response(status_code=_GONE)
     except Exception as error:
         refusal = as_api_error(error)
-        if "expect" not in request.headers:  # who asks before sending needs no reading
-            await discard_body(request)
+        if not await discard_body(request):
+            refusal.headers["Connection"] = "close"
         count(refusal.status)
         return refusal.response()
     if not isinstance(response, EventStream):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from io import FileIO
 
@@ -23,6 +23,7 @@ _MAX_FIELDS = 128  # parts of a form
 _MAX_FIELDS_BYTES = 256 << 10  # of all fields together, the recording apart
 _FLUSH_BYTES = 1 << 20  # written to disk at a time
 _UNREAD_BYTES, _UNREAD_SECONDS = 8 << 20, 5.0  # of a body that is refused, read so that the client sees why
+_UNREAD_IDLE = 0.5  # seconds without a byte of it
 
 
 @dataclass
@@ -54,10 +55,11 @@ async def read_form(request: Request, settings: Settings) -> AsyncIterator[Form]
         declared = request.headers.get("content-length", "0")
         if declared.isdecimal() and int(declared) > reader.max_bytes + _MAX_FIELDS_BYTES:
             raise _too_large(reader.max_bytes)
-        async for chunk in _chunks(request, settings):
-            reader.feed(chunk)
-            if len(reader.unwritten) >= _FLUSH_BYTES:
-                await asyncio.to_thread(reader.flush)
+        async with aclosing(_chunks(request, settings.upload_timeout, settings.idle_timeout)) as chunks:
+            async for chunk in chunks:
+                reader.feed(chunk)
+                if len(reader.unwritten) >= _FLUSH_BYTES:
+                    await asyncio.to_thread(reader.flush)
         await asyncio.to_thread(reader.flush)
         yield reader.finish()
     finally:
@@ -65,15 +67,26 @@ async def read_form(request: Request, settings: Settings) -> AsyncIterator[Form]
             reader.form.file.close()
 
 
-async def discard_body(request: Request) -> None:
-    """Read what is left of a small body that nobody needs, since clients look for an answer only after sending it."""
+async def discard_body(request: Request) -> bool:
+    """Read what is left of a small body that nobody needs, since clients look for an answer only after sending it.
+
+    Returns:
+        whether that was all of it; else the connection is of no more use.
+    """
+    if "expect" in request.headers:  # who asks before sending needs no reading
+        return False
     n_bytes = 0
-    with suppress(TimeoutError, ClientDisconnect, RuntimeError):  # RuntimeError: it was read to its end before
-        async with asyncio.timeout(_UNREAD_SECONDS):
-            async for chunk in request.stream():
+    try:
+        async with aclosing(_chunks(request, _UNREAD_SECONDS, _UNREAD_IDLE)) as chunks:
+            async for chunk in chunks:
                 n_bytes += len(chunk)
                 if n_bytes > _UNREAD_BYTES:
-                    return
+                    return False
+    except (APIError, ClientDisconnect):
+        return False
+    except RuntimeError:  # it was read to its end before
+        pass
+    return True
 
 
 def _boundary(request: Request) -> bytes:
@@ -88,13 +101,13 @@ def _boundary(request: Request) -> bytes:
     return boundary
 
 
-async def _chunks(request: Request, settings: Settings) -> AsyncIterator[bytes]:
-    """The body as it comes, as long as it comes fast enough."""
+async def _chunks(request: Request, seconds: float, idle: float) -> AsyncGenerator[bytes, None]:
+    """The body as it comes, if all of it comes in so many seconds, and the next bytes in ``idle``."""
     stream = aiter(request.stream())
     try:
-        async with asyncio.timeout(settings.upload_timeout):
+        async with asyncio.timeout(seconds):
             while True:
-                async with asyncio.timeout(settings.idle_timeout):
+                async with asyncio.timeout(idle):
                     chunk = await anext(stream, None)
                 if chunk is None:
                     return
