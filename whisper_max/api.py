@@ -129,7 +129,7 @@ class Model:
         """Transcribe recordings side by side in one batch, each as ``transcribe`` does it alone.
 
         Args:
-            audios: what ``transcribe`` takes; each is opened when there is room for it, at most ``batch_size`` are open.
+            audios: what ``transcribe`` takes; each is opened when there is room for it, at most ``batch_size``.
             batch_size: windows in the batch, each of another recording.
             sampling_rate: of the arrays among them, in Hz; 16000 where it is not given.
             on_segment: called with a recording's place in ``audios`` and each of its segments as it comes.

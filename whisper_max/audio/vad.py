@@ -105,14 +105,14 @@ def speech_probabilities(waveform: Waveform) -> NDArray[np.float32]:
     """
     probability = new_detector()
     blocks = (
-        [probability(chunk) for chunk in _chunks(waveform.read(start, start + _BLOCK))]
+        [probability(chunk) for chunk in vad_chunks(waveform.read(start, start + _BLOCK))]
         for start in range(0, waveform.n_samples, _BLOCK)
     )
     return np.fromiter((each for block in blocks for each in block), np.float32)
 
 
-def _chunks(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n_chunks, 512), a copy: the model takes nothing read-only."""
+def vad_chunks(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n_chunks, 512), the last one filled up with zeros; a copy, since the model takes nothing read-only."""
     chunks = np.zeros((-(-len(samples) // VAD_CHUNK), VAD_CHUNK), np.float32)
     chunks.ravel()[: len(samples)] = samples
     return chunks
