@@ -44,7 +44,7 @@ from whisper_max.transcribe.result import Segment
 _PAUSE = SAMPLE_RATE // 5  # samples of silence that are decoded at once; a decoding that heard them heard the last word
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Listening:
     """A decoding to be made.
 
