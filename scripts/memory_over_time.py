@@ -179,6 +179,8 @@ def main() -> int:
     journal.unlink()
     rows = read_samples(samples)
     warm = [float(row[3]) for row in rows if float(row[2]) >= WARM_UP * args.hours]
+    if not warm:
+        parser.error("that is over too soon for samples: more --hours")
     print(f"{name}: {result.duration / 3600:.2f} h of {kind} in {seconds:.0f} s, {len(result.segments)} segments")
     print(f"memory after the first {WARM_UP:.0%}: {min(warm):.0f} to {max(warm):.0f} MiB, runs: {sampler.run}")
     figure = REPOSITORY / "docs" / "figures" / f"memory_{name}"
