@@ -33,6 +33,11 @@ class CrossKV:
     values: list[TensorValue]
 
 
+def kv_dtype(dtype: DType, storage: DType) -> DType:
+    """The dtype of all caches: the activations', but float16 beside int8 weights, where half the memory counts."""
+    return DType.float16 if storage == DType.int8 else dtype
+
+
 def kv_cache_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> list[BufferType]:
     """Key buffers of all layers, then value buffers."""
     shape = ["rows", dims.n_text_head, "capacity", dims.n_text_state // dims.n_text_head]
@@ -58,7 +63,7 @@ def as_cross_kv(inputs: Sequence[Value]) -> CrossKV:
 
 
 def store_prompt(buffer: BufferValue, new: TensorValue) -> None:
-    """Write the first slots of one layer. new: (rows, H, length, hd)."""
+    """Write the first slots of one layer. new: (rows, H, length, hd) in the buffer's dtype."""
     every = slice(None)
     length = ops.shape_to_tensor(new.shape)[2].cast(DType.int64)
     ops.buffer_store_slice(buffer, new, [every, every, (slice(0, length), new.shape[2]), every])
