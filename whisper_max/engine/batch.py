@@ -82,7 +82,7 @@ class KVBatch:
             *rows_of(self._cross, slice(first, first + n_windows)),
         )
         self._lengths[rows] = np.repeat([len(prompt) for prompt in prompts], self._n_hyps)
-        return self._placement.get(logits).reshape(n_windows, -1, self._dims.n_vocab)
+        return self._logits(logits).reshape(n_windows, -1, self._dims.n_vocab)
 
     def step(self, tokens: NDArray[np.int32]) -> Float32:
         """Append one token to every row."""
@@ -94,7 +94,11 @@ class KVBatch:
         )
         # A finished row goes on stepping in place at the end of its cache until its window leaves.
         np.minimum(self._lengths + 1, self._dims.n_text_ctx - 1, out=self._lengths)
-        return self._placement.get(logits)
+        return self._logits(logits)
+
+    def _logits(self, logits: Buffer) -> Float32:
+        """On the host, without the columns past the vocabulary that fill up the last panel of a CPU's weights."""
+        return self._placement.get(logits)[:, : self._dims.n_vocab]
 
     def reorder(self, rows: NDArray[np.int32]) -> None:
         """Row i takes over the history of row ``rows[i]``."""

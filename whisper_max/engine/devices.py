@@ -54,8 +54,8 @@ def select_target(device: str = "auto", compute_type: str = "auto") -> Target:
 
     Args:
         device: "auto" (a GPU where there is one), "cpu", "gpu" (or "cuda"), "gpu:1"...
-        compute_type: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32", "int8" (CPU: float32 arithmetic on int8
-            weights), "float16" or "bfloat16" (GPU).
+        compute_type: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32", "int8" (CPU: linear layers in integers),
+            "float16" or "bfloat16" (GPU).
 
     Raises:
         DeviceError: a GPU was asked for and is not there.
@@ -97,6 +97,12 @@ def _cpu_code() -> str:
             return level
     digest = hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:8]
     return f"native-{platform.machine()}-{digest}"
+
+
+def vnni() -> int:
+    """Which int8 dot products the processor has, as the kernels are told: 1 for AVX512-VNNI, plus 2 for AVX-VNNI."""
+    flags = _cpu_flags()
+    return ("avx512_vnni" in flags) + 2 * ("avx_vnni" in flags)
 
 
 def _cpu_flags() -> frozenset[str]:

@@ -21,6 +21,7 @@ from whisper_max.engine.store import Report, find_module
 from whisper_max.engine.tensors import Placement, causal_mask
 from whisper_max.engine.weights import fits_float16, prepare_weights
 from whisper_max.errors import ArtifactError, CheckpointError
+from whisper_max.graph.dtypes import kv_dtype
 from whisper_max.graph.stages import stage_names
 
 Float32 = NDArray[np.float32]
@@ -62,9 +63,9 @@ class WhisperEngine:
     def __init__(self, checkpoint: Checkpoint, target: Target, report: Report) -> None:
         self._dims = checkpoint.dims
         self._target = target
-        self._placement = Placement(target.device, target.dtype)
         self._alignment_heads = checkpoint.alignment_heads
         storage = target.storage or narrowest_exact(checkpoint)
+        self._placement = Placement(target.device, kv_dtype(target.dtype, storage))
         module = find_module(checkpoint.dims, target.dtype, storage, target.code, report)
         self._weights = prepare_weights(checkpoint.tensors, checkpoint.dims, target.dtype, storage, target.device)
         devices = [CPU()] if target.is_cpu else [CPU(), target.device]
@@ -94,7 +95,8 @@ class WhisperEngine:
         """Cross keys and values by name, each (n_windows, n_audio_ctx, n_text_state) float32; for verification."""
         names = [f"cross_kv.{layer}.{side}" for side in ("key", "value") for layer in range(self._dims.n_text_layer)]
         sides = (self._placement.get(side).transpose(0, 2, 1, 3) for side in features.cross_kv())  # (B, T, H, hd)
-        return {name: side.reshape(*side.shape[:2], -1) for name, side in zip(names, sides, strict=True)}
+        flat = (side.reshape(*side.shape[:2], -1).astype(np.float32) for side in sides)
+        return dict(zip(names, flat, strict=True))
 
     def new_batch(self, features: EncodedWindows, n_hyps: int = 1) -> KVBatch:
         """A decoder batch over these windows."""
@@ -133,7 +135,7 @@ class WhisperEngine:
         dims = self._dims
         shape = (xa.shape[0], dims.n_text_head, dims.n_audio_ctx, dims.n_text_state // dims.n_text_head)
         sides = [
-            Buffer(dtype=self._target.dtype, shape=shape, device=self._target.device)
+            Buffer(dtype=self._placement.dtype, shape=shape, device=self._target.device)
             for _ in range(2 * dims.n_text_layer)
         ]
         self._graphs["cross_kv"].execute(xa, *sides)

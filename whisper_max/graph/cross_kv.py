@@ -13,7 +13,9 @@ from whisper_max.graph.layers import store_heads
 from whisper_max.graph.weights import Weights
 
 
-def cross_kv_input_types(dims: ModelDimensions, dtype: DType, kv_dtype: DType, device: DeviceRef) -> list[TensorType | BufferType]:
+def cross_kv_input_types(
+    dims: ModelDimensions, dtype: DType, kv_dtype: DType, device: DeviceRef
+) -> list[TensorType | BufferType]:
     """xa: (windows, n_audio_ctx, n_audio_state); then the buffers to fill, keys of all layers before values."""
     return [
         TensorType(dtype, ["windows", dims.n_audio_ctx, dims.n_audio_state], device=device),

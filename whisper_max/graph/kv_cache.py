@@ -33,11 +33,6 @@ class CrossKV:
     values: list[TensorValue]
 
 
-def kv_dtype(dtype: DType, storage: DType) -> DType:
-    """The dtype of all caches: the activations', but float16 beside int8 weights, where half the memory counts."""
-    return DType.float16 if storage == DType.int8 else dtype
-
-
 def kv_cache_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> list[BufferType]:
     """Key buffers of all layers, then value buffers."""
     shape = ["rows", dims.n_text_head, "capacity", dims.n_text_state // dims.n_text_head]

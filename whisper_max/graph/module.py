@@ -11,6 +11,7 @@ from max.graph import BufferType, DeviceRef, Graph, KernelLibrary, Module, Tenso
 from whisper_max.dims import ModelDimensions
 from whisper_max.graph import decoder, encoder, kv_cache
 from whisper_max.graph.cross_kv import cross_kv, cross_kv_input_types
+from whisper_max.graph.dtypes import kv_dtype
 from whisper_max.graph.weights import Declared, Weights
 
 KERNELS = Path(__file__).parent / "kernels"
@@ -43,7 +44,7 @@ def build_module(dims: ModelDimensions, dtype: DType, storage: DType, device: De
             result = forward(graph.inputs)
             graph.output(*([] if result is None else [result] if isinstance(result, TensorValue) else result))
 
-    kv = kv_cache.kv_dtype(dtype, storage)
+    kv = kv_dtype(dtype, storage)
     audio, text = weights / "encoder", weights / "decoder"
     mel_types = encoder.input_types(dims, device)
     add("encode", mel_types, lambda inputs: encoder.encode(inputs[0].tensor, audio, dims))

@@ -25,8 +25,8 @@ class Weights:
     by full name, shared by all prefixes of one graph module.
 
     dtype: of activations and of weights that are small. storage: of the matrices of linear layers. On a GPU it is
-    ``dtype``; on a CPU float32, float16 (widened as it is read, exact) or int8 (with a scale for each output; such layers
-    quantise their inputs too, and compute in integers).
+    ``dtype``; on a CPU float32, float16 (widened as it is read, exact) or int8 (with a scale for each output; layers
+    quantise their inputs too then, and compute in integers).
     """
 
     dtype: DType
