@@ -1,4 +1,4 @@
-"""How the CPU's kernels store the matrix of a linear layer; ``kernels/tiles.mojo``, ``dot.mojo`` have the same numbers."""
+"""How the CPU's kernels store the matrix of a linear layer; ``kernels/`` has the same numbers."""
 
 from __future__ import annotations
 
