@@ -15,22 +15,25 @@ import json
 import os
 import platform
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import whisper_max
 from whisper_max.audio.io import load_audio
-from whisper_max.evaluate import Errors, Normaliser, count_errors, read_manifest
-from whisper_max.live import Committed, LiveTranscript
+from whisper_max.evaluate import Entry, Errors, Normaliser, count_errors, read_manifest
+from whisper_max.live import Committed, LiveTranscriber, LiveTranscript
 
 RATE = 16000
 PIECE = 1600  # samples
 SILENCE = 1.5  # seconds after each recording: the speaker stops
 
 
-def stream(live, samples):
+def stream(live: LiveTranscriber, samples: NDArray[np.float32]) -> tuple[list[float], float, float, str]:
     """Latency of each word, seconds of decoding, longest call and text of one recording."""
     clock, fed, busy, longest = 0.0, 0, 0.0, 0.0
     latencies = []
@@ -55,7 +58,7 @@ def stream(live, samples):
     return latencies, busy, longest, transcript.result().text
 
 
-def measure(name, entries, step):
+def measure(name: str, entries: Sequence[Entry], step: float) -> dict[str, Any]:
     model_name, _, compute_type = name.partition(":")
     model = whisper_max.load_model(model_name, device="cpu", compute_type=compute_type or "auto", progress=print)
     normalise = Normaliser()
@@ -91,7 +94,7 @@ def measure(name, entries, step):
     }
 
 
-def draw(results, path):
+def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -108,7 +111,7 @@ def draw(results, path):
     figure.savefig(path, dpi=110)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--source", default="resemble-ai/Resemblyzer", help="key `source` of the recordings to take")
