@@ -67,9 +67,9 @@ def kernels():
         )
         for kv in (FLOAT, DType.float16):
             buffer = BufferType(kv, ["windows", N_HEAD, "length", HEAD_DIM], device=DEVICE)
-            with Graph(
-                f"heads_{storage.name}_{kv.name}", [buffer, x, *operands], module=module, kernel_library=library
-            ) as graph:
+            types = [buffer, x, *operands]
+            name = f"heads_{storage.name}_{kv.name}"
+            with Graph(name, input_types=types, module=module, kernel_library=library) as graph:
                 ops.inplace_custom(f"{prefix}linear_heads", DEVICE, graph.inputs, parameters={"head_dim": HEAD_DIM})
                 graph.output()
         add(
