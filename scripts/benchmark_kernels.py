@@ -17,7 +17,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from whisper_max.engine.devices import vnni
+from whisper_max.engine.processors import vnni
 from whisper_max.graph.module import KERNELS
 
 SOURCE = Path(__file__).with_suffix(".mojo")

@@ -141,8 +141,8 @@ def draw(rows: list[list[str]], title: str, path: Path) -> None:
     axes.set(title=title, xlabel="hours of audio done", ylabel="resident memory, MiB", ylim=(0, highest * 1.2))
     axes.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path.with_suffix(".png"))
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    figure.savefig(path.with_name(f"{path.name}.png"))
+    figure.savefig(path.with_name(f"{path.name}.svg"), metadata={"Date": None})
 
 
 def main() -> int:
@@ -179,6 +179,8 @@ def main() -> int:
     journal.unlink()
     rows = read_samples(samples)
     warm = [float(row[3]) for row in rows if float(row[2]) >= WARM_UP * args.hours]
+    if not warm:
+        parser.error("that is over too soon for samples: more --hours")
     print(f"{name}: {result.duration / 3600:.2f} h of {kind} in {seconds:.0f} s, {len(result.segments)} segments")
     print(f"memory after the first {WARM_UP:.0%}: {min(warm):.0f} to {max(warm):.0f} MiB, runs: {sampler.run}")
     figure = REPOSITORY / "docs" / "figures" / f"memory_{name}"

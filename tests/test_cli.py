@@ -148,6 +148,7 @@ def test_the_model_gets_the_options_under_openai_whispers_names(model: StubModel
         "device": "auto",
         "compute_type": "auto",
         "offline": False,
+        "threads": None,
         "weights_dir": None,
     }
 
@@ -379,12 +380,10 @@ def test_the_command_line_knows_every_option_of_a_transcription():
     assert set(TranscribeOptions.__dataclass_fields__) - names == {"vad_options"}
 
 
-@pytest.mark.parametrize(("option", "value"), [("threads", "4")])
-def test_an_option_whose_feature_is_not_there_is_refused_by_name(model: StubModel, capsys, option: str, value: str):
-    with pytest.raises(SystemExit, match="2"):
-        main(["transcribe", "a.wav", f"--{option}", value])
-    assert capsys.readouterr().err.endswith(f"error: --{option} is not available yet\n")
-    assert model.calls == []
+@pytest.mark.parametrize(("argument", "threads"), [("0", None), ("4", 4), ("-1", -1)])
+def test_threads_go_to_the_model(model: StubModel, argument: str, threads: int | None):
+    main(["transcribe", "a.wav", "--threads", argument])
+    assert model.loaded_with["threads"] == threads
 
 
 @pytest.mark.parametrize(

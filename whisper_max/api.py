@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +277,7 @@ def load_model(
     *,
     device: str = "auto",
     compute_type: str = "auto",
+    threads: int | None = None,
     offline: bool = False,
     weights_dir: str | Path | None = None,
     revision: str | None = None,
@@ -289,6 +290,8 @@ def load_model(
             format that is read, or a hub id ("owner/name").
         device: "auto", "cpu", "gpu" or "gpu:N".
         compute_type: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32", "float16" or "bfloat16".
+        threads: that run the graphs on a CPU, the same for all models of a process; None for
+            ``$WHISPER_MAX_THREADS``, else every core that the process may use.
         offline: never ask the hub.
         weights_dir: a folder with checkpoints by name, looked at first.
         revision: a branch, tag or commit of a model on the hub.
@@ -299,17 +302,18 @@ def load_model(
         CheckpointError: the checkpoint is damaged or not a Whisper model.
         DeviceError: the device is not there.
         ArtifactError: the graphs can't be compiled or loaded.
-        OptionError: an impossible device or compute type.
+        OptionError: an impossible device, compute type or number of threads.
     """
 
     def report(line: str) -> None:
         if progress is not None:
             progress(line)
 
-    target = select_target(device, compute_type)
+    target = select_target(device, compute_type, threads)
     folder = Path(weights_dir) if weights_dir else None
     files = resolve(model, offline=offline, weights_dir=folder, revision=revision, announce=report)
     checkpoint = read_checkpoint(files)
     vocabulary = Vocabulary(checkpoint.vocabulary.ranks, checkpoint.dims.n_vocab)
     engine = WhisperEngine(checkpoint, target, report)
-    return Model(engine, vocabulary, checkpoint.name, files.weights, target_name(target))
+    used = replace(target, codes=(engine.code,))
+    return Model(engine, vocabulary, checkpoint.name, files.weights, target_name(used))

@@ -14,10 +14,9 @@ from whisper_max.text.languages import language_code
 
 @dataclass(frozen=True)
 class Option:
-    """One option: what argparse needs, and whether its feature is there.
+    """One option: what argparse needs.
 
-    An option that is not available may only be given its default; anything else is refused by name. A switch takes no
-    value: it is False unless given.
+    A switch takes no value: it is False unless given.
     """
 
     name: str
@@ -26,7 +25,6 @@ class Option:
     help: str
     choices: Sequence[str] | None = None
     short: str | None = None
-    available: bool = True
     switch: bool = False
 
     def add_to(self, parser: argparse._ActionsContainer) -> None:
@@ -35,10 +33,9 @@ class Option:
         if self.switch:
             parser.add_argument(*flags, action="store_true", help=self.help)
             return
-        help_text = self.help if self.available else f"{self.help} (not available yet)"
         metavar = None if self.choices else self.name.rsplit("_", 1)[-1].upper()
         parser.add_argument(
-            *flags, type=self.parse, default=self.default, choices=self.choices, help=help_text, metavar=metavar
+            *flags, type=self.parse, default=self.default, choices=self.choices, help=self.help, metavar=metavar
         )
 
 
@@ -161,7 +158,7 @@ LAYOUT_OPTIONS = (
 
 OTHER_OPTIONS = (
     Option("files_at_once", int, 1, "recordings to decode side by side; each comes out as it does alone"),
-    Option("threads", optional_int, 0, "CPU threads; 0: all", available=False),
+    Option("threads", int, 0, "CPU threads; 0: every core that may be used"),
     Option("fp16", boolean, None, "openai-whisper's name for --compute_type float16 (True) or float32 (False)"),
 )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tqdm import tqdm
 
 from whisper_max.cli_inputs import STDIN, Recording, find_recordings
-from whisper_max.cli_options import DECODING_OPTIONS, LAYOUT_OPTIONS, TRANSCRIBE_GROUPS, VAD_OPTIONS, WORD_OPTIONS
+from whisper_max.cli_options import DECODING_OPTIONS, LAYOUT_OPTIONS, VAD_OPTIONS, WORD_OPTIONS
 from whisper_max.errors import OptionError, OutputError, WhisperMaxError
 from whisper_max.output import WriterOptions, check_layout, format_timestamp, write_result
 
@@ -45,6 +45,7 @@ def run_transcribe(args: argparse.Namespace) -> int:
             args.model,
             device=args.device,
             compute_type=_compute_type(args),
+            threads=args.threads or None,
             offline=args.offline,
             weights_dir=args.model_dir,
             progress=print_progress,
@@ -226,12 +227,8 @@ def print_progress(message: str) -> None:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    """Refuse, by name, what is not there yet or contradicts itself."""
+    """Refuse, by name, what contradicts itself."""
     parser: argparse.ArgumentParser = args.parser
-    for _, options in TRANSCRIBE_GROUPS:
-        for option in options:
-            if not option.available and getattr(args, option.name) != option.default:
-                parser.error(f"--{option.name} is not available yet")
     for option in VAD_OPTIONS:
         if getattr(args, option.name) is not None and not args.vad:
             parser.error(f"--{option.name} needs --vad")
@@ -264,12 +261,12 @@ def _compute_type(args: argparse.Namespace) -> str:
 
 
 def _transcribe_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of ``Model.transcribe``: those of decoding that are available, under their own names."""
+    """The options of ``Model.transcribe``: those of decoding, under their own names."""
     not_passed_on = {"temperature", "temperature_increment_on_fallback"}
     options = {
         option.name: getattr(args, option.name)
         for option in DECODING_OPTIONS + WORD_OPTIONS
-        if option.available and option.name not in not_passed_on
+        if option.name not in not_passed_on
     }
     if args.vad:
         given = {option.name.removeprefix("vad_"): getattr(args, option.name) for option in VAD_OPTIONS}

@@ -11,7 +11,7 @@ from max.dtype import DType
 from max.engine import InferenceSession
 from max.graph import BufferType, DeviceRef, Graph, KernelLibrary, Module, TensorType, ops
 
-from whisper_max.engine.devices import vnni as vnni_of_this_processor
+from whisper_max.engine.processors import vnni as vnni_of_this_processor
 from whisper_max.engine.weights import in_int8_panels, in_panels, quantized
 from whisper_max.graph.decode_attention import decode_cross_attention, decode_self_attention
 from whisper_max.graph.layers import cross_attention, self_attention

@@ -103,7 +103,7 @@ def test_translation(server, make_wav, expected):
     ],
 )
 def test_options_reach_the_model(server, make_wav, expected, fields, options):
-    audio = make_wav(70)
+    audio = make_wav(65, 1)
     answer = server.post(audio, **fields)
     assert (answer.status_code, answer.json()["text"]) == (200, expected(audio, **options).text.strip())
     assert answer.json()["text"] != expected(audio).text.strip()

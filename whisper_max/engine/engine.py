@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from max.driver import CPU
@@ -43,18 +44,22 @@ class WhisperEngine:
         checkpoint: the model.
         target: where and in which dtype it runs.
         report: called with a line for people when something slow is about to happen.
+        bundle: the folder of compiled graphs of a bundle; nothing is compiled then.
+
+    Attributes:
+        code: what the compiled graphs were made for, one of the target's codes.
 
     Raises:
         ArtifactError: the graphs can't be compiled or loaded.
         CheckpointError: a tensor can't be read.
     """
 
-    def __init__(self, checkpoint: Checkpoint, target: Target, report: Report) -> None:
+    def __init__(self, checkpoint: Checkpoint, target: Target, report: Report, bundle: Path | None = None) -> None:
         self._dims = checkpoint.dims
         self._target = target
         storage = target.storage or narrowest_exact(checkpoint)
         self._placement = Placement(target.device, kv_dtype(target.dtype, storage))
-        module = find_module(checkpoint.dims, target.dtype, storage, target.code, report)
+        module, self.code = find_module(checkpoint.dims, storage, target, report, bundle)
         self._weights = prepare_weights(checkpoint.tensors, checkpoint.dims, target.dtype, storage, target.device)
         devices = [CPU()] if target.is_cpu else [CPU(), target.device]
         try:

@@ -20,7 +20,7 @@ from max.dtype import DType
 from numpy.typing import NDArray
 
 from whisper_max.dims import ModelDimensions
-from whisper_max.engine.devices import vnni
+from whisper_max.engine.processors import vnni
 from whisper_max.graph.panels import GROUP, PANEL, n_groups, n_panels
 
 Array = NDArray[np.float32]

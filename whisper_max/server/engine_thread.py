@@ -1,7 +1,7 @@
 """One model, one thread, one batch: all recordings of all requests share it, and live transcribers get their turn.
 
-The thread alternates: waiting calls for a moment, waiting recordings for a moment, then one piece of the scheduler's
-work. So neither a long recording nor a stream of calls keeps the others waiting.
+The thread alternates: waiting calls for a moment, waiting recordings for a moment, then the scheduler's work for as long
+as the calls took, one piece at least. So neither a long recording nor a stream of calls keeps the others waiting.
 """
 
 from __future__ import annotations
@@ -173,11 +173,16 @@ class EngineThread:
         for ticket in [ticket for ticket, running in self._running.items() if running.job.cancelled]:
             scheduler.remove(ticket)
             self._running.pop(ticket).recording.context.close()
+        start = time.monotonic()
         self._for_a_turn(self._calls, lambda call: call())
+        share = time.monotonic() - start  # what calls took the batch gets as well
         self._for_a_turn(self._waiting, lambda waiting: self._begin(scheduler, *waiting))
-        if not scheduler.idle:
+        end = time.monotonic() + share
+        while not scheduler.idle:
             for advance in scheduler.advance():
                 self._deliver(advance)
+            if time.monotonic() >= end:
+                return
 
     def _for_a_turn(self, waiting: deque[T], work: Callable[[T], None]) -> None:
         """Work on what waits, one at least, for a moment; it stays in line while it is worked on."""

@@ -60,13 +60,6 @@ class Job:
             if isinstance(event, Finished):
                 return
 
-    async def result(self) -> TranscriptionResult:
-        """Wait for the whole transcript; errors as of the events."""
-        async for event in self:
-            if isinstance(event, Finished):
-                return event.result
-        raise Cancelled("cancelled")
-
     def cancel(self) -> None:
         """End the work; its places in the batch are free at the engine's next turn. From any thread, at any time."""
         self._cancelled.set()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from types import FrameType
 from typing import Any
 
@@ -66,7 +67,7 @@ class DrainingServer(Server):
         self._app = app
         self._shared: Shared = app.state.shared
         self._grace = settings.grace
-        self._end: float | None = None  # of the grace period, on the loop's clock
+        self._end: float | None = None  # of the grace period, on the monotonic clock
         self.failed = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -75,15 +76,16 @@ class DrainingServer(Server):
             self.should_exit = True
             self.force_exit = self.force_exit or sig == signal.SIGINT
             return
-        log.info("draining: %d requests are running", self._shared.admission.n_requests)
-        self._shared.admission.stop()
-        self._end = asyncio.get_running_loop().time() + self._grace
+        self._end = time.monotonic() + self._grace
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: is it over?"""
+        admission = self._shared.admission
         if self._end is not None:
-            over = asyncio.get_running_loop().time() >= self._end
-            if over or not self._shared.admission.n_requests:
+            if not admission.stopping.is_set():
+                log.info("draining: %d requests are running", admission.n_requests)
+                admission.stop()
+            if time.monotonic() >= self._end or not admission.n_requests:
                 await self._shared.engines.close()
                 self.should_exit = True
         loading: asyncio.Task[None] = self._app.state.loading

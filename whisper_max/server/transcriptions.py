@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from io import FileIO
 from typing import Any, TypeVar
@@ -18,8 +18,10 @@ from whisper_max.server.errors import APIError, as_api_error
 from whisper_max.server.events import EventStream, drop, timed_out, until_gone
 from whisper_max.server.fields import form_schema
 from whisper_max.server.formats import answer
+from whisper_max.server.jobs import Cancelled, Event, Finished, Job
 from whisper_max.server.state import Shared, shared
 from whisper_max.server.uploads import discard_body, read_form
+from whisper_max.transcribe.result import TranscriptionResult
 from whisper_max.transcribe.transcription import check_model
 
 T = TypeVar("T")
@@ -120,12 +122,9 @@ class _Exchange:
         job = engine.submit(file, asked.options, max_seconds=settings.max_seconds)
         file.close()  # the engine has its own hold on it, and lets go once it is decoded
         stack.callback(job.cancel)
-        seconds = self._server.metrics.audio_seconds.labels(engine.id)
+        events = self._counted(job, engine.id)
         if not asked.stream:
-            result = await self._unless_gone(job.result())
-            seconds.inc(result.duration)
-            return answer(asked, result)
-        events = aiter(job)
+            return answer(asked, await self._unless_gone(_last(events)))
         first = await self._unless_gone(anext(events))
         return EventStream(
             asked,
@@ -136,6 +135,12 @@ class _Exchange:
             idle=settings.idle_timeout,
             on_end=self._end_stream,
         )
+
+    async def _counted(self, job: Job, model: str) -> AsyncIterator[Event]:
+        async for event in job:
+            if isinstance(event, Finished):
+                self._server.metrics.audio_seconds.labels(model).inc(event.result.duration)
+            yield event
 
     def _end_stream(self, error: APIError | None, gone: bool) -> None:
         if gone:
@@ -157,3 +162,11 @@ class _Exchange:
             raise ClientDisconnect
         finally:
             await drop(gone, doing)
+
+
+async def _last(events: AsyncIterator[Event]) -> TranscriptionResult:
+    """The whole transcript, which comes last."""
+    async for event in events:
+        if isinstance(event, Finished):
+            return event.result
+    raise Cancelled("cancelled")
