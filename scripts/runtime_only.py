@@ -2,9 +2,9 @@
 
     python scripts/runtime_only.py FOLDER BUNDLE [AUDIO]
 
-Needs no network: it copies from the environment that it runs in. Of MAX come ``max-core``, the parts of ``max`` that its
-engine imports, and of ``mojo-compiler`` the Python module and the shared libraries. Libraries for GPUs and nodes are left
-out (``--gpu`` keeps them). Prints the installed size by package, and the transcript.
+Needs no network: it copies from the environment that it runs in. Of MAX come ``max-core``, the parts of ``max`` that
+its engine imports, and of ``mojo-compiler`` the Python module and the shared libraries. Libraries for GPUs are left out
+(``--gpu`` keeps them). Prints the installed size by package, and the transcript.
 """
 
 from __future__ import annotations
