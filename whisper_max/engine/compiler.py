@@ -28,7 +28,8 @@ def compile_module(dims: ModelDimensions, dtype: DType, storage: DType, code: st
         dims: the model's.
         dtype: of activations.
         storage: of the matrices of linear layers.
-        code: what to compile for: "cpu:x86-64-v3", "cpu:native-...", "gpu:sm_90a"; need not be this machine's.
+        code: what to compile for: "cpu:x86-64-v3", "cpu:native-...", "gpu:sm_90a", or "gpu:sm_90a:fast" with the forms
+            of `graph.gpu`; need not be this machine's.
 
     Returns:
         the compiled module in MAX's format.
@@ -54,15 +55,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("dims", help="model dimensions, as JSON")
     parser.add_argument("dtype")
     parser.add_argument("storage")
-    parser.add_argument("code", help="cpu:x86-64-v3, cpu:native-..., gpu:sm_90a...")
+    parser.add_argument("code", help="cpu:x86-64-v3, cpu:native-..., gpu:sm_90a, gpu:sm_90a:fast...")
     parser.add_argument("output", type=Path)
     args = parser.parse_args(argv)
-    kind, _, architecture = args.code.partition(":")
+    kind, _, rest = args.code.partition(":")
+    architecture, _, form = rest.partition(":")
     dims = ModelDimensions(**json.loads(args.dims))
-    _export(dims, DType[args.dtype], DType[args.storage], kind, architecture, args.output)
+    _export(dims, DType[args.dtype], DType[args.storage], kind, architecture, form, args.output)
 
 
-def _export(dims: ModelDimensions, dtype: DType, storage: DType, kind: str, architecture: str, output: Path) -> None:
+def _export(
+    dims: ModelDimensions, dtype: DType, storage: DType, kind: str, architecture: str, form: str, output: Path
+) -> None:
     # Virtual targets must be set before anything of MAX starts, hence the order and the imports here.
     from max import driver
 
@@ -80,7 +84,7 @@ def _export(dims: ModelDimensions, dtype: DType, storage: DType, kind: str, arch
 
     device = DeviceRef.GPU() if kind == "gpu" else DeviceRef.CPU()
     session = InferenceSession(devices=[driver.Accelerator() if kind == "gpu" else driver.CPU()])
-    module, _ = build_module(dims, dtype, storage, device)
+    module, _ = build_module(dims, dtype, storage, device, fast={"": False, "fast": True}[form])
     session.compile(module, custom_extensions=[KERNELS]).export_mef(output)
 
 
