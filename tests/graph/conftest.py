@@ -11,17 +11,15 @@ from max.dtype import DType
 from max.engine import InferenceSession
 from max.graph import BufferType, DeviceRef, Graph, KernelLibrary, Module, TensorType
 
-for room in ("decode", "engine"):
-    sys.path.append(str(Path(__file__).parents[1] / room))
-
-from numpy_whisper import random_tensors
-
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.weights import prepare_weights
 from whisper_max.graph import decoder, gpu
 from whisper_max.graph.cross_kv import cross_kv, cross_kv_input_types
 from whisper_max.graph.module import KERNELS, add_gpu_graphs
 from whisper_max.graph.weights import Weights
+
+for room in ("decode", "engine"):
+    sys.path.append(str(Path(__file__).parents[1] / room))  # makes the modules beside their tests importable
 
 N_HEAD, HEAD_DIM = 3, 64
 DIMS = ModelDimensions(
@@ -37,6 +35,8 @@ def device_dims():
 
 @pytest.fixture(scope="session")
 def device_tensors():
+    from numpy_whisper import random_tensors
+
     return random_tensors(DIMS, seed=0)
 
 

@@ -112,7 +112,10 @@ def test_greedy_tokens_are_the_hosts(device_graphs, seed, lift, timestamps, max_
 def test_samples_are_the_hosts(device_graphs, seed, temperature, timestamps):
     rng = np.random.default_rng(seed)
     streams = rng.integers(0, 2**32, N_ROWS)
-    rows = Rows(device_graphs, [0, 2, 17, 18, 19], timestamps=timestamps, max_initial=9, streams=streams, temperature=temperature)
+    limits = [0, 2, 17, 18, 19]
+    rows = Rows(
+        device_graphs, limits, timestamps=timestamps, max_initial=9, streams=streams, temperature=temperature
+    )
     for _ in range(12):
         rows.step(random_logits(rng, 3.0))
 

@@ -139,7 +139,8 @@ def test_windows_that_fail_are_decoded_again_at_the_next_temperature(
 def test_what_needs_the_host_is_refused_before_anything_runs(device_dims, tokenizer, features, options):
     options = replace(OPTIONS, **options)
     assert token_masks(tokenizer, options, device_dims.n_vocab) is None
-    assert decode_windows_on_device(Inference(device_dims, {}), tokenizer, features, REQUESTS, [OPTIONS, options]) is None
+    inference = Inference(device_dims, {})
+    assert decode_windows_on_device(inference, tokenizer, features, REQUESTS, [OPTIONS, options]) is None
 
 
 def test_a_window_without_a_possible_token(device_dims, device_graphs, tokenizer, features):

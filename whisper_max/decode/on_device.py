@@ -1,7 +1,7 @@
 """Decoding windows on a device that chooses the tokens itself: the rules as masks, and a loop that only looks on.
 
-The results are those of ``decode.task``, up to rounding: a token differs where two logits, or a sum of probabilities and
-a random draw, are closer than float32 tells apart. Beam search and the penalties for repetition stay with the host.
+The results are those of ``decode.task``, up to rounding: a token differs where two logits, or a sum of probabilities
+and a random draw, are closer than float32 tells apart. Beam search and the penalties for repetition stay with the host.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whisper_max.decode.fallback import NO_THRESHOLDS, Thresholds
-from whisper_max.decode.inference import AudioFeatures, Float32
+from whisper_max.decode.inference import AudioFeatures, Float32, Opaque
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.result import DecodingResult, compression_ratio
 from whisper_max.decode.rules import SuppressBlank, SuppressTokens, TimestampRules, build_rules
@@ -57,7 +57,7 @@ class DeviceStart:
 
 
 class DeviceEnd(Protocol):
-    """What became of a window: each hypothesis' tokens, its end included where it came, and sums of log-probabilities."""
+    """What became of a window: each hypothesis' tokens (its end included where it came) and log-probability."""
 
     tokens: list[list[int]]
     sum_logprobs: list[float]
@@ -69,7 +69,7 @@ class DeviceBatch(Protocol):
 
     n_windows: int
 
-    def start(self, places: Sequence[int], features: Any, starts: Sequence[DeviceStart]) -> None:
+    def start(self, places: Sequence[int], features: Opaque, starts: Sequence[DeviceStart]) -> None:
         """Begin windows in idle places, in increasing order."""
         ...
 

@@ -26,7 +26,7 @@ from whisper_max.errors import OptionError, WhisperMaxError
 from whisper_max.graph.stages import BROKEN, IMPOSSIBLE, ROW_STATE
 
 LAG = 4
-"""Steps under way before the host asks what the first of them finished: enough to hide its turn, and 4 wasted at most."""
+"""Steps under way before the host asks what the first of them finished; as many are wasted at a batch's end."""
 Report = Callable[[str], object]
 
 
@@ -131,9 +131,10 @@ class DeviceDecoding:
         self._cross = [
             placement.zeros((n_windows, dims.n_text_head, dims.n_audio_ctx, head_dim)) for _ in range(2 * n_layer)
         ]
-        ids = np.array([masks.eot, masks.timestamp_begin, dims.n_text_ctx], np.int32)
-        self._masks = [placement.put(array) for array in (masks.never, masks.not_first, ids)]
-        self._no_speech = placement.put(np.array([masks.no_speech], np.int32))
+        self._masks = [
+            self._new(DType.bool, dims.n_vocab), self._new(DType.bool, dims.n_vocab), self._new(DType.int32, 3)
+        ]
+        self._no_speech = self._new(DType.int32, 1)
         self._limits = self._new(DType.int32, rows)
         self._sampling = [self._new(DType.float32, rows), self._new(DType.float32, rows, dims.n_text_ctx)]
         self._set(self._sampling[0], np.ones(rows, np.float32))
@@ -141,6 +142,8 @@ class DeviceDecoding:
         self._no_speech_probs: dict[int, tuple[Buffer, int]] = {}
         self._started: set[int] = set()
         self._under_way: deque[_Report] = deque()
+
+        self.restart(masks)
 
         tokens = self._state["tokens"].view(DType.int32, (n_windows, n_hyps))
         step_inputs = [tokens, self._state["lengths"], *self._cache, *self._cross]
@@ -151,6 +154,17 @@ class DeviceDecoding:
         if self._step.recorded:
             inputs = self._choose_inputs(self._step.outputs[0], slice(0, rows))
             self._choice = ReplayedGraph(self._choose_graph, inputs, record=True, report=report)
+
+    def restart(self, masks: Masks) -> None:
+        """Forget all windows, and take other rules from here on."""
+        ids = np.array([masks.eot, masks.timestamp_begin, self._dims.n_text_ctx], np.int32)
+        for target, values in zip(self._masks, (masks.never, masks.not_first, ids), strict=True):
+            self._set(target, values)
+        self._set(self._no_speech, np.array([masks.no_speech], np.int32))
+        self._set(self._limits, np.zeros(self.n_windows * self.n_hyps, np.int32))
+        self._started.clear()
+        self._no_speech_probs.clear()
+        self._under_way.clear()
 
     def start(self, places: Sequence[int], features: EncodedWindows, starts: Sequence[WindowStart]) -> None:
         """Begin windows in idle places, each with its first token chosen.

@@ -38,22 +38,22 @@ def weight_bytes(dims: ModelDimensions, dtype: DType) -> int:
     d, t = dims.n_audio_state, dims.n_text_state
     encoder = 3 * d * (dims.n_mels + d) + dims.n_audio_layer * 12 * d * d + dims.n_audio_ctx * d
     decoder = dims.n_text_layer * (14 * t * t + 2 * t * d) + (dims.n_vocab + dims.n_text_ctx) * t
-    return (encoder + decoder) * dtype.size_in_bytes
+    return (encoder + decoder) * int(dtype.size_in_bytes)
 
 
 def encode_bytes(dims: ModelDimensions, dtype: DType, *, fast: bool) -> int:
-    """Bytes that encoding one window takes beside the weights: its widest layer, and without flash attention its scores."""
-    d, length = dims.n_audio_state, dims.n_audio_ctx
+    """Bytes that encoding one window takes: its widest layer, and without flash attention its scores."""
+    d, length, item = dims.n_audio_state, dims.n_audio_ctx, int(dtype.size_in_bytes)
     mel = 4 * dims.n_mels * dims.n_frames
-    activations = length * d * (1 + 4 + 4 + 3) * dtype.size_in_bytes
+    activations = length * d * (1 + 4 + 4 + 3) * item
     flash = fast and dtype == DType.bfloat16
-    scores = 0 if flash else dims.n_audio_head * length * length * (4 + 2 * dtype.size_in_bytes)
+    scores = 0 if flash else dims.n_audio_head * length * length * (4 + 2 * item)
     return mel + activations + scores
 
 
 def decode_bytes(dims: ModelDimensions, dtype: DType, n_hyps: int) -> int:
     """Bytes that decoding one window takes: its cross-KV, and for each hypothesis a cache, logits and small change."""
-    d, item = dims.n_text_state, dtype.size_in_bytes
+    d, item = dims.n_text_state, int(dtype.size_in_bytes)
     cross = 2 * dims.n_text_layer * dims.n_audio_ctx * d * item + dims.n_audio_ctx * dims.n_audio_state * item
     cache = 2 * dims.n_text_layer * dims.n_text_ctx * d * item
     logits = dims.n_vocab * (4 + 4)

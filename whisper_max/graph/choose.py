@@ -23,17 +23,17 @@ CHUNK = 256
 def choose_input_types(dims: ModelDimensions, device: DeviceRef, sampled: bool) -> list[TensorType | BufferType]:
     """The inputs of ``choose`` and, with temperatures, of ``sample``.
 
-    logits: (rows, n_vocab) float32. never, not_first: (n_vocab,) bool, what may not be said at all, and not as the first
-    token. ids: (3,) int32, the end of the transcript, the first timestamp (n_vocab where timestamps have no rules), and
-    the caches' capacity. limits: (rows,) int32, the most tokens of a row; 0 for a row that is not in use.
+    logits: (rows, n_vocab) float32. never, not_first: (n_vocab,) bool, what may not be said at all, and not as the
+    first token. ids: (3,) int32, the end of the transcript, the first timestamp (n_vocab where timestamps have no
+    rules), and the caches' capacity. limits: (rows,) int32, the most tokens of a row; 0 for a row not in use.
 
-    Only with ``sampled``: temperatures (rows,) float32, above 0, and draws (rows, n_text_ctx) float32 in [0, 1), one for
-    each token.
+    Only with ``sampled``: temperatures (rows,) float32, above 0, and draws (rows, n_text_ctx) float32 in [0, 1), one
+    for each token.
 
-    Then the buffers of ``stages.ROW_STATE``. tokens: (rows,) int32, a row's last token. lengths: (rows,) int32, the tokens in
-    its cache (at the start one less than there are: a choice adds one). before: (rows,) int32, the token before the last
-    one, n_vocab where there is none. last_timestamp: (rows,) int32, -1 where there is none. n_sampled: (rows,) int32.
-    sum_logprobs: (rows,) float32. transcript: (rows, n_text_ctx) int32, the tokens so far.
+    Then the buffers of ``stages.ROW_STATE``. tokens: (rows,) int32, a row's last token. lengths: (rows,) int32, the
+    tokens in its cache (at the start one less than there are: a choice adds one). before: (rows,) int32, the token
+    before the last one, n_vocab where there is none. last_timestamp: (rows,) int32, -1 where there is none. n_sampled:
+    (rows,) int32. sum_logprobs: (rows,) float32. transcript: (rows, n_text_ctx) int32, the tokens so far.
     """
 
     def per_row(dtype: DType) -> BufferType:

@@ -60,7 +60,7 @@ def split_self_attention(
 
 
 def split_cross_attention(q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorValue:
-    """``decode_attention.decode_cross_attention`` by the same kernel. q: (rows, n_state), windows' rows side by side."""
+    """``decode_attention.decode_cross_attention`` by the same kernel. q: (rows, n_state), window by window."""
     _, n_head, _, head_dim = keys.shape
     attended, _ = ops.custom(
         "whisper_max.split_cross_attention",

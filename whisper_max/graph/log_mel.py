@@ -36,7 +36,7 @@ def log_mel_input_types(dims: ModelDimensions, device: DeviceRef) -> list[Tensor
 
 
 def log_mel(inputs: Sequence[Value], dims: ModelDimensions) -> tuple[TensorValue, TensorValue]:
-    """Returns log10 of the mel power, (windows, n_mels, n_frames) float32, and the highest of each window, (windows,)."""
+    """log10 of the mel power, (windows, n_mels, n_frames) float32, and the highest of each window, (windows,)."""
     samples, basis, filters = (value.tensor for value in inputs)
     n_frames = dims.n_frames
     hops = samples.reshape((samples.shape[0], n_frames + HOPS_PER_FRAME - 1, HOP_LENGTH))
