@@ -69,7 +69,7 @@ def by_numpy(device_dims, device_tensors, tokenizer, xa):
 
     def decode(request, options):
         task = DecodingTask(device_dims, tokenizer, options)
-        prompt = task.initial_tokens(request)
+        prompt = list(task.initial_tokens(request))
         limit = min(task.sample_len, task.n_ctx + 1 - len(prompt))
         rules, search = build_rules(tokenizer, options), new_search(options, tokenizer.eot, request.stream)
         while len(search.sampled[0]) < limit and not (search.sampled[0] and search.done):

@@ -16,6 +16,8 @@ from whisper_max.dims import ModelDimensions
 from whisper_max.graph.decode_attention import MASKED
 from whisper_max.graph.stages import BROKEN, GOING_ON, IMPOSSIBLE
 
+LARGEST = 3.4e38
+"""A logit above it is infinite."""
 CHUNK = 256
 """Tokens of the vocabulary whose probabilities are added up together when a token is sampled."""
 
@@ -84,7 +86,9 @@ def _advance(
     vocabulary = _indices(logits, 1)  # (1, n_vocab)
     forbidden = ops.unsqueeze(never, 0) | (first & ops.unsqueeze(not_first, 0))
     forbidden = forbidden | _breaks_timestamps(vocabulary, tokens, before, last_timestamp, n_sampled, eot, begin)
-    logits, best, log_total = _prefer_timestamps(ops.where(forbidden, MASKED, logits), vocabulary >= begin)
+    logits = ops.where(forbidden, MASKED, logits)
+    broken = ops.max((ops.is_nan(logits) | (logits > LARGEST)).cast(DType.int32)) > 0  # maxima and exp may hide a NaN
+    logits, best, log_total = _prefer_timestamps(logits, vocabulary >= begin)
 
     if sampling is None:
         chosen = _first_index(logits == best, vocabulary)
@@ -93,7 +97,7 @@ def _advance(
         draw = ops.sum(ops.where(_indices(draws, 1) == n_sampled, draws, 0.0))  # (rows, 1)
         chosen = _where_the_draw_falls(logits, best, ops.unsqueeze(temperatures, -1), draw)
     logprob = ops.sum(ops.where(vocabulary == chosen, logits, 0.0)) - log_total
-    broken, impossible = ops.is_nan(log_total), best < MASKED / 2
+    impossible = best < MASKED / 2
     chosen = ops.where(broken | impossible, eot, chosen)
 
     n_now = ops.where(active, n_sampled + 1, n_sampled)
