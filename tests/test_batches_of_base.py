@@ -82,3 +82,11 @@ def test_silence_and_noise_yield_no_text(base: Model, batch_size: int):
         noise = (level * rng.normal(0, 1, 16000 * 40)).clip(-1, 1).astype(np.float32)
         result = base.transcribe(noise, vad=True, batch_size=batch_size)
         assert (result.text, result.segments, result.language) == ("", [], "")
+
+
+def test_sounds_that_are_no_speech_yield_no_text(base: Model, recordings: Path):
+    sounds = sorted((recordings / "noise_music").iterdir())
+    assert [sound.name for sound in sounds if base.transcribe(sound, vad=True).text] == []
+    assert len(sounds) == 4
+    laughter = recordings / "noise_music" / "laugh2.mp3"
+    assert base.transcribe(laughter, vad=True, drop_unlikely=False).text != ""  # it passes for speech

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -56,6 +57,8 @@ DEFAULT_OPTIONS = {
     "compression_ratio_threshold": 2.4,
     "logprob_threshold": -1.0,
     "no_speech_threshold": 0.6,
+    "drop_unlikely": None,
+    "prompt_reset_on_temperature": 0.5,
     "clip_timestamps": "0",
     "batch_size": 1,
     "vad": False,
@@ -145,6 +148,7 @@ def test_the_model_gets_the_options_under_openai_whispers_names(model: StubModel
         "device": "auto",
         "compute_type": "auto",
         "offline": False,
+        "threads": None,
         "weights_dir": None,
     }
 
@@ -358,6 +362,8 @@ DECODING_VALUES = {
     "sample_len": 100,
     "max_initial_timestamp": 2.0,
     "seed": 7,
+    "drop_unlikely": True,
+    "prompt_reset_on_temperature": 0.9,
 }
 
 
@@ -374,12 +380,10 @@ def test_the_command_line_knows_every_option_of_a_transcription():
     assert set(TranscribeOptions.__dataclass_fields__) - names == {"vad_options"}
 
 
-@pytest.mark.parametrize(("option", "value"), [("threads", "4")])
-def test_an_option_whose_feature_is_not_there_is_refused_by_name(model: StubModel, capsys, option: str, value: str):
-    with pytest.raises(SystemExit, match="2"):
-        main(["transcribe", "a.wav", f"--{option}", value])
-    assert capsys.readouterr().err.endswith(f"error: --{option} is not available yet\n")
-    assert model.calls == []
+@pytest.mark.parametrize(("argument", "threads"), [("0", None), ("4", 4), ("-1", -1)])
+def test_threads_go_to_the_model(model: StubModel, argument: str, threads: int | None):
+    main(["transcribe", "a.wav", "--threads", argument])
+    assert model.loaded_with["threads"] == threads
 
 
 @pytest.mark.parametrize(
@@ -395,6 +399,11 @@ def test_an_option_whose_feature_is_not_there_is_refused_by_name(model: StubMode
         (["a.wav", "--beam"], "unrecognized arguments: --beam"),
         (["a.wav", "--vad_threshold", "0.4"], "--vad_threshold needs --vad"),
         (["-", "-"], "standard input (-) can be transcribed only once"),
+        (["a.wav", "--files_at_once", "0"], "--files_at_once: expected 1 or more, found 0"),
+        (
+            ["a.wav", "--files-at-once", "2", "--batch_size", "2"],
+            "--files_at_once and --batch_size above 1 can't be given together",
+        ),
         (
             ["a.wav", "--temperature_increment_on_fallback", "0"],
             "--temperature_increment_on_fallback: expected a number above 0 or None, found 0.0",
@@ -468,6 +477,31 @@ def test_a_reader_that_goes_away_ends_it_quietly():
     process.stdout.close()
     assert (process.wait(timeout=60), process.stderr.read()) == (141, b"")
     process.stderr.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+def test_output_that_can_not_be_written_is_one_line():
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "whisper_max", "models"],
+            cwd=Path(cli.__file__).parents[1],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    line = b"error: standard output: can't be written: found No space left on device\n"
+    assert (result.returncode, result.stderr) == (1, line)
+
+
+@pytest.mark.parametrize("streams", [["stdout"], ["stderr"], ["stdout", "stderr"]])
+def test_closed_streams_stop_nothing(model: StubModel, tmp_path: Path, monkeypatch, streams: list[str]):
+    for stream in streams:
+        monkeypatch.setattr(sys, stream, None)
+    assert main(["transcribe", "a.wav", "-f", "txt"]) == 0
+    assert written(tmp_path) == ["a.txt"]
+    for stream in streams:
+        getattr(sys, stream).close()
 
 
 def test_a_narrow_terminal_shows_escapes_and_does_not_fail():

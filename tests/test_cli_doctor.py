@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from whisper_max.doctor import (
 )
 from whisper_max.engine import artifact, select_target
 from whisper_max.engine.engine import PUBLISHED_STORAGE
+from whisper_max.engine.threads import start_workers
 
 
 def test_doctor_prints_one_line_a_check(capsys):
@@ -41,13 +43,14 @@ def test_a_warning_says_what_to_do():
 
 @pytest.mark.parametrize(("code", "warns"), [("cpu:x86-64-v3", False), ("cpu:native-x86_64", True)])
 def test_a_cpu_that_the_shipped_artifacts_are_not_for(monkeypatch: pytest.MonkeyPatch, code: str, warns: bool):
-    target = replace(select_target("cpu"), code=code)
+    target = replace(select_target("cpu"), codes=(code,))
     monkeypatch.setattr("whisper_max.engine.select_target", lambda: target)
-    device = next(iter(check_device()))
+    threads, device, *_ = check_device()
+    assert threads == Check("threads", f"{start_workers()} run graphs on a CPU")
     assert device.value == f"{code}, float32"
     assert (device.advice is not None) is warns
     if warns:
-        assert device.advice == "not x86-64-v4 or x86-64-v3, which the shipped artifacts are for: models compile once"
+        assert device.advice == "not x86-64-v3 or x86-64-v4, which the shipped artifacts are for: models compile once"
 
 
 def test_max_that_does_not_import_is_reported(monkeypatch: pytest.MonkeyPatch):
@@ -62,25 +65,39 @@ def test_models_that_start_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(artifact, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setenv("WHISPER_MAX_CACHE", str(tmp_path))
     nothing = "no compiled graphs for this device"
-    assert list(check_artifacts(target)) == [Check("shipped", nothing), Check("cached", nothing)]
+    assert list(check_artifacts(target)) == [Check("cached", nothing), Check("shipped", nothing)]
     for folder, name in (("shipped", "base"), ("artifacts", "small"), ("artifacts", "tiny.en")):
         (tmp_path / folder).mkdir(exist_ok=True)
         key = artifact.artifact_key(MODELS[name].dims, target.dtype, PUBLISHED_STORAGE, target.code)
         (tmp_path / folder / key.file_name).touch()
     assert [check.value for check in check_artifacts(target)] == [
-        "compiled graphs of base",
         "compiled graphs of tiny.en, small",
+        "compiled graphs of base",
     ]
 
 
-@pytest.mark.parametrize(("quota", "warns"), [("max 100000\n", False), ("50000 100000\n", True)])
-def test_a_containers_quota_is_seen(tmp_path: Path, quota: str, warns: bool):
-    cgroup = tmp_path / "cpu.max"
-    cgroup.write_text(quota)
-    (check,) = check_cores(cgroup)
-    assert (check.advice is not None) is warns
-    if warns:
-        assert check.advice == "the container allows 0.5 of them; more threads than that only wait"
+def test_the_users_own_folder_of_artifacts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    target = select_target("cpu")
+    native = artifact.artifact_key(MODELS["medium"].dims, target.dtype, PUBLISHED_STORAGE, target.codes[0])
+    (tmp_path / native.file_name).touch()
+    monkeypatch.setenv("WHISPER_MAX_ARTIFACTS", str(tmp_path))
+    assert next(iter(check_artifacts(target))) == Check("own artifacts", "compiled graphs of medium")
+    monkeypatch.setenv("WHISPER_MAX_ARTIFACTS", str(tmp_path / "typo"))
+    assert next(iter(check_artifacts(target))).advice == "correct WHISPER_MAX_ARTIFACTS"
+
+
+def test_a_containers_quota_is_seen(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "cpu_quota", lambda: 1.5)
+    monkeypatch.setattr(doctor, "usable_cores", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert list(check_cores()) == [Check("cores", "2 usable of 8; the container allows the time of 1.5")]
+
+
+def test_an_impossible_number_of_threads(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("whisper_max.engine.threads._started", [])
+    monkeypatch.setenv("WHISPER_MAX_THREADS", "many")
+    (check,) = check_device()
+    assert check.value.startswith("WHISPER_MAX_THREADS: impossible number of threads: expected 1 to ")
 
 
 def test_the_cache_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -100,6 +100,24 @@ def test_a_folder_that_can_not_be_read(tree: Path, monkeypatch: pytest.MonkeyPat
     assert [str(error) for error in errors] == ["talks/may: the folder can't be read: found Permission denied"]
 
 
+def test_links_between_folders_give_every_file_once_by_its_shortest_path(tree: Path):
+    (tree / "talks" / "may" / "above").symlink_to("..")
+    (tree / "also").symlink_to("talks")
+    (tree / "talks" / "may" / "link.wav").symlink_to("a.wav")
+    assert found("talks/**/*.wav") == [
+        ("talks/b.wav", "out/b.txt"),
+        ("talks/may/a.wav", "out/may/a.txt"),
+        ("talks/may/link.wav", "out/may/link.txt"),
+    ]
+    assert [source for source, _ in found("talks", "also")] == [
+        "talks/a.MP3",
+        "talks/b.wav",
+        "talks/may/a.wav",
+        "talks/may/late/z.flac",
+        "talks/may/link.wav",
+    ]
+
+
 def test_sizes(tree: Path):
     assert [each.size for each in find_recordings(["single.wav", "missing.wav", "-"], "out", [])[0]] == [10, 1, 1]
 

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 import whisper_max
+from whisper_max import cli_transcribe
 from whisper_max.api import Model
 from whisper_max.audio.waveform import SAMPLE_RATE
 from whisper_max.cli import main
@@ -32,12 +33,14 @@ def write_noise(path: Path, seconds: int, key: int) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-def test_killed_anywhere_and_resumed_it_writes_the_same_bytes(tmp_path: Path):
+@pytest.mark.parametrize("files_at_once", ["1", "2"])
+def test_killed_anywhere_and_resumed_it_writes_the_same_bytes(tmp_path: Path, files_at_once: str):
     write_noise(tmp_path / "audio" / "long.wav", 40, 1)
     write_noise(tmp_path / "audio" / "more" / "short.wav", 10, 2)
     script = Path(__file__).with_name("killed_cli.py")
+    options = ["--temperature", "0.4", "--best_of", "2", "-f", "json,txt", "--files_at_once", files_at_once]
     result = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), "20", "--temperature", "0.4", "--best_of", "2", "-f", "json,txt"],
+        [sys.executable, str(script), str(tmp_path), "20", *options],
         cwd=script.parents[1],
         env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
@@ -56,8 +59,12 @@ def test_killed_anywhere_and_resumed_it_writes_the_same_bytes(tmp_path: Path):
     for kill in kills:
         assert kill["files"] == outcome["undisturbed"]
     left = {tuple(kill["left"]) for kill in kills}
-    assert ("long.journal.jsonl",) in left
-    assert ("long.json", "long.txt", "more/short.journal.jsonl") in left
+    if files_at_once == "1":
+        assert ("long.journal.jsonl",) in left
+        assert ("long.json", "long.txt", "more/short.journal.jsonl") in left
+    else:
+        assert ("long.journal.jsonl", "more/short.journal.jsonl") in left
+        assert ("long.journal.jsonl", "more/short.json", "more/short.txt") in left
 
 
 # ---------------------------------------------------------------- in this process
@@ -211,3 +218,83 @@ def test_a_broken_recording_leaves_no_journal(folder, capsys):
     (folder / "a.wav").write_bytes(b"RIFF")
     assert main(COMMAND) == 1
     assert sorted(written(folder)) == ["b.txt"]
+
+
+# ---------------------------------------------------------------- side by side
+
+
+def together(folder: Path, *more: str) -> list[str]:
+    """The command for these recordings and three more, three at once."""
+    for number, seconds in enumerate([70, 1, 33]):
+        path = folder / f"more{number}.wav"
+        if not path.exists():
+            write_noise(path, seconds, 10 + number)
+    return ["transcribe", "more0.wav", "more1.wav", "more2.wav", *COMMAND[1:], "--files_at_once", "3", *more]
+
+
+def test_side_by_side_the_same_bytes_are_written_as_one_by_one(folder: Path, capsys: pytest.CaptureFixture[str]):
+    command = [*together(folder), "-f", "all", "--word_timestamps", "True", "--temperature", "0.4"]
+    assert main([*command, "-o", "alone", "--files_at_once", "1"]) == 0
+    alone = capsys.readouterr().out.splitlines()
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    assert written(folder) == {path.name: path.read_bytes() for path in sorted((folder / "alone").iterdir())}
+    assert len(written(folder)) == 5 * 7
+    names = [line.partition(": [")[0] for line in captured.out.splitlines()]
+    assert sorted(line.partition(": ")[2] for line in captured.out.splitlines()) == sorted(alone)
+    assert set(names) == {f"{path.stem}.wav" for path in (folder / "out").glob("*.txt") if path.read_bytes()}
+    assert names != sorted(names)  # they come as they are known
+    assert re.match(r"5 done, 0 failed; 164\.0 s of audio in ", captured.err.splitlines()[-1])
+
+
+def test_side_by_side_a_broken_recording_is_reported_and_the_others_are_done(folder, capsys):
+    (folder / "a.wav").write_bytes(b"RIFF")
+    assert main(together(folder)) == 1
+    assert sorted(written(folder)) == ["b.txt", "more0.txt", "more1.txt", "more2.txt"]
+    said = lines(capsys)
+    assert [line.partition(": not audio")[0] for line in said if line.startswith("error")] == ["error: a.wav"]
+    assert said[-1].startswith("4 done, 1 failed; 124.0 s of audio in ")
+
+
+def test_side_by_side_ctrl_c_keeps_the_journals_and_resume_goes_on(folder, monkeypatch, capsys):
+    command = together(folder)
+    assert main([*command, "-o", "whole"]) == 0
+    whole = {path.name: path.read_bytes() for path in sorted((folder / "whole").iterdir())}
+    appended = []
+
+    def interrupt(journal: Journal, cut: Cut) -> None:
+        real_append(journal, cut)
+        appended.append(journal.path.name)
+        if len(appended) == 5:
+            raise KeyboardInterrupt
+
+    real_append = Journal.append
+    lines(capsys)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", interrupt)
+        assert main(command) == 130
+    left = sorted(name for name in written(folder) if name.endswith(".journal.jsonl"))
+    assert len(left) >= 2
+    assert lines(capsys)[-1].endswith("; the same command with --resume goes on")
+    assert main([*command, "--resume"]) == 0
+    assert written(folder) == whole
+    seconds = float(re.search(r"; ([\d.]+) s of audio", lines(capsys)[-1])[1])
+    assert 0 < seconds < 164
+
+
+def test_side_by_side_the_bar_goes_over_all_recordings(folder, monkeypatch, capsys):
+    moves = []
+
+    class Bar(cli_transcribe.tqdm):
+        def update(self, n: float = 1) -> None:
+            moves.append(n)
+            super().update(n)
+
+    monkeypatch.setattr(cli_transcribe, "tqdm", Bar)
+    (folder / "a.wav").write_bytes(b"RIFF")
+    command = together(folder, "--verbose", "False")
+    sizes = [path.stat().st_size for path in folder.glob("*.wav")]
+    assert main(command) == 1
+    assert sum(moves) == pytest.approx(sum(sizes))
+    assert len(moves) > 2 * len(sizes)
+    assert min(moves) >= 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +256,15 @@ def test_a_broken_file_is_reported_and_the_others_go_on(model: StubModel, manife
     assert captured.out.splitlines()[-1] == "1 recordings failed"
     assert table(captured.out)["en"][0] == "3"
     assert [failure["name"] for failure in json.loads(out.read_text(encoding="utf-8"))["failures"]] == ["broken.wav"]
+
+
+def test_scores_come_as_they_are_known(model: StubModel, manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    assert main(["evaluate", str(manifest), "--verbose"]) == 0
+    lines = ["en     0.00 %  a.wav", "de    66.67 %  sub/c.wav", "en    33.33 %  d.wav", "zh    25.00 %  e.wav"]
+    assert capsys.readouterr().err.splitlines() == lines
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["evaluate", str(manifest)]) == 0
+    assert re.search(r"100%.*4/4 .*WER 25\.00 %", capsys.readouterr().err)
 
 
 def test_one_language_has_one_row(model: StubModel, manifest: Path, capsys):

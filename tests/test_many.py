@@ -16,7 +16,7 @@ from synthetic_vocabulary import synthetic_vocabulary
 
 from whisper_max import api
 from whisper_max.audio import waveform as waveform_module
-from whisper_max.errors import AudioError, OptionError
+from whisper_max.errors import AudioError, JournalError, OptionError
 
 vocabulary = cache(synthetic_vocabulary)
 OPTIONS = {"temperature": (0.0, 0.6), "logprob_threshold": -0.5, "word_timestamps": True}
@@ -102,11 +102,63 @@ def test_few_are_open_at_a_time_and_none_stays_open(monkeypatch):
 
     monkeypatch.setattr(api, "open_audio", Counting)
     list(model().transcribe_many([recording(2, key) for key in range(20)], batch_size=3, language="en"))
-    assert counts == {"open": 0, "most": 6}
+    assert counts == {"open": 0, "most": 3}
     stopped = model().transcribe_many(RECORDINGS, batch_size=1, language="en")
     next(stopped)
     stopped.close()
     assert counts["open"] == 0
+
+
+def test_journals_go_on_where_they_ended(tmp_path):
+    names = [f"{index}.wav" for index in range(len(RECORDINGS))]
+    for name, samples in zip(names, RECORDINGS, strict=True):
+        soundfile.write(tmp_path / name, samples, 16000, subtype="FLOAT")
+    audios = [tmp_path / name for name in names]
+
+    def journal(audio):
+        return None if audio.name == "0.wav" else audio.with_suffix(".journal")
+
+    whole = [each.result for each in ordered(model().transcribe_many(audios, batch_size=3, **OPTIONS))]
+    cut_off = model().transcribe_many(audios, batch_size=3, journal=journal, **OPTIONS)
+    first = next(each for each in cut_off if each.index > 1)
+    cut_off.close()
+    assert len(list(tmp_path.glob("*.journal"))) >= 3
+    seen, progress = [], []
+    again = ordered(
+        model().transcribe_many(
+            audios,
+            batch_size=2,
+            journal=journal,
+            resume=True,
+            on_segment=lambda *each: seen.append(each),
+            on_progress=lambda *each: progress.append(each),
+            **OPTIONS,
+        )
+    )
+    assert [each.result for each in again] == whole
+    assert first.result == whole[first.index]
+    for index, result in enumerate(whole):
+        assert [segment for place, segment in seen if place == index] == result.segments
+        steps = [done for place, done, _ in progress if place == index]
+        assert steps == sorted(steps)
+        assert steps[-1] == result.duration
+    assert next(done for place, done, _ in progress if place == first.index) == first.result.duration
+
+
+def test_a_journal_of_another_recording_fails_that_one_only(tmp_path):
+    journals = [tmp_path / "a", tmp_path / "b"]
+    model().transcribe(RECORDINGS[2], journal=journals[0], **OPTIONS)
+    paths = iter(journals)
+    many = model().transcribe_many(RECORDINGS[3:5], journal=lambda _: next(paths), resume=True, **OPTIONS)
+    outcomes = ordered(many)
+    assert isinstance(outcomes[0].error, JournalError)
+    assert outcomes[1].value() == model().transcribe(RECORDINGS[4], **OPTIONS)
+    with pytest.raises(JournalError, match="of another transcription"):
+        outcomes[0].value()
+
+
+def ordered(outcomes):
+    return sorted(outcomes, key=lambda each: each.index)
 
 
 def test_stopping():
@@ -119,6 +171,7 @@ def test_stopping():
     ("dims", "options", "message"),
     [
         (DIMS, {"batch_size": 0}, "batch_size: out of range"),
+        (DIMS, {"resume": True}, "resume: resume needs journal"),
         (DIMS, {"beams": 5}, "beams: unknown option"),
         (replace(DIMS, n_audio_layer=32, n_text_layer=4), {"task": "translate"}, "task: turbo can't translate"),
     ],

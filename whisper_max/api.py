@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from whisper_max.audio.io import AudioSource, open_audio
 from whisper_max.audio.mel import FRAMES_PER_SECOND, MelWindows
-from whisper_max.audio.waveform import Waveform
+from whisper_max.audio.vad import VadOptions
+from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
 from whisper_max.checkpoint import read_checkpoint, resolve
 from whisper_max.checkpoint.checksum import sha256_of
 from whisper_max.decode.language import DetectedLanguage, detect_language
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine import Target, WhisperEngine, select_target
 from whisper_max.errors import OptionError
+from whisper_max.live.options import LiveOptions, live_vad
+from whisper_max.live.transcriber import LiveTranscriber
 from whisper_max.many import ManyRecordings, Outcome
 from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
 from whisper_max.transcribe.journal import Journal, audio_identity
@@ -74,7 +77,7 @@ class Model:
             sampling_rate: of an array, in Hz; 16000 where it is not given.
             on_segment: called with each segment as it comes.
             on_progress: called with seconds done and in all, at the start and after each window.
-            should_stop: asked before each window; the transcript ends where it returns True.
+            should_stop: asked before each token; the transcript ends after the last whole window where it returns True.
             journal: a file that keeps what was done; yours to remove once the transcript is safe.
             resume: go on from the journal, where there is one, as if nothing had happened; its segments come first.
             options: the fields of ``TranscribeOptions``: openai-whisper's names and defaults.
@@ -117,18 +120,23 @@ class Model:
         batch_size: int = 8,
         sampling_rate: int | None = None,
         on_segment: Callable[[int, Segment], object] | None = None,
+        on_progress: Callable[[int, float, float], object] | None = None,
         should_stop: Callable[[], bool] | None = None,
+        journal: Callable[[AudioSource], str | Path | None] | None = None,
+        resume: bool = False,
         **options: Any,
     ) -> Iterator[Outcome]:
         """Transcribe recordings side by side in one batch, each as ``transcribe`` does it alone.
 
         Args:
-            audios: what ``transcribe`` takes; each is opened when there is room for it, at most twice ``batch_size``
-                are open.
+            audios: what ``transcribe`` takes; each is opened when there is room for it, at most ``batch_size``.
             batch_size: windows in the batch, each of another recording.
             sampling_rate: of the arrays among them, in Hz; 16000 where it is not given.
             on_segment: called with a recording's place in ``audios`` and each of its segments as it comes.
-            should_stop: asked before each batch; what is not finished then is not given out.
+            on_progress: called with its place, its seconds done and in all, when it is opened and after each window.
+            should_stop: asked before each token; what is not finished then is not given out.
+            journal: gives each recording the path of its journal, or None for none; no two may share one.
+            resume: go on from the journals, where there are any.
             options: the fields of ``TranscribeOptions`` but batch_size, the same for all recordings.
 
         Yields:
@@ -139,14 +147,43 @@ class Model:
         """
         if batch_size < 1:
             raise OptionError("out of range", where="batch_size", expected="at least 1", found=batch_size)
+        if resume and journal is None:
+            raise OptionError("resume needs journal", where="resume")
         self.check(**options)
 
-        @contextmanager
-        def open_one(audio: AudioSource) -> Iterator[Transcription]:
-            with self._opened(audio, sampling_rate, options, None, False) as (transcription, _):
-                yield transcription
+        def open_one(audio: AudioSource) -> AbstractContextManager[tuple[Transcription, list[Segment]]]:
+            path = None if journal is None else journal(audio)
+            return self._opened(audio, sampling_rate, options, path, resume and path is not None)
 
-        return ManyRecordings(self.inference, audios, open_one).transcribe(batch_size, on_segment, should_stop)
+        many = ManyRecordings(self.inference, audios, open_one, on_segment, on_progress)
+        return many.transcribe(batch_size, should_stop)
+
+    def live(
+        self,
+        *,
+        sampling_rate: int = SAMPLE_RATE,
+        channels: int = 1,
+        step: float = 1.0,
+        buffer: float = 25.0,
+        vad: bool | VadOptions | Mapping[str, Any] = True,
+        **options: Any,
+    ) -> LiveTranscriber:
+        """Transcribe while somebody speaks: feed samples to what is returned, and it returns words.
+
+        Args:
+            sampling_rate: of what will be fed, in Hz.
+            channels: of what will be fed.
+            step: least seconds of new audio between two decodings.
+            buffer: most seconds of audio that are kept, up to 30.
+            vad: what counts as speech, or fields of ``VadOptions`` that differ from ``LIVE_VAD``; it takes the extra
+                ``vad``. False takes everything as one utterance.
+            options: the fields of ``TranscribeOptions`` but those that cut a recording.
+
+        Raises:
+            OptionError: an unknown or impossible option.
+        """
+        wanted = LiveOptions(transcribe_options(options), step, buffer, live_vad(vad))
+        return LiveTranscriber(self.inference, self.vocabulary, wanted, sampling_rate=sampling_rate, channels=channels)
 
     def check(self, **options: Any) -> None:
         """Refuse options that are impossible for this model, whatever the recording.
@@ -240,6 +277,7 @@ def load_model(
     *,
     device: str = "auto",
     compute_type: str = "auto",
+    threads: int | None = None,
     offline: bool = False,
     weights_dir: str | Path | None = None,
     revision: str | None = None,
@@ -252,6 +290,8 @@ def load_model(
             format that is read, or a hub id ("owner/name").
         device: "auto", "cpu", "gpu" or "gpu:N".
         compute_type: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32", "float16" or "bfloat16".
+        threads: that run the graphs on a CPU, the same for all models of a process; None for
+            ``$WHISPER_MAX_THREADS``, else every core that the process may use.
         offline: never ask the hub.
         weights_dir: a folder with checkpoints by name, looked at first.
         revision: a branch, tag or commit of a model on the hub.
@@ -262,16 +302,18 @@ def load_model(
         CheckpointError: the checkpoint is damaged or not a Whisper model.
         DeviceError: the device is not there.
         ArtifactError: the graphs can't be compiled or loaded.
-        OptionError: an impossible device or compute type.
+        OptionError: an impossible device, compute type or number of threads.
     """
+
     def report(line: str) -> None:
         if progress is not None:
             progress(line)
 
-    target = select_target(device, compute_type)
+    target = select_target(device, compute_type, threads)
     folder = Path(weights_dir) if weights_dir else None
     files = resolve(model, offline=offline, weights_dir=folder, revision=revision, announce=report)
     checkpoint = read_checkpoint(files)
     vocabulary = Vocabulary(checkpoint.vocabulary.ranks, checkpoint.dims.n_vocab)
     engine = WhisperEngine(checkpoint, target, report)
-    return Model(engine, vocabulary, checkpoint.name, files.weights, target_name(target))
+    used = replace(target, codes=(engine.code,))
+    return Model(engine, vocabulary, checkpoint.name, files.weights, target_name(used))

@@ -1,4 +1,4 @@
-"""The command line: ``python -m whisper_max transcribe | evaluate | verify | models | doctor``.
+"""The command line: ``python -m whisper_max transcribe | serve | evaluate | verify | models | doctor``.
 
 Exit status: 0 when all went well, 1 when any file failed, 2 for wrong usage, 130 after Ctrl-C, 141 when standard output
 was closed. Transcripts and tables go to standard output; progress and one line for each error go to standard error.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from whisper_max.cli_evaluate import add_evaluate
 from whisper_max.cli_options import TRANSCRIBE_GROUPS
+from whisper_max.cli_serve import add_serve
 from whisper_max.cli_transcribe import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -24,7 +25,7 @@ from whisper_max.cli_transcribe import (
     print_progress,
     run_transcribe,
 )
-from whisper_max.errors import OptionError, WhisperMaxError
+from whisper_max.errors import OptionError, OutputError, WhisperMaxError
 from whisper_max.version import VERSION
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     transcribe.set_defaults(run=run_transcribe, parser=transcribe)
 
     add_evaluate(commands)
+    add_serve(commands)
     verify = commands.add_parser("verify", help="prove a model against stored reference values")
     verify.add_argument("model", help="a model's name, path or hub id")
     verify.add_argument("--reference", type=Path, required=True, metavar="DIR", help="folder of reference values")
@@ -85,6 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: wrong usage, ``--help`` or ``--version``, as argparse does.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell, as with >&-
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without the script of a language shows escapes
@@ -102,10 +107,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (as in `| head`). What is still buffered must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader went away, as in `| head`
+        _drop_output()
         return EXIT_BROKEN_PIPE
+    except OSError as error:  # of printing: what has to do with files and folders is an error of ours by now
+        _drop_output()
+        print_error(OutputError("can't be written", where="standard output", found=error.strerror or error))
+        return EXIT_FAILED
+
+
+def _drop_output() -> None:
+    """Let go of standard output: what is still buffered must not fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _underscored(argv: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from whisper_max.version import VERSION
 if TYPE_CHECKING:
     from whisper_max.evaluate import Failure, Manifest, Score
 
-_OPTIONS = tuple(option for option in DECODING_OPTIONS if option.available and option.name != "language")
+_OPTIONS = tuple(option for option in DECODING_OPTIONS if option.name != "language")
 _HEADER = (
     f"{'language':<10}{'clips':>6}{'minutes':>9}{'WER %':>8}{'sub':>6}{'del':>6}{'ins':>6}{'words':>8}{'CER %':>8}"
 )
@@ -39,6 +39,7 @@ def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--filter", type=_key_and_value, action="append", default=[], metavar="KEY=VALUE", help="as language=en"
     )
     scored.add_argument("--detect_language", action="store_true", help="don't tell the model the manifest's language")
+    scored.add_argument("--verbose", action="store_true", help="print each word error rate as it is known")
     scored.add_argument("--json", type=Path, metavar="OUT", help="write every score to this file")
     for title, options in (("model", MODEL_OPTIONS), ("decoding", _OPTIONS), ("voice activity", VAD_OPTIONS)):
         group = parser.add_argument_group(f"{title} options")
@@ -68,7 +69,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     import whisper_max
-    from whisper_max.evaluate import ClipScore, Failure, Normaliser, Score, evaluate, read_manifest
+    from whisper_max.evaluate import ClipScore, Errors, Failure, Normaliser, Score, evaluate, read_manifest
     from whisper_max.transcribe.options import TranscribeOptions
 
     effective = TranscribeOptions(**options).to_dict()  # raises for what is wrong before anything takes long
@@ -85,12 +86,19 @@ def run_evaluate(args: argparse.Namespace) -> int:
     scores: list[ClipScore] = []
     failures: list[Failure] = []
     outcomes = evaluate(model, manifest.entries, options, detect=args.detect_language)
-    for outcome in tqdm(outcomes, total=len(manifest.entries), unit="clip", disable=not sys.stderr.isatty()):
-        if isinstance(outcome, Failure):
-            say(f"error: {outcome.name}: {outcome.error}")
-            failures.append(outcome)
-        else:
-            scores.append(outcome)
+    words = Errors()
+    with tqdm(total=len(manifest.entries), unit="clip", disable=not sys.stderr.isatty()) as bar:
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                say(f"error: {outcome.name}: {outcome.error}")
+                failures.append(outcome)
+            else:
+                scores.append(outcome)
+                words += outcome.words
+                if args.verbose:
+                    say(f"{outcome.language:<4}{_percent(outcome.words.rate):>7} %  {outcome.name}")
+            bar.set_postfix_str(f"WER {_percent(words.rate)} %", refresh=False)
+            bar.update()
     score = Score(scores)
     _print_table(score, manifest, failures)
     if args.json is not None:

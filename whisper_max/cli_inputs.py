@@ -60,12 +60,12 @@ def find_recordings(
     A folder stands for the audio files in it and below it, sorted; a pattern (``*``, ``?``, ``[]``, ``**``) for what
     it matches. Their transcripts keep the folders: ``talks/may/a.wav`` of ``talks`` goes to ``OUTPUT_DIR/may``.
     """
-    found: dict[str, tuple[str, Path]] = {}  # by absolute path: source, folder of its transcripts
+    found: dict[str, tuple[str, Path]] = {}  # by identity: source, folder of its transcripts
     errors: list[WhisperMaxError] = []
     for word in inputs:
         try:
             for source, folder in _expand(word):
-                found.setdefault(STDIN if source == STDIN else os.path.abspath(source), (source, folder))
+                found.setdefault(_identity(source), (source, folder))
         except AudioError as error:
             errors.append(error)
     sources_in: dict[Path, list[str]] = {}
@@ -82,6 +82,14 @@ def _recording(source: str, paths: dict[str, Path]) -> Recording:
     return Recording(source, journal=transcripts.pop(JOURNAL), transcripts=transcripts)
 
 
+def _identity(source: str) -> str:
+    """The same for every path that leads to a file, also through links to folders; not for another link to the file."""
+    if source == STDIN:
+        return STDIN
+    folder, name = os.path.split(os.path.abspath(source))
+    return os.path.join(os.path.realpath(folder), name)
+
+
 def _expand(word: str) -> Iterator[tuple[str, Path]]:
     """What an input stands for: sources, and for each the folder below the output folder."""
     if word == STDIN or not (os.path.isdir(word) or has_magic(word)) or os.path.isfile(word):
@@ -91,7 +99,9 @@ def _expand(word: str) -> Iterator[tuple[str, Path]]:
         matches, root, kind = [word], Path(word), "audio files in this folder"
     else:
         matches, root, kind = sorted(glob(word, recursive=True)), _fixed_part(word), "files match"
-    sources = [source for match in matches for source in _files(match)]
+    # By the shortest path: where a folder links to one above it, a pattern finds a file again and again.
+    paths = sorted((source for match in matches for source in _files(match)), key=len, reverse=True)
+    sources = sorted({_identity(source): source for source in paths}.values())
     if not sources:
         raise AudioError(f"no {kind}", where=word)
     for source in sources:

@@ -14,10 +14,9 @@ from whisper_max.text.languages import language_code
 
 @dataclass(frozen=True)
 class Option:
-    """One option: what argparse needs, and whether its feature is there.
+    """One option: what argparse needs.
 
-    An option that is not available may only be given its default; anything else is refused by name. A switch takes no
-    value: it is False unless given.
+    A switch takes no value: it is False unless given.
     """
 
     name: str
@@ -26,7 +25,6 @@ class Option:
     help: str
     choices: Sequence[str] | None = None
     short: str | None = None
-    available: bool = True
     switch: bool = False
 
     def add_to(self, parser: argparse._ActionsContainer) -> None:
@@ -35,10 +33,9 @@ class Option:
         if self.switch:
             parser.add_argument(*flags, action="store_true", help=self.help)
             return
-        help_text = self.help if self.available else f"{self.help} (not available yet)"
         metavar = None if self.choices else self.name.rsplit("_", 1)[-1].upper()
         parser.add_argument(
-            *flags, type=self.parse, default=self.default, choices=self.choices, help=help_text, metavar=metavar
+            *flags, type=self.parse, default=self.default, choices=self.choices, help=self.help, metavar=metavar
         )
 
 
@@ -48,6 +45,11 @@ def boolean(text: str) -> bool:
     if text.lower() not in values:
         raise argparse.ArgumentTypeError(f"expected True or False, found {text!r}")
     return values[text.lower()]
+
+
+def optional_boolean(text: str) -> bool | None:
+    """``True``, ``False`` or ``None``."""
+    return None if text == "None" else boolean(text)
 
 
 def optional_int(text: str) -> int | None:
@@ -118,11 +120,13 @@ DECODING_OPTIONS = (
     Option("seed", int, 0, "of the samples drawn at temperatures above 0"),
     Option("initial_prompt", str, None, "text that precedes the first window, for names and spelling"),
     Option("carry_initial_prompt", boolean, False, "put the initial prompt before every window"),
-    Option("condition_on_previous_text", boolean, None, "prompt windows with the text before; None: if not batched"),
+    Option("condition_on_previous_text", optional_boolean, None, "prompt with the text before; None: if not batched"),
     Option("temperature_increment_on_fallback", optional_float, 0.2, "step to the next temperature; None: no fallback"),
     Option("compression_ratio_threshold", optional_float, 2.4, "a text that compresses better than this has failed"),
     Option("logprob_threshold", optional_float, -1.0, "an average log probability below this has failed"),
     Option("no_speech_threshold", optional_float, 0.6, "a failed window with more no-speech than this is silence"),
+    Option("drop_unlikely", optional_boolean, None, "no text of a window where no temperature helps; None: with --vad"),
+    Option("prompt_reset_on_temperature", float, 0.5, "text sampled above this temperature prompts no window"),
     Option("clip_timestamps", str, "0", "start,end,start,end,... in seconds: the parts to transcribe"),
     Option("batch_size", int, 1, "pieces of a recording, cut where nobody speaks, to decode side by side"),
     Option("vad", boolean, False, "transcribe speech only, by voice activity detection", switch=True),
@@ -153,7 +157,8 @@ LAYOUT_OPTIONS = (
 )
 
 OTHER_OPTIONS = (
-    Option("threads", optional_int, 0, "CPU threads; 0: all", available=False),
+    Option("files_at_once", int, 1, "recordings to decode side by side; each comes out as it does alone"),
+    Option("threads", int, 0, "CPU threads; 0: every core that may be used"),
     Option("fp16", boolean, None, "openai-whisper's name for --compute_type float16 (True) or float32 (False)"),
 )
 

@@ -1,4 +1,4 @@
-"""``transcribe`` on the command line: one recording after the other, each whole or reported, and how far it is."""
+"""``transcribe`` on the command line: recordings one by one or side by side, each whole or reported; the progress."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tqdm import tqdm
 
 from whisper_max.cli_inputs import STDIN, Recording, find_recordings
-from whisper_max.cli_options import DECODING_OPTIONS, LAYOUT_OPTIONS, TRANSCRIBE_GROUPS, VAD_OPTIONS, WORD_OPTIONS
+from whisper_max.cli_options import DECODING_OPTIONS, LAYOUT_OPTIONS, VAD_OPTIONS, WORD_OPTIONS
 from whisper_max.errors import OptionError, OutputError, WhisperMaxError
 from whisper_max.output import WriterOptions, check_layout, format_timestamp, write_result
 
@@ -36,7 +36,7 @@ def run_transcribe(args: argparse.Namespace) -> int:
     TranscribeOptions(**options)  # raises for what is wrong before anything takes long
     layout = _layout(args)
     recordings, errors = find_recordings(args.audio, args.output_dir, args.output_format)
-    run = _Run(options, layout, args.verbose, args.resume)
+    run = _Run(options, layout, args.verbose, args.resume, args.files_at_once)
     for error in errors:
         run.fail(error)
     waiting = [recording for recording in recordings if not run.skips(recording)]
@@ -45,6 +45,7 @@ def run_transcribe(args: argparse.Namespace) -> int:
             args.model,
             device=args.device,
             compute_type=_compute_type(args),
+            threads=args.threads or None,
             offline=args.offline,
             weights_dir=args.model_dir,
             progress=print_progress,
@@ -68,6 +69,7 @@ class _Run:
     layout: WriterOptions
     verbose: bool
     resume: bool
+    files_at_once: int
     n_done: int = 0
     n_skipped: int = 0
     n_failed: int = 0
@@ -89,40 +91,61 @@ class _Run:
         print_error(error)
 
     def transcribe(self, model: Model, recordings: list[Recording]) -> None:
-        """Transcribe recordings one after the other, with a bar over all of them on a terminal."""
+        """Transcribe recordings, with a bar over all of them on a terminal."""
         start = time.monotonic()
         total = sum(recording.size for recording in recordings)
+        work = self._one_by_one if self.files_at_once == 1 else self._side_by_side
         try:
             with tqdm(
                 total=total, bar_format=_BAR, disable=not sys.stderr.isatty(), delay=BAR_DELAY, file=sys.stderr
             ) as bar:
-                for number, recording in enumerate(recordings, start=1):
-                    place = f"[{number}/{len(recordings)}] " if len(recordings) > 1 else ""
-                    bar.set_description_str(place + os.path.basename(recording.source), refresh=False)
-                    share = _Share(bar, recording.size)
-                    self._one(model, recording, share)
-                    share.finish()
+                work(model, recordings, bar)
         finally:
             self.work_seconds = time.monotonic() - start
 
-    def _one(self, model: Model, recording: Recording, share: _Share) -> None:
-        try:
-            result = model.transcribe(
-                recording.source,
-                on_segment=_show if self.verbose else None,
-                on_progress=share,
-                journal=recording.journal,
-                resume=self.resume,
-                **self.options,
-            )
-            self._write(result, recording)
-        except WhisperMaxError as error:
-            self.fail(error)
-            return
-        self.n_done += 1
-        self.audio_seconds += result.duration - share.seconds_before
+    def _one_by_one(self, model: Model, recordings: list[Recording], bar: tqdm[Any]) -> None:
+        for number, recording in enumerate(recordings, start=1):
+            place = f"[{number}/{len(recordings)}] " if len(recordings) > 1 else ""
+            bar.set_description_str(place + os.path.basename(recording.source), refresh=False)
+            share = _Share(bar, recording.size)
+            try:
+                result = model.transcribe(
+                    recording.source,
+                    on_segment=_show if self.verbose else None,
+                    on_progress=share,
+                    journal=recording.journal,
+                    resume=self.resume,
+                    **self.options,
+                )
+                self._write(result, recording, share)
+            except WhisperMaxError as error:
+                self.fail(error)
+            share.finish()
 
-    def _write(self, result: TranscriptionResult, recording: Recording) -> None:
+    def _side_by_side(self, model: Model, recordings: list[Recording], bar: tqdm[Any]) -> None:
+        journals = {recording.source: recording.journal for recording in recordings}
+        shares = [_Share(bar, recording.size) for recording in recordings]
+
+        def show(index: int, segment: Segment) -> None:
+            _show(segment, recordings[index].source)
+
+        outcomes = model.transcribe_many(
+            list(journals),
+            on_segment=show if self.verbose else None,
+            on_progress=lambda index, done, total: shares[index](done, total),
+            journal=lambda source: journals[cast("str", source)],
+            resume=self.resume,
+            **self.options | {"batch_size": self.files_at_once},
+        )
+        for number, outcome in enumerate(outcomes, start=1):
+            try:
+                self._write(outcome.value(), recordings[outcome.index], shares[outcome.index])
+            except WhisperMaxError as error:
+                self.fail(error)
+            shares[outcome.index].finish()
+            bar.set_description_str(f"{number} of {len(recordings)}", refresh=False)
+
+    def _write(self, result: TranscriptionResult, recording: Recording, share: _Share) -> None:
         """Write the transcripts; only then is the journal of no more use."""
         write_result(result, recording.transcripts, self.layout)
         try:
@@ -132,6 +155,8 @@ class _Run:
         if self.verbose:
             names = ", ".join(str(path) for path in recording.transcripts.values())
             say(f"{recording.source}: {result.language}, wrote {names}")
+        self.n_done += 1
+        self.audio_seconds += result.duration - share.seconds_before
 
     def summary(self) -> str:
         """``3 done, 1 skipped, 1 failed; 61.5 s of audio in 12.3 s, 5.0 x real time``."""
@@ -147,7 +172,8 @@ class _Share:
     """One recording's part of the bar; called with its seconds done and in all, first where the work begins."""
 
     def __init__(self, bar: tqdm[Any], size: int) -> None:
-        self._bar, self._size, self._start = bar, size, bar.n
+        self._bar, self._size = bar, size
+        self._moved = 0.0
         self._begin: float | None = None
 
     def __call__(self, done: float, total: float) -> None:
@@ -165,11 +191,15 @@ class _Share:
         self._move(1.0)
 
     def _move(self, fraction: float) -> None:
-        self._bar.update(self._start + self._size * fraction - self._bar.n)
+        done = self._size * fraction
+        self._bar.update(done - self._moved)
+        self._moved = done
 
 
-def _show(segment: Segment) -> None:
-    tqdm.write(segment_line(segment), file=sys.stdout)
+def _show(segment: Segment, source: str | None = None) -> None:
+    """Print a segment, after the name of its recording where several come at once."""
+    name = "" if source is None else f"{source}: "
+    tqdm.write(name + segment_line(segment), file=sys.stdout)
     sys.stdout.flush()
 
 
@@ -197,15 +227,15 @@ def print_progress(message: str) -> None:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    """Refuse, by name, what is not there yet or contradicts itself."""
+    """Refuse, by name, what contradicts itself."""
     parser: argparse.ArgumentParser = args.parser
-    for _, options in TRANSCRIBE_GROUPS:
-        for option in options:
-            if not option.available and getattr(args, option.name) != option.default:
-                parser.error(f"--{option.name} is not available yet")
     for option in VAD_OPTIONS:
         if getattr(args, option.name) is not None and not args.vad:
             parser.error(f"--{option.name} needs --vad")
+    if args.files_at_once < 1:
+        parser.error(f"--files_at_once: expected 1 or more, found {args.files_at_once}")
+    if args.files_at_once > 1 and args.batch_size > 1:
+        parser.error("--files_at_once and --batch_size above 1 can't be given together")
     step = args.temperature_increment_on_fallback
     if step is not None and not 0 < step < math.inf:
         parser.error(f"--temperature_increment_on_fallback: expected a number above 0 or None, found {step}")
@@ -231,12 +261,12 @@ def _compute_type(args: argparse.Namespace) -> str:
 
 
 def _transcribe_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of ``Model.transcribe``: those of decoding that are available, under their own names."""
+    """The options of ``Model.transcribe``: those of decoding, under their own names."""
     not_passed_on = {"temperature", "temperature_increment_on_fallback"}
     options = {
         option.name: getattr(args, option.name)
         for option in DECODING_OPTIONS + WORD_OPTIONS
-        if option.available and option.name not in not_passed_on
+        if option.name not in not_passed_on
     }
     if args.vad:
         given = {option.name.removeprefix("vad_"): getattr(args, option.name) for option in VAD_OPTIONS}

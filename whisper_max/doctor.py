@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whisper_max.cache import cache_dir
-from whisper_max.errors import WhisperMaxError
+from whisper_max.cores import cpu_quota, usable_cores
+from whisper_max.errors import ArtifactError, OptionError, WhisperMaxError
 from whisper_max.version import VERSION
 
 if TYPE_CHECKING:
@@ -72,49 +72,52 @@ def check_device() -> Iterator[Check]:
     """Where models run by default, and which of those here need to be compiled first."""
     try:
         from whisper_max.engine import select_target
-        from whisper_max.engine.devices import PORTABLE_CPUS
+        from whisper_max.engine.shipped import SHIPPED_CPUS
+        from whisper_max.engine.threads import start_workers
     except ImportError as error:
         yield Check("device", f"MAX can't be imported: {error}", "pip install --force-reinstall whisper-max")
         return
+    try:
+        yield Check("threads", f"{start_workers()} run graphs on a CPU")
+    except OptionError as error:
+        yield Check("threads", str(error), "correct it")
+        return
     target = select_target()
-    levels = " or ".join(PORTABLE_CPUS)
-    portable = not target.is_cpu or target.code.removeprefix("cpu:") in PORTABLE_CPUS
+    levels = " or ".join(SHIPPED_CPUS)
+    portable = not target.is_cpu or target.code.removeprefix("cpu:") in SHIPPED_CPUS
     advice = None if portable else f"not {levels}, which the shipped artifacts are for: models compile once"
     yield Check("device", f"{target.code}, {target.dtype.name}", advice)
     yield from check_artifacts(target)
 
 
 def check_artifacts(target: Target) -> Iterator[Check]:
-    """Which models start at once on a target: their compiled graphs are shipped or cached."""
+    """Which models start at once on a target: their compiled graphs are in one of the places that are looked at."""
     from whisper_max.checkpoint.published import MODELS
     from whisper_max.engine.artifact import SHIPPED, artifact_key
     from whisper_max.engine.engine import PUBLISHED_STORAGE
+    from whisper_max.engine.store import cache_folder, own_folders
 
     storage = target.storage or PUBLISHED_STORAGE
-    keys = {name: artifact_key(model.dims, target.dtype, storage, target.code) for name, model in MODELS.items()}
-    file_names = {name: key.file_name for name, key in keys.items()}
-    for kind, folder in (("shipped", SHIPPED), ("cached", cache_dir() / "artifacts")):
-        ready = [name for name, file_name in file_names.items() if (folder / file_name).exists()]
+    file_names = {
+        name: {artifact_key(model.dims, target.dtype, storage, code).file_name for code in target.codes}
+        for name, model in MODELS.items()
+    }
+    try:
+        own = [("own artifacts", folder) for folder in own_folders()]
+    except ArtifactError as error:
+        yield Check("own artifacts", str(error), error.hint)
+        own = []
+    for kind, folder in (*own, ("cached", cache_folder()), ("shipped", SHIPPED)):
+        there = {path.name for path in folder.glob("*.wmx")}
+        ready = [name for name, wanted in file_names.items() if wanted & there]
         yield Check(kind, f"compiled graphs of {', '.join(ready)}" if ready else "no compiled graphs for this device")
 
 
-def check_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> Iterator[Check]:
+def check_cores() -> Iterator[Check]:
     """Cores that this process may use: by affinity, and by its container's quota."""
-    n_usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota(cgroup)
-    if quota is not None and quota < n_usable:
-        advice = f"the container allows {quota:g} of them; more threads than that only wait"
-        yield Check("cores", f"{n_usable} usable", advice)
-    else:
-        yield Check("cores", f"{n_usable} usable of {os.cpu_count()}")
-
-
-def _quota(cgroup: Path) -> float | None:
-    """CPUs' worth of time that the control group allows (cgroup v2 ``cpu.max``: quota and period, or "max")."""
-    if not cgroup.is_file():
-        return None
-    quota, _, period = cgroup.read_text(encoding="ascii").partition(" ")
-    return None if quota == "max" else float(quota) / float(period)
+    quota = cpu_quota()
+    limit = "" if quota is None else f"; the container allows the time of {quota:g}"
+    yield Check("cores", f"{usable_cores()} usable of {os.cpu_count()}{limit}")
 
 
 def check_cache() -> Iterator[Check]:

@@ -6,16 +6,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from typing import cast
 
 from whisper_max.audio.io import AudioSource
+from whisper_max.audio.mel import FRAMES_PER_SECOND
 from whisper_max.decode.inference import Inference
 from whisper_max.errors import WhisperMaxError
 from whisper_max.transcribe.result import Segment, TranscriptionResult
 from whisper_max.transcribe.sequential import transcribe_side_by_side
 from whisper_max.transcribe.transcription import Transcription
 
-OpenRecording = Callable[[AudioSource], AbstractContextManager[Transcription]]
-"""Makes a transcription of a recording, which stays open as long as its context."""
+OpenRecording = Callable[[AudioSource], AbstractContextManager[tuple[Transcription, list[Segment]]]]
+"""Makes a transcription of a recording, which stays open as long as its context; and what a journal knows of it."""
+OnSegment = Callable[[int, Segment], object]
+"""Called with a recording's place and each of its segments."""
+OnProgress = Callable[[int, float, float], object]
+"""Called with a recording's place, the seconds of it that are done, and all of them."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,12 @@ class Outcome:
     audio: AudioSource
     result: TranscriptionResult | None = None
     error: WhisperMaxError | None = None
+
+    def value(self) -> TranscriptionResult:
+        """The result; raises the error where there is none."""
+        if self.error is not None:
+            raise self.error
+        return cast("TranscriptionResult", self.result)
 
 
 @dataclass
@@ -49,21 +61,27 @@ class ManyRecordings:
         inference: the model.
         audios: the recordings.
         open_recording: what opens one of them.
+        on_segment: called with each segment, those of a journal first.
+        on_progress: called when a recording is opened, and after each of its windows.
     """
 
-    def __init__(self, inference: Inference, audios: Iterable[AudioSource], open_recording: OpenRecording) -> None:
+    def __init__(
+        self,
+        inference: Inference,
+        audios: Iterable[AudioSource],
+        open_recording: OpenRecording,
+        on_segment: OnSegment | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> None:
         self._inference = inference
         self._audios = audios
         self._open_recording = open_recording
+        self._on_segment = on_segment
+        self._on_progress = on_progress
         self._open: dict[int, _Open] = {}  # by the order of their opening, which skips those that can't be opened
         self._known: deque[Outcome] = deque()
 
-    def transcribe(
-        self,
-        batch_size: int,
-        on_segment: Callable[[int, Segment], object] | None,
-        should_stop: Callable[[], bool] | None,
-    ) -> Iterator[Outcome]:
+    def transcribe(self, batch_size: int, should_stop: Callable[[], bool] | None = None) -> Iterator[Outcome]:
         """Give out the outcome of each as soon as it is known; see ``Model.transcribe_many``."""
         side_by_side = transcribe_side_by_side(
             self._inference,
@@ -75,10 +93,7 @@ class ManyRecordings:
         try:
             for number, segments in side_by_side:
                 one = self._open[number]
-                one.segments += segments
-                if on_segment is not None:
-                    for segment in segments:
-                        on_segment(one.index, segment)
+                self._tell(one, segments)
                 if one.transcription.done:
                     self._close(number, Outcome(one.index, one.audio, one.transcription.result(one.segments)))
                 yield from self._take_known()
@@ -93,13 +108,24 @@ class ManyRecordings:
         for index, audio in enumerate(self._audios):
             context = ExitStack()
             try:
-                transcription = context.enter_context(self._open_recording(audio))
+                transcription, done = context.enter_context(self._open_recording(audio))
             except WhisperMaxError as error:
                 self._known.append(Outcome(index, audio, error=error))
                 continue
-            self._open[n_opened] = _Open(index, audio, transcription, context)
+            one = self._open[n_opened] = _Open(index, audio, transcription, context)
             n_opened += 1
+            self._tell(one, done)
             yield transcription
+
+    def _tell(self, one: _Open, segments: list[Segment]) -> None:
+        """Keep the next segments of a recording, and hand them on."""
+        one.segments += segments
+        if self._on_progress is not None:
+            done, total = one.transcription.progress
+            self._on_progress(one.index, done / FRAMES_PER_SECOND, total / FRAMES_PER_SECOND)
+        if self._on_segment is not None:
+            for segment in segments:
+                self._on_segment(one.index, segment)
 
     def _fail(self, number: int, error: WhisperMaxError) -> None:
         one = self._open[number]

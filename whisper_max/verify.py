@@ -108,10 +108,11 @@ def _logits(
     engine: WhisperEngine, features: EncodedWindows, manifest: Mapping[str, Any]
 ) -> Iterator[tuple[str, Array]]:
     """The logits over both prompts, and after each token fed through the cache."""
-    batch = engine.new_batch(features)
+    batch = engine.new_batch(1)
+    batch.put([0], features)
     for name, key in (("prefill", "prompt"), ("prompted", "long_prompt")):
         prompt = manifest[key]
-        (logits,) = engine.new_batch(features).prefill([0], [prompt], [range(len(prompt))])
+        (logits,) = batch.prefill([0], [prompt], [range(len(prompt))])
         yield from ((f"logits.{name}.{position}", row) for position, row in enumerate(logits))
     batch.prefill([0], [manifest["prompt"]], [[-1]])
     for position, token in enumerate(manifest["tokens"]):

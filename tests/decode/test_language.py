@@ -6,7 +6,7 @@ from synthetic_vocabulary import synthetic_vocabulary
 
 from whisper_max.decode.language import DetectedLanguage, check_translation, most_likely_language
 from whisper_max.decode.options import DecodingOptions
-from whisper_max.decode.task import decode
+from whisper_max.decode.windows import decode
 from whisper_max.errors import OptionError
 
 

@@ -10,7 +10,8 @@ from synthetic_vocabulary import synthetic_vocabulary
 
 from whisper_max.decode.language import detect_language
 from whisper_max.decode.options import DecodingOptions
-from whisper_max.decode.task import DecodeRequest, decode_windows
+from whisper_max.decode.task import DecodeRequest
+from whisper_max.decode.windows import decode_windows
 from whisper_max.text.tokenizer import build_tokenizer
 
 SCENARIOS = json.loads((Path(__file__).parent / "data" / "openai_decodings.json").read_text(encoding="utf-8"))
@@ -41,5 +42,5 @@ def run(scenario):
     prompt = options.prompt
     if isinstance(prompt, str):
         prompt = tokenizer.encode(" " + prompt.strip()) if prompt else []
-    request = DecodeRequest(0, prompt or (), (scenario["key"],), language)
+    request = DecodeRequest(prompt or (), (scenario["key"],), language)
     return decode_windows(inference, tokenizer, features, [request], [options])[0]

@@ -8,7 +8,8 @@ from synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.decode.fallback import Thresholds
 from whisper_max.decode.language import detect_language
 from whisper_max.decode.options import DecodingOptions
-from whisper_max.decode.task import DecodeRequest, DecodingTask, decode, decode_windows
+from whisper_max.decode.task import DecodeRequest, DecodingTask
+from whisper_max.decode.windows import decode, decode_windows
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import build_tokenizer
 
@@ -27,7 +28,7 @@ def windows(count):
 
 def requests(count):
     prompts = [(), (300, 301, 302), tuple(range(1000, 1300))]
-    return [DecodeRequest(i, prompts[i % 3], (i,), "fr" if i % 4 == 1 else None) for i in range(count)]
+    return [DecodeRequest(prompts[i % 3], (i,), "fr" if i % 4 == 1 else None) for i in range(count)]
 
 
 LADDERS = {
@@ -52,7 +53,10 @@ def test_results_do_not_depend_on_the_batch(ladder):
     inference = FakeInference()
     features = inference.encode(windows(16))
     thresholds = Thresholds(1.1, -1.0, None)
-    alone = [decode_windows(inference, tokenizer(), features, [each], ladder, thresholds)[0] for each in requests(16)]
+    alone = [
+        decode_windows(inference, tokenizer(), features.select([i]), [each], ladder, thresholds)[0]
+        for i, each in enumerate(requests(16))
+    ]
     assert {result.temperature for result in alone} == set(TEMPERATURES)
     for max_windows in (1, 3, 8, None):
         inference.largest_batch = 0
@@ -61,7 +65,15 @@ def test_results_do_not_depend_on_the_batch(ladder):
         )
         assert together == alone
         assert inference.largest_batch == (max_windows or 16)
-    backwards = decode_windows(inference, tokenizer(), features, requests(16)[::-1], ladder, thresholds, max_windows=3)
+    backwards = decode_windows(
+        inference,
+        tokenizer(),
+        features.select(range(15, -1, -1)),
+        requests(16)[::-1],
+        ladder,
+        thresholds,
+        max_windows=3,
+    )
     assert backwards == alone[::-1]
 
 
@@ -88,21 +100,21 @@ def test_last_attempt_counts_when_all_fail():
 
 def test_prompt_layout():
     t = tokenizer()
-    task = DecodingTask(DIMS, t, DecodingOptions(prefix=[7, 8], hotwords="abc"))
+    task = DecodingTask(DIMS, t, [DecodingOptions(prefix=[7, 8], hotwords="abc")])
     hotwords = t.encode(" abc")
     start = [t.sot, t.language_token, t.transcribe, 7, 8]
-    assert list(task.initial_tokens(DecodeRequest(0))) == [t.sot_prev, *hotwords, *start]
-    long = task.initial_tokens(DecodeRequest(0, range(1000)))
+    assert list(task.initial_tokens((), None)) == [t.sot_prev, *hotwords, *start]
+    long = task.initial_tokens(range(1000), None)
     assert list(long) == [t.sot_prev, *hotwords, *range(1000 - 223 + len(hotwords), 1000), *start]
     assert long[task.sot_index] == t.sot
-    bare = DecodingTask(DIMS, t, DecodingOptions(without_timestamps=True))
-    german = bare.initial_tokens(DecodeRequest(0, (), (), "de"))
+    bare = DecodingTask(DIMS, t, [DecodingOptions(without_timestamps=True)])
+    german = bare.initial_tokens((), "de")
     assert german == (t.sot, t.to_language_token("de"), t.transcribe, t.no_timestamps)
 
 
 def test_sample_len_limits_the_transcript_and_cuts_the_prefix():
-    task = DecodingTask(DIMS, tokenizer(), DecodingOptions(sample_len=221, prefix=[1, 2, 3, 4, 5]))
-    assert task.initial_tokens(DecodeRequest(0))[-4:] == (tokenizer().transcribe, 3, 4, 5)
+    task = DecodingTask(DIMS, tokenizer(), [DecodingOptions(sample_len=221, prefix=[1, 2, 3, 4, 5])])
+    assert task.initial_tokens((), None)[-4:] == (tokenizer().transcribe, 3, 4, 5)
     inference = FakeInference()
     features = inference.encode(windows(4))
     results = decode_windows(inference, tokenizer(), features, requests(4), [DecodingOptions(sample_len=3)])
@@ -113,7 +125,7 @@ def test_the_transcript_ends_with_the_text_context():
     never = [DecodingOptions(suppress_tokens=[50257], sample_len=400)]
     inference = FakeInference()
     features = inference.encode(windows(1))
-    (result,) = decode_windows(inference, tokenizer(), features, [DecodeRequest(0, range(300, 600))], never)
+    (result,) = decode_windows(inference, tokenizer(), features, [DecodeRequest(range(300, 600))], never)
     assert len(result.tokens) == 448 + 1 - (1 + 223 + 3)
 
 
@@ -126,7 +138,7 @@ def test_the_transcript_ends_with_the_text_context():
 )
 def test_what_does_not_fit_is_refused(options, message):
     with pytest.raises(OptionError, match=message):
-        DecodingTask(DIMS, tokenizer(), DecodingOptions(**options))
+        DecodingTask(DIMS, tokenizer(), [DecodingOptions(**options)])
 
 
 def test_detected_language():

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from max.dtype import DType
 
 from whisper_max.checkpoint.published import MODELS
-from whisper_max.engine import artifact
 from whisper_max.engine.artifact import MAGIC, SHIPPED, artifact_key, read_artifact, write_artifact
 from whisper_max.engine.shipped import shipped_keys
 from whisper_max.errors import ArtifactError
@@ -95,7 +94,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(_descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(artifact.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ArtifactError, match=r"No space left on device.*WHISPER_MAX_CACHE"):
         write_artifact(tmp_path / "a.wmx", b"module")
     assert os.listdir(tmp_path) == []

@@ -64,6 +64,12 @@ def features(engine, mel):
     return engine.encode(mel)
 
 
+def new_batch(engine, features, n_hyps=1):
+    batch = engine.new_batch(features.n_windows, n_hyps)
+    batch.put(range(features.n_windows), features)
+    return batch
+
+
 def sequences(seed, *lengths):
     rng = np.random.default_rng(seed)
     return [rng.integers(0, DIMS.n_vocab, length).tolist() for length in lengths]
@@ -87,7 +93,7 @@ def test_encode_at_any_batch(engine, mel, xa, n_windows):
 
 def test_prefill_of_prompts_of_different_lengths(engine, expected, features, xa):
     prompts = sequences(2, 1, 7, 3, 12)
-    logits = engine.new_batch(features).prefill(range(N_WINDOWS), prompts, [[0, -1]] * N_WINDOWS)
+    logits = new_batch(engine, features).prefill(range(N_WINDOWS), prompts, [[0, -1]] * N_WINDOWS)
     for window, prompt in enumerate(prompts):
         theirs, _ = expected.decode(prompt, xa[window])
         assert relative(logits[window], theirs[[0, -1]]) < TOLERANCE
@@ -95,7 +101,7 @@ def test_prefill_of_prompts_of_different_lengths(engine, expected, features, xa)
 
 def test_prefill_of_some_windows_leaves_the_others(engine, expected, features, xa):
     prompts = sequences(3, 4, 5, 6, 2)
-    batch = engine.new_batch(features)
+    batch = new_batch(engine, features)
     batch.prefill(range(N_WINDOWS), prompts, [[-1]] * N_WINDOWS)
     renewed = sequences(4, 9, 3)
     batch.prefill([3, 1], renewed, [[-1]] * 2)
@@ -109,7 +115,7 @@ def test_prefill_of_some_windows_leaves_the_others(engine, expected, features, x
 def test_steps_with_rows_of_different_lengths(engine, expected, features, xa, n_hyps):
     prompts = sequences(5, 2, 6, 1, 4)
     rows = [list(prompt) for prompt in prompts for _ in range(n_hyps)]
-    batch = engine.new_batch(features, n_hyps)
+    batch = new_batch(engine, features, n_hyps)
     batch.prefill(range(N_WINDOWS), prompts, [[-1]] * N_WINDOWS)
     for tokens in np.random.default_rng(6).integers(0, DIMS.n_vocab, (5, len(rows))).astype(np.int32):
         logits = batch.step(tokens)
@@ -121,7 +127,7 @@ def test_steps_with_rows_of_different_lengths(engine, expected, features, xa, n_
 
 
 def test_reorder_moves_histories_within_their_windows(engine, expected, features, xa):
-    batch = engine.new_batch(features, 2)
+    batch = new_batch(engine, features, 2)
     prompts = sequences(7, 3, 3, 3, 3)
     batch.prefill(range(N_WINDOWS), prompts, [[-1]] * N_WINDOWS)
     first = np.arange(10, 18, dtype=np.int32)
@@ -138,46 +144,49 @@ def test_reorder_moves_histories_within_their_windows(engine, expected, features
     assert relative(logits[0], expected.decode(history, xa[0])[0][-1]) < TOLERANCE
 
 
-def test_keep_and_replace(engine, expected, features, mel, xa):
-    batch = engine.new_batch(features, 2)
+def test_windows_leave_and_join(engine, expected, features, xa):
+    batch = new_batch(engine, features, 2)
     prompts = sequences(8, 2, 5, 3, 4)
     batch.prefill(range(N_WINDOWS), prompts, [[-1]] * N_WINDOWS)
-    batch.keep([3, 1])
+    batch.keep([3, 1])  # the last window takes the first place
     assert (batch.n_windows, batch.n_hyps) == (2, 2)
     logits = batch.step(np.array([1, 2, 3, 4], np.int32))
     histories = [[*prompts[3], 1], [*prompts[3], 2], [*prompts[1], 3], [*prompts[1], 4]]
     for row, window in enumerate([3, 3, 1, 1]):
         assert relative(logits[row], expected.decode(histories[row], xa[window])[0][-1]) < TOLERANCE
-    batch.replace([1], features.select([2]))
-    (prompt,) = sequences(9, 6)
-    batch.prefill([1], [prompt], [[-1]])
-    logits = batch.step(np.array([7, 7, 8, 9], np.int32))
-    histories = [[*histories[0], 7], [*histories[1], 7], [*prompt, 8], [*prompt, 9]]
-    for row, window in enumerate([3, 3, 2, 2]):
+    batch.put([1, 2], features.select([2, 0]))  # a taken place, and a new one
+    joined = sequences(9, 6, 3)
+    batch.prefill([1, 2], joined, [[-1]] * 2)
+    logits = batch.step(np.array([7, 7, 8, 9, 5, 6], np.int32))
+    histories = [[*histories[0], 7], [*histories[1], 7], [*joined[0], 8], [*joined[0], 9], [*joined[1], 5], [*joined[1], 6]]
+    for row, window in enumerate([3, 3, 2, 2, 0, 0]):
         assert relative(logits[row], expected.decode(histories[row], xa[window])[0][-1]) < TOLERANCE
+    batch.keep([])
+    assert batch.n_windows == 0
 
 
-def test_replacing_in_a_batch_does_not_touch_the_features(engine, features):
-    before = [side.to_numpy().copy() for side in features.cross_kv()]
-    engine.new_batch(features).replace([0], features.select([1]))
-    for side, kept in zip(features.cross_kv(), before, strict=True):
-        np.testing.assert_array_equal(side.to_numpy(), kept)
+def test_joining_does_not_touch_the_features(engine, features):
+    before = features.xa.to_numpy().copy()
+    batch = new_batch(engine, features)
+    batch.put([0], features.select([1]))
+    batch.keep([3])
+    np.testing.assert_array_equal(features.xa.to_numpy(), before)
 
 
 def test_a_row_does_not_depend_on_its_company(engine, features):
     prompts = sequences(10, 3, 8, 2, 5)
-    together = engine.new_batch(features)
+    together = new_batch(engine, features)
     together.prefill(range(N_WINDOWS), prompts, [[-1]] * N_WINDOWS)
     crowd = together.step(np.array([1, 2, 3, 4], np.int32)).copy()
     for window in range(N_WINDOWS):
-        alone = engine.new_batch(features.select([window]))
+        alone = new_batch(engine, features.select([window]))
         alone.prefill([0], [prompts[window]], [[-1]])
         assert relative(alone.step(np.array([window + 1], np.int32))[0], crowd[window]) < TOLERANCE
 
 
 def test_a_full_context(engine, expected, features, xa):
     (prompt,) = sequences(11, DIMS.n_text_ctx - 1)
-    batch = engine.new_batch(features.select([2]))
+    batch = new_batch(engine, features.select([2]))
     batch.prefill([0], [prompt], [[-1]])
     logits = batch.step(np.array([5], np.int32))
     assert relative(logits[0], expected.decode([*prompt, 5], xa[2])[0][-1]) < TOLERANCE
@@ -186,7 +195,9 @@ def test_a_full_context(engine, expected, features, xa):
 
 def test_align(engine, expected, features, xa):
     texts, eot = sequences(12, 5, 9, 1, 3), 150
-    for window, (tokens, ours) in enumerate(zip(texts, engine.align(features, texts, eot), strict=True)):
+    batch = new_batch(engine, features)
+    for window, tokens in enumerate(texts):
+        ours = batch.align(window, tokens, eot)
         logits, weights = expected.decode(tokens, xa[window])
         theirs = np.stack([weights[layer][head] for layer, head in HEADS])
         assert ours.weights.shape == theirs.shape
@@ -200,4 +211,4 @@ def test_align(engine, expected, features, xa):
 def test_without_alignment_heads_there_are_no_words(tensors, mel):
     engine = load(DIMS, tensors, heads=None)
     with pytest.raises(CheckpointError, match="no alignment heads are known"):
-        engine.align(engine.encode(mel[:1]), [[1, 2]], 150)
+        new_batch(engine, engine.encode(mel[:1])).align(0, [1, 2], 150)

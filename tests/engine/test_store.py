@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -11,8 +12,10 @@ import pytest
 from max.dtype import DType
 
 from whisper_max.dims import ModelDimensions
+from whisper_max.engine import compiler as compiler_module
 from whisper_max.engine import store
 from whisper_max.engine.artifact import artifact_key, write_artifact
+from whisper_max.engine.devices import Target
 from whisper_max.engine.store import find_module
 from whisper_max.errors import ArtifactError
 
@@ -40,23 +43,93 @@ def compiler(monkeypatch):
     return calls
 
 
-def find(report=lambda line: None):
-    return find_module(DIMS, DType.float32, DType.float16, CODE, report)
+def find(report=lambda line: None, codes=(CODE,), bundle=None):
+    target = Target(None, DType.float32, DType.float16, codes)
+    return find_module(DIMS, DType.float16, target, report, bundle)
+
+
+def put(folder, code=CODE, module=b"put there"):
+    write_artifact(folder / artifact_key(DIMS, DType.float32, DType.float16, code).file_name, module)
 
 
 def test_compiled_once_then_read_back(cache, compiler):
     lines = []
-    assert [find(lines.append), find(lines.append)] == [b"compiled", b"compiled"]
+    assert [find(lines.append), find(lines.append)] == [(b"compiled", CODE), (b"compiled", CODE)]
     assert compiler == [(DIMS, DType.float32, DType.float16, CODE)]
     assert lines == ["compiling this model (1+1 blocks of width 64, float32 on float16) for cpu:x86-64-v3: "
                      "happens once, takes 2 to 5 minutes"]  # fmt: skip
 
 
 def test_a_shipped_artifact_needs_no_compiler_and_no_cache(cache, compiler, tmp_path):
-    write_artifact(tmp_path / "shipped" / artifact_key(DIMS, DType.float32, DType.float16, CODE).file_name, b"shipped")
-    assert find() == b"shipped"
+    put(tmp_path / "shipped")
+    assert find().module == b"put there"
     assert compiler == []
     assert not cache.exists()
+
+
+def test_folders_of_the_users_go_before_the_cache_and_that_before_the_package(cache, compiler, tmp_path, monkeypatch):
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    monkeypatch.setenv("WHISPER_MAX_ARTIFACTS", os.pathsep.join(map(str, folders)))
+    for folder in (tmp_path / "shipped", cache, *reversed(folders)):
+        put(folder, module=str(folder).encode())
+        assert find().module == str(folder).encode()
+    assert compiler == []
+
+
+def test_code_for_this_very_processor_goes_before_portable_code(cache, compiler, tmp_path):
+    codes = ("cpu:native-x", "cpu:x86-64-v4", CODE)
+    for code in reversed(codes):
+        put(cache, code, code.encode())
+        assert find(codes=codes) == (code.encode(), code)
+
+
+def test_what_is_in_no_place_is_compiled_for_a_portable_processor(cache, compiler):
+    assert find(codes=("cpu:native-x", "cpu:x86-64-v4", CODE)).code == "cpu:x86-64-v4"
+    assert [call[-1] for call in compiler] == ["cpu:x86-64-v4"]
+
+
+def test_a_folder_of_the_users_that_has_nothing_is_said_before_compiling(cache, compiler, tmp_path, monkeypatch):
+    monkeypatch.setenv("WHISPER_MAX_ARTIFACTS", str(tmp_path))
+    lines = []
+    find(lines.append)
+    assert lines[0] == f"{tmp_path}: no artifact for this model, this processor and this version of whisper_max and MAX"
+
+
+def test_a_folder_of_the_users_that_is_not_there(cache, compiler, tmp_path, monkeypatch):
+    monkeypatch.setenv("WHISPER_MAX_ARTIFACTS", str(tmp_path / "typo"))
+    with pytest.raises(ArtifactError, match="typo: no such folder; correct WHISPER_MAX_ARTIFACTS"):
+        find()
+
+
+def test_a_damaged_artifact_of_the_users_is_an_error_and_stays(cache, compiler, tmp_path, monkeypatch):
+    monkeypatch.setenv("WHISPER_MAX_ARTIFACTS", str(tmp_path))
+    path = tmp_path / artifact_key(DIMS, DType.float32, DType.float16, CODE).file_name
+    path.write_bytes(b"WMAXART1 and no more")
+    with pytest.raises(ArtifactError, match="the compiled artifact is damaged"):
+        find()
+    assert path.exists()
+
+
+def test_a_bundle_is_the_only_place(cache, compiler, tmp_path):
+    put(cache)
+    put(tmp_path / "shipped")
+    (tmp_path / "bundle").mkdir()
+    with pytest.raises(ArtifactError, match="bundle: no compiled graphs for this model and processor"):
+        find(bundle=tmp_path / "bundle")
+    put(tmp_path / "bundle", module=b"the bundle's")
+    assert find(bundle=tmp_path / "bundle").module == b"the bundle's"
+    assert compiler == []
+
+
+def test_without_a_compiler(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiler_module.max_package, "__path__", [str(tmp_path / "site" / "max")])
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    (tmp_path / "site" / "modular" / "bin").mkdir(parents=True)
+    (tmp_path / "site" / "modular" / "bin" / "mojo").touch()
+    with pytest.raises(ArtifactError, match=r"no compiler is installed.*whisper_max export"):
+        find()
 
 
 @pytest.mark.parametrize("content", [b"", b"WMAXART1", b"WMAXART1" + bytes(200), b"not an artifact at all"])
@@ -65,9 +138,9 @@ def test_a_torn_artifact_is_rebuilt(cache, compiler, content):
     cache.mkdir()
     path.write_bytes(content)
     lines = []
-    assert find(lines.append) == b"compiled"
-    assert "compiling again" in lines[0]
-    assert find() == b"compiled"
+    assert find(lines.append).module == b"compiled"
+    assert lines[0].endswith("; removing it")
+    assert find().module == b"compiled"
     assert len(compiler) == 1
 
 
@@ -110,7 +183,7 @@ def test_of_two_at_once_one_compiles_and_the_other_waits(cache, monkeypatch):
 
     results.append(find(report))
     first.join()
-    assert results == [b"compiled", b"compiled"]
+    assert results == [(b"compiled", CODE)] * 2
     assert calls == [CODE]
     assert lines == ["another process is compiling this model; waiting for it"]
 

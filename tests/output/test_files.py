@@ -127,7 +127,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch,
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
 def test_a_device_that_is_full_is_an_output_error(tmp_path, monkeypatch):
     real_open = open
-    monkeypatch.setattr("builtins.open", lambda path, mode, **options: real_open("/dev/full", "w", **options))
+    monkeypatch.setattr("builtins.open", lambda path, mode: real_open("/dev/full", "wb"))
     with pytest.raises(OutputError, match="can't be written: found No space left on device"):
         write_atomically(tmp_path / "a.txt", "new")
 

@@ -8,7 +8,8 @@ from synthetic_vocabulary import synthetic_vocabulary
 
 from whisper_max.audio.speech import Timeline
 from whisper_max.decode.language import detect_language, most_likely_language
-from whisper_max.decode.task import DecodeRequest, decode_windows
+from whisper_max.decode.task import DecodeRequest
+from whisper_max.decode.windows import decode_windows
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import build_tokenizer
 from whisper_max.transcribe.journal import Journal
@@ -22,7 +23,8 @@ N_FRAMES = 21_000
 
 
 def chances(n_frames):
-    return np.repeat(np.random.default_rng(4).random(n_frames // 40 + 1, dtype=np.float32), 40)[:n_frames]
+    values = np.repeat(np.random.default_rng(4).random(n_frames // 40 + 1, dtype=np.float32), 40)[:n_frames]
+    return lambda start, stop: values[start:stop]
 
 
 def transcription(inference, n_frames=N_FRAMES, speech=None, **values):
@@ -44,7 +46,7 @@ def test_pieces_side_by_side_are_pieces_one_by_one(values):
     for max_windows in (1, 3, 8):
         inference = FakeInference()
         work = transcription(inference, **values)
-        assert len(work.tasks) == 9
+        assert len(work.tasks) == 8
         segments = []
         for index, some in transcribe_side_by_side(inference, [work], max_windows=max_windows):
             assert index == 0
@@ -55,7 +57,7 @@ def test_pieces_side_by_side_are_pieces_one_by_one(values):
     assert [segment["id"] for segment in found[0]["segments"]] == list(range(len(found[0]["segments"])))
     starts = [segment["seek"] for segment in found[0]["segments"]]
     assert starts == sorted(starts)
-    assert len(set(starts)) > 9  # a piece is more than one window where its timestamps end early
+    assert len(set(starts)) > 8  # a piece is more than one window where its timestamps end early
 
 
 def test_the_batch_size_is_that_of_the_options_and_does_not_change_the_segments():
@@ -91,24 +93,17 @@ def test_the_initial_prompt_is_before_every_window():
     inference = FakeInference()
     work = transcription(inference, initial_prompt="abc")
     prompt = tuple(work.tokenizer.encode(" abc"))
-    n_windows = 0
-    while not work.done:
-        for task in work.tasks:
-            while not task.done:
-                assert task.next_window().prompt == prompt
-                (_,) = [None for _ in transcribe_one(inference, work, task)]
-                n_windows += 1
-    assert n_windows > 9
+    prompts = []
+
+    def note_prompts(done, total):
+        prompts.append({task.next_window().prompt for task in work.tasks if not task.done})
+
+    list(transcribe_windows(inference, work, on_progress=note_prompts))
+    assert len(prompts) > 9
+    assert prompts[-1] == set()
+    assert set.union(*prompts) == {prompt}
     assert work.options.to_dict()["carry_initial_prompt"] is True
     assert work.options.to_dict()["condition_on_previous_text"] is False
-
-
-def transcribe_one(inference, work, task):
-    """Decode the next window of one task."""
-    from whisper_max.transcribe.sequential import _cut_windows, _Lane
-
-    for lane, cut in _cut_windows(inference, [_Lane(0, work, task)], 1, {}):
-        yield lane.transcription.commit(task, cut)
 
 
 def test_clips_are_cut_into_pieces_too():
@@ -129,8 +124,10 @@ def test_nothing_to_do_in_an_empty_recording():
 def test_stopping_leaves_what_comes_first():
     inference = FakeInference()
     whole = list(transcribe_windows(inference, transcription(inference, batch_size=2)))
-    stops = iter([False, False, True])
-    part = list(transcribe_windows(inference, transcription(inference, batch_size=2), should_stop=lambda: next(stops)))
+    part = []
+    work = transcription(inference, batch_size=2)
+    for segment in transcribe_windows(inference, work, should_stop=lambda: len(part) > 3):
+        part.append(segment)
     assert 0 < len(part) < len(whole)
     assert part == whole[: len(part)]
 
@@ -160,6 +157,9 @@ def test_impossible_options(options, message):
 def test_effective_options():
     assert TranscribeOptions().condition_on_previous_text is True
     assert TranscribeOptions(batch_size=2).condition_on_previous_text is False
+    assert [TranscribeOptions(vad=vad).drop_unlikely for vad in (False, True)] == [False, True]
+    assert TranscribeOptions(vad=True, drop_unlikely=False).drop_unlikely is False
+    assert TranscribeOptions(vad=True, logprob_threshold=None).drop_unlikely is False
     given = TranscribeOptions(vad=True, vad_options={"threshold": 0.4}).to_dict()
     assert given["vad_options"]["threshold"] == 0.4
     assert given["vad_options"]["min_silence_duration_ms"] == 2000
@@ -169,8 +169,8 @@ def test_effective_options():
 def test_pieces_of_speech_are_put_back_into_the_recording():
     inference = FakeInference()
     timeline = Timeline([(0, 16000 * 40), (16000 * 100, 16000 * 130)], 16000 * 200)
-    plain = transcription(inference, 7000)
-    work = transcription(inference, 7000, Speech(timeline, chances(7000), 0.35), vad=True)
+    plain = transcription(inference, 7000, logprob_threshold=None)
+    work = transcription(inference, 7000, Speech(timeline, chances(7000), 0.35), vad=True, logprob_threshold=None)
     expected = list(transcribe_windows(inference, plain))
     found = list(transcribe_windows(inference, work))
     assert [segment.tokens for segment in found] == [segment.tokens for segment in expected]
@@ -216,7 +216,7 @@ def test_every_window_is_decoded_in_its_own_language():
             inference,
             build_tokenizer(vocabulary(), multilingual=True, language=language, task="transcribe"),
             features,
-            [DecodeRequest(0, prompts_before(segments, seek), (seek,))],
+            [DecodeRequest(prompts_before(segments, seek), (seek,))],
             options.ladder(),
             options.thresholds,
         )[0]

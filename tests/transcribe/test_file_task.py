@@ -76,6 +76,31 @@ def test_silence_is_skipped_unless_the_text_is_likely():
     assert (window.seek, len(segments)) == (3000, 1)
 
 
+@pytest.mark.parametrize(
+    ("options", "values", "kept"),
+    [
+        ({"vad": True}, {"avg_logprob": -1.1, "temperature": 0.6}, 0),
+        ({"drop_unlikely": True}, {"avg_logprob": -1.1, "temperature": 1.0}, 0),
+        ({"vad": True}, {"avg_logprob": -1.0, "temperature": 1.0}, 1),
+        ({"vad": True}, {"avg_logprob": -5.0, "temperature": 0.4}, 1),
+        ({"vad": True, "logprob_threshold": None}, {"avg_logprob": -5.0, "temperature": 1.0}, 1),
+        ({"vad": True, "drop_unlikely": False}, {"avg_logprob": -5.0, "temperature": 1.0}, 1),
+        ({}, {"avg_logprob": -5.0, "temperature": 1.0}, 1),
+    ],
+)
+def test_what_no_temperature_makes_likely_is_no_speech_when_asked(options, values, kept):
+    file = task(**options)
+    assert len(advance(file, text(" abc"), **values)[1]) == kept
+    assert file.next_window().seek == 3000
+
+
+@pytest.mark.parametrize(("limit", "prompted"), [(0.5, False), (0.6, True), (0.9, True)])
+def test_text_of_a_high_temperature_prompts_nothing(limit, prompted):
+    file = task(prompt_reset_on_temperature=limit)
+    advance(file, text(" abc"), temperature=0.6)
+    assert file.next_window().prompt == (tuple(text(" abc")) if prompted else ())
+
+
 def test_empty_and_instantaneous_segments_are_blank_but_counted():
     file = task()
     tokens = [at(1), *text(" "), at(2), at(2), *text(" abc"), at(2), at(2), *text(" def"), at(3), at(3)]

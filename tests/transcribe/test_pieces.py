@@ -12,21 +12,42 @@ def chances(n_frames, *silences):
     return values
 
 
+def cut(values, clip):
+    return cut_pieces(lambda start, stop: values[start:stop], clip, 0.35)
+
+
 def test_a_short_clip_is_one_piece():
-    assert cut_pieces(chances(3000), (0, 3000), 0.35) == [(0, 3000)]
-    assert cut_pieces(chances(3000), (500, 700), 0.35) == [(500, 700)]
-    assert cut_pieces(chances(3000), (700, 700), 0.35) == []
+    assert cut(chances(3000), (0, 3000)) == [(0, 3000)]
+    assert cut(chances(3000), (500, 700)) == [(500, 700)]
+    assert cut(chances(3000), (700, 700)) == []
 
 
-def test_a_long_one_is_cut_in_the_longest_silence_of_its_last_ten_seconds():
-    values = chances(5000, (100, 1900), (2100, 2150), (2400, 2480), (2900, 2960))
-    assert cut_pieces(values, (0, 5000), 0.35) == [(0, 2440), (2440, 5000)]
+def test_a_long_one_is_cut_in_the_longest_silence_of_its_last_five_seconds():
+    values = chances(5000, (100, 1900), (2100, 2450), (2600, 2630), (2900, 2925))
+    assert cut(values, (0, 5000)) == [(0, 2615), (2615, 5000)]
+
+
+def test_where_those_hold_a_short_silence_only_it_is_sought_in_ten_seconds():
+    values = chances(5000, (100, 1900), (2100, 2150), (2400, 2480), (2900, 2919))
+    assert cut(values, (0, 5000)) == [(0, 2440), (2440, 5000)]
 
 
 def test_without_silence_it_is_cut_where_speech_is_least_likely():
     values = chances(4000)
     values[2345] = 0.5
-    assert cut_pieces(values, (0, 4000), 0.35) == [(0, 2345), (2345, 4000)]
+    assert cut(values, (0, 4000)) == [(0, 2345), (2345, 4000)]
+
+
+def test_only_what_is_near_a_border_is_listened_to():
+    asked = []
+    values = chances(9000, *((start, start + 60) for start in range(0, 9000, 400)))
+
+    def listen(start, stop):
+        asked.append((start, stop))
+        return values[start:stop]
+
+    pieces = cut_pieces(listen, (0, 9000), 0.35)
+    assert asked == [(start + 2500, start + 3000) for start, _ in pieces[:-1]]
 
 
 @settings(max_examples=200, deadline=None)
@@ -35,7 +56,7 @@ def test_pieces_fill_the_clip(n_frames, seed, data):
     start = data.draw(st.integers(0, n_frames))
     end = data.draw(st.integers(start, n_frames))
     values = np.repeat(np.random.default_rng(seed).random(n_frames // 50 + 1, dtype=np.float32), 50)[:n_frames]
-    pieces = cut_pieces(values, (start, end), 0.35)
+    pieces = cut(values, (start, end))
     borders = [start, *(last for _, last in pieces)]
     assert [first for first, _ in pieces] == borders[:-1]
     assert borders[-1] == end

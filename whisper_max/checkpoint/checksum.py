@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from whisper_max.atomic import whole_file
 from whisper_max.cache import cache_dir
 from whisper_max.errors import CheckpointError
 
@@ -82,9 +81,5 @@ def _memory(paths: Sequence[Path]) -> Path:
 
 def _remember(memory: Path, digest: str) -> None:
     """Write the digest whole or not at all; an unwritable cache only costs time."""
-    with suppress(OSError):
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=memory.parent)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(digest)
-        os.replace(name, memory)
+    with suppress(OSError), whole_file(memory) as file:
+        file.write(digest.encode("ascii"))

@@ -29,9 +29,13 @@ class Thresholds:
     def failed(self, result: DecodingResult) -> bool:
         """True where the window should be decoded again (openai/whisper ``transcribe.py``)."""
         repetitive = self.compression_ratio is not None and result.compression_ratio > self.compression_ratio
-        unlikely = self.logprob is not None and result.avg_logprob < self.logprob
+        unlikely = self.is_unlikely(result)
         silent = self.no_speech is not None and result.no_speech_prob > self.no_speech
         return (repetitive or unlikely) and not (unlikely and silent)
+
+    def is_unlikely(self, result: DecodingResult) -> bool:
+        """True where the model itself does not believe in the text."""
+        return self.logprob is not None and result.avg_logprob < self.logprob
 
     def is_silence(self, result: DecodingResult) -> bool:
         """True where the window holds no speech: improbable speech, and no likely transcript to the contrary."""

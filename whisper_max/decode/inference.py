@@ -33,7 +33,10 @@ class AudioFeatures(Protocol):
 
 
 class DecoderBatch(Protocol):
-    """A KV cache and the cross-KV of its windows: the mutable state of one decoding."""
+    """A KV cache and the cross-KV of its windows: the mutable state of one decoding.
+
+    Windows join and leave at any time; the batch has room for as many as it was made for.
+    """
 
     @property
     def n_windows(self) -> int:
@@ -45,10 +48,28 @@ class DecoderBatch(Protocol):
         """Hypotheses a window."""
         ...
 
+    def put(self, windows: Sequence[int], features: Opaque) -> None:
+        """Give some places their audio: the cross-KV of these features.
+
+        Each must be prefilled before the next step counts for it.
+
+        Args:
+            windows: places that are taken, whose windows are dropped, or the ones next in line, in their order.
+            features: what this model's ``encode`` returned, one window for each place.
+        """
+        ...
+
+    def keep(self, windows: Sequence[int]) -> None:
+        """Shrink to these windows, in this order; the others are dropped.
+
+        Each stays where it is, or comes from beyond the new end.
+        """
+        ...
+
     def prefill(
         self, windows: Sequence[int], prompts: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]
     ) -> Float32:
-        """Start (or restart) some windows from their prompts, each in one call.
+        """Start (or restart) some windows from their prompts.
 
         Args:
             windows: window indices to start; the others keep their state.
@@ -74,12 +95,8 @@ class DecoderBatch(Protocol):
         """Row i takes over the history of row ``rows[i]``; both must belong to the same window."""
         ...
 
-    def replace(self, windows: Sequence[int], features: Opaque) -> None:
-        """Give some windows new audio; each must be prefilled before the next step counts for it."""
-        ...
-
-    def keep(self, windows: Sequence[int]) -> None:
-        """Shrink to these windows, in this order; the others are dropped."""
+    def align(self, window: int, tokens: Sequence[int], eot: int) -> Alignment:
+        """Teacher-force a window's tokens and return what word timing needs (only called when words are asked)."""
         ...
 
 
@@ -91,22 +108,17 @@ class Inference(Protocol):
         """The model's dimensions."""
         ...
 
+    @property
+    def encode_size(self) -> int:
+        """How many windows are best encoded together, where there are as many."""
+        ...
+
     def encode(self, mel: Float32) -> AudioFeatures:
         """mel: (n_windows, n_mels, n_frames) float32 -> audio features, one row a window."""
         ...
 
-    def new_batch(self, features: Opaque, n_hyps: int = 1) -> DecoderBatch:
-        """A decoder batch over these windows; their cross-KV is computed once.
-
-        features: what this model's ``encode`` returned.
-        """
-        ...
-
-    def align(self, features: Opaque, tokens: Sequence[Sequence[int]], eot: int) -> Sequence[Alignment]:
-        """Teacher-force each window's tokens and return what word timing needs (only called when words are asked).
-
-        features: what this model's ``encode`` returned.
-        """
+    def new_batch(self, max_windows: int, n_hyps: int = 1) -> DecoderBatch:
+        """An empty decoder batch with room for some windows."""
         ...
 
 

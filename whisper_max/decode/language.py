@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whisper_max.decode.inference import AudioFeatures, Inference
+from whisper_max.decode.inference import AudioFeatures, DecoderBatch, Inference
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import Tokenizer
@@ -35,7 +35,13 @@ def detect_language(inference: Inference, tokenizer: Tokenizer, features: AudioF
     if not inference.dims.is_multilingual:
         raise OptionError("an English-only model can't detect languages", where="language")
     windows = range(features.n_windows)
-    batch = inference.new_batch(features)
+    batch = inference.new_batch(len(windows))
+    batch.put(windows, features)
+    return detect_in_batch(batch, windows, tokenizer)
+
+
+def detect_in_batch(batch: DecoderBatch, windows: Sequence[int], tokenizer: Tokenizer) -> list[DetectedLanguage]:
+    """The language of windows of a batch; they must be prefilled after it."""
     logits = batch.prefill(windows, [[tokenizer.sot]] * len(windows), [[-1]] * len(windows))
     first, *_, last = tokenizer.all_language_tokens
     spoken = np.ascontiguousarray(logits[:, -1, first : last + 1])  # (n_windows, n_languages); each row summed alike

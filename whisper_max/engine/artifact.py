@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import lzma
-import os
-import tempfile
 from dataclasses import astuple, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -18,6 +16,7 @@ from pathlib import Path
 from max.dtype import DType
 
 from whisper_max import graph
+from whisper_max.atomic import whole_file
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import ArtifactError
 
@@ -91,18 +90,8 @@ def write_artifact(path: Path, module: bytes) -> None:
     """
     payload = lzma.compress(module)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(MAGIC + hashlib.sha256(payload).digest() + payload)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # a shared cache is read by others
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with whole_file(path) as file:
+            file.write(MAGIC + hashlib.sha256(payload).digest() + payload)
     except OSError as error:
         hint = "free some space, or set WHISPER_MAX_CACHE to another folder"
         raise ArtifactError("can't be written", where=path, found=error.strerror, hint=hint) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -12,32 +13,65 @@ from numpy.typing import NDArray
 
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.features import EncodedWindows
-from whisper_max.engine.tensors import Placement, causal_mask, copy_row, rows_of, take_rows
+from whisper_max.engine.tensors import Placement, causal_mask, copy_row, rows_of
+from whisper_max.errors import CheckpointError
 
 Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class WordAlignment:
+    """What word timing needs of one window; see ``decode.inference.Alignment``."""
+
+    weights: Float32
+    token_probs: Float32
+
+
+@dataclass(frozen=True)
+class DecoderGraphs:
+    """What every batch of a model shares: its graphs, and where they run.
+
+    alignment_heads: (n_heads,) int32, layer * n_text_head + head of those that follow the audio; None where nobody has
+    published them.
+    """
+
+    graphs: dict[str, Model]
+    dims: ModelDimensions
+    placement: Placement
+    alignment_heads: NDArray[np.int32] | None
+
+    def cross_kv(self, n_windows: int) -> list[Buffer]:
+        """Room for cross keys, then values, of all layers, each (n_windows, H, n_audio_ctx, hd)."""
+        return self._sides(n_windows, self.dims.n_audio_ctx)
+
+    def fill_cross_kv(self, xa: Buffer, sides: Sequence[Buffer]) -> None:
+        """Write the cross keys and values of encoded windows."""
+        self.graphs["cross_kv"].execute(xa, *sides)
+
+    def kv_cache(self, n_rows: int) -> list[Buffer]:
+        """Room for keys, then values, of all layers, each (n_rows, H, n_text_ctx, hd)."""
+        return self._sides(n_rows, self.dims.n_text_ctx)
+
+    def _sides(self, n_rows: int, length: int) -> list[Buffer]:
+        """Zeros, so that a masked slot is finite. On a host untouched pages cost no memory."""
+        dims = self.dims
+        shape = (n_rows, dims.n_text_head, length, dims.n_text_state // dims.n_text_head)
+        return [self.placement.zeros(shape) for _ in range(2 * dims.n_text_layer)]
 
 
 class KVBatch:
     """Windows with ``n_hyps`` hypotheses each; row = window * n_hyps + hypothesis. See ``decode.inference``."""
 
-    def __init__(
-        self,
-        graphs: dict[str, Model],
-        dims: ModelDimensions,
-        placement: Placement,
-        features: EncodedWindows,
-        n_hyps: int,
-    ) -> None:
-        self._graphs = graphs
-        self._dims = dims
-        self._placement = placement
+    def __init__(self, model: DecoderGraphs, max_windows: int, n_hyps: int) -> None:
+        self._model = model
         self._n_hyps = n_hyps
-        self._cross = features.cross_kv()
-        self._owns_cross = False  # shared with the features until something has to change
-        self._n_windows = features.n_windows
-        self._lengths = np.zeros(features.n_windows * n_hyps, np.int32)  # tokens in each row's cache
-        self._cache = self._new_cache()
-        self._spare: list[Buffer] = []
+        self._n_windows = 0
+        self._lengths = np.zeros(max_windows * n_hyps, np.int32)  # tokens in each row's cache
+        self._all_cross = model.cross_kv(max_windows)
+        self._all_cache = model.kv_cache(max_windows * n_hyps)
+        self._spare: list[Buffer] = []  # a second cache, for beams that change places
+        self._cross = self._cache = self._all_cross  # those of the windows there are
+        self._resize(0)
 
     @property
     def n_windows(self) -> int:
@@ -49,14 +83,44 @@ class KVBatch:
         """Hypotheses a window."""
         return self._n_hyps
 
+    def put(self, windows: Sequence[int], features: EncodedWindows) -> None:
+        """Give some places their audio."""
+        self._resize(max(self._n_windows, *(window + 1 for window in windows)))
+        for run in _runs(windows):
+            places = slice(windows[run.start], windows[run.start] + run.stop - run.start)
+            (xa,) = rows_of([features.xa], run)
+            self._model.fill_cross_kv(xa, rows_of(self._cross, places))
+
+    def keep(self, windows: Sequence[int]) -> None:
+        """Shrink to these windows; those from beyond the new end move into the places of those that are dropped."""
+        for place, window in enumerate(windows):
+            if place != window:
+                self._move(window, place)
+        self._resize(len(windows))
+
+    def _move(self, window: int, place: int) -> None:
+        for side in self._cross:
+            copy_row(side, place, side, window)
+        source, target = self._rows(window, 1), self._rows(place, 1)
+        self._lengths[target] = self._lengths[source]
+        every = np.arange(self._n_hyps, dtype=np.int32)
+        self._gather(every, rows_of(self._cache, target), rows_of(self._cache, source), self._lengths[source])
+
+    def _resize(self, n_windows: int) -> None:
+        self._n_windows = n_windows
+        self._cross = rows_of(self._all_cross, slice(0, n_windows))
+        self._cache = rows_of(self._all_cache, self._rows(0, n_windows))
+
+    def _rows(self, first: int, n_windows: int) -> slice:
+        return slice(first * self._n_hyps, (first + n_windows) * self._n_hyps)
+
     def prefill(
         self, windows: Sequence[int], prompts: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]
     ) -> Float32:
-        """Start some windows from their prompts; neighbours of equal prompt length run in one call."""
-        logits = np.empty((len(windows), len(positions[0]), self._dims.n_vocab), np.float32)
+        """Start some windows from their prompts; neighbours run in one call."""
+        logits = np.empty((len(windows), len(positions[0]), self._model.dims.n_vocab), np.float32)
         for run in _runs(windows):
-            first = windows[run.start]
-            logits[run] = self._prefill_run(first, prompts[run], positions[run])
+            logits[run] = self._prefill_run(windows[run.start], prompts[run], positions[run])
         return logits
 
     def _prefill_run(
@@ -71,69 +135,71 @@ class KVBatch:
             for window, (prompt, places) in enumerate(zip(prompts, positions, strict=True))
             for position in places
         ]
-        rows = slice(first * self._n_hyps, (first + n_windows) * self._n_hyps)
-        (logits,) = self._graphs["prefill"].execute(
-            self._placement.put(tokens),
-            self._placement.put(np.arange(length, dtype=np.int32)),
-            self._placement.put(causal_mask(length)),
-            self._placement.put(np.array(wanted, np.int32)),
-            self._placement.put(np.repeat(np.arange(n_windows, dtype=np.int32), self._n_hyps)),
+        rows = self._rows(first, n_windows)
+        put = self._model.placement.put
+        (logits,) = self._model.graphs["prefill"].execute(
+            put(tokens),
+            put(np.arange(length, dtype=np.int32)),
+            put(causal_mask(length)),
+            put(np.array(wanted, np.int32)),
+            put(np.repeat(np.arange(n_windows, dtype=np.int32), self._n_hyps)),
             *rows_of(self._cache, rows),
             *rows_of(self._cross, slice(first, first + n_windows)),
         )
         self._lengths[rows] = np.repeat([len(prompt) for prompt in prompts], self._n_hyps)
-        return self._placement.get(logits).reshape(n_windows, -1, self._dims.n_vocab)
+        return self._model.placement.get(logits).reshape(n_windows, -1, self._model.dims.n_vocab)
 
     def step(self, tokens: NDArray[np.int32]) -> Float32:
         """Append one token to every row."""
-        (logits,) = self._graphs["step"].execute(
-            self._placement.put(tokens.reshape(self._n_windows, self._n_hyps)),
-            self._placement.put(self._lengths),
-            *self._cache,
-            *self._cross,
+        put = self._model.placement.put
+        lengths = self._lengths[: len(tokens)]
+        (logits,) = self._model.graphs["step"].execute(
+            put(tokens.reshape(self._n_windows, self._n_hyps)), put(lengths), *self._cache, *self._cross
         )
         # A finished row goes on stepping in place at the end of its cache until its window leaves.
-        np.minimum(self._lengths + 1, self._dims.n_text_ctx - 1, out=self._lengths)
-        return self._placement.get(logits)
+        np.minimum(lengths + 1, self._model.dims.n_text_ctx - 1, out=lengths)
+        return self._model.placement.get(logits)
 
     def reorder(self, rows: NDArray[np.int32]) -> None:
         """Row i takes over the history of row ``rows[i]``."""
         if np.array_equal(rows, np.arange(len(rows))):
             return
-        target = self._spare or self._new_cache()
-        self._gather(rows, target)
-        self._cache, self._spare = target, self._cache
-        self._lengths = self._lengths[rows]
+        self._spare = self._spare or self._model.kv_cache(len(self._lengths))
+        lengths = self._lengths[: len(rows)]
+        self._gather(rows, rows_of(self._spare, slice(0, len(rows))), self._cache, lengths)
+        self._all_cache, self._spare = self._spare, self._all_cache
+        lengths[:] = lengths[rows]
+        self._resize(self._n_windows)
 
-    def replace(self, windows: Sequence[int], features: EncodedWindows) -> None:
-        """Give some windows new audio."""
-        if not self._owns_cross:
-            self._cross = [take_rows(side, range(self._n_windows)) for side in self._cross]
-            self._owns_cross = True
-        for source, window in enumerate(windows):
-            for own, new in zip(self._cross, features.cross_kv(), strict=True):
-                copy_row(own, window, new, source)
+    def _gather(
+        self, rows: NDArray[np.int32], target: list[Buffer], source: list[Buffer], lengths: NDArray[np.int32]
+    ) -> None:
+        """Fill a cache with rows of another; no slot beyond the longest of ``lengths`` is copied."""
+        n_slots = Buffer.from_numpy(np.array([int(lengths.max())], np.int64))
+        self._model.graphs["reorder"].execute(self._model.placement.put(rows), n_slots, *target, *source)
 
-    def keep(self, windows: Sequence[int]) -> None:
-        """Shrink to these windows, in this order."""
-        rows = np.array([window * self._n_hyps + hyp for window in windows for hyp in range(self._n_hyps)], np.int32)
-        self._cross = [take_rows(side, windows) for side in self._cross]
-        self._owns_cross = True
-        self._n_windows = len(windows)
-        self._lengths = self._lengths[rows]
-        target = self._new_cache()
-        self._gather(rows, target)
-        self._cache, self._spare = target, []
+    def align(self, window: int, tokens: Sequence[int], eot: int) -> WordAlignment:
+        """Run a window's finished tokens and return the attention of the alignment heads.
 
-    def _gather(self, rows: NDArray[np.int32], target: list[Buffer]) -> None:
-        n_slots = Buffer.from_numpy(np.array([int(self._lengths.max())], np.int64))
-        self._graphs["reorder"].execute(self._placement.put(rows), n_slots, *target, *self._cache)
-
-    def _new_cache(self) -> list[Buffer]:
-        """Keys, then values, of all layers; zeros, so that a masked slot is finite. Untouched pages cost no memory."""
-        dims = self._dims
-        shape = (len(self._lengths), dims.n_text_head, dims.n_text_ctx, dims.n_text_state // dims.n_text_head)
-        return [self._placement.zeros(shape) for _ in range(2 * dims.n_text_layer)]
+        Raises:
+            CheckpointError: nobody has published which heads of this model follow the audio.
+        """
+        if self._model.alignment_heads is None:
+            raise CheckpointError("no alignment heads are known for this model, word timestamps need them")
+        placement = self._model.placement
+        row = np.array(tokens, np.int32)
+        inputs = [
+            row[None],
+            np.arange(len(row), dtype=np.int32),
+            causal_mask(len(row)),
+            self._model.alignment_heads,
+            np.append(row[1:], 0).astype(np.int32),
+            np.array([eot], np.int32),
+        ]
+        cross = rows_of(self._cross, slice(window, window + 1))
+        weights, probs = self._model.graphs["align"].execute(*map(placement.put, inputs), *cross)
+        following = placement.get(probs)[:-1]
+        return WordAlignment(placement.get(weights), np.concatenate([np.zeros(1, np.float32), following]))
 
 
 def _runs(windows: Sequence[int]) -> Iterator[slice]:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import max as max_package
 from max.dtype import DType
 
 from whisper_max.dims import ModelDimensions
@@ -35,8 +36,9 @@ def compile_module(dims: ModelDimensions, dtype: DType, storage: DType, code: st
         the compiled module in MAX's format.
 
     Raises:
-        ArtifactError: the compiler failed; the message has its last line.
+        ArtifactError: no compiler is installed, or it failed; the message has its last line.
     """
+    check_compiler()
     with tempfile.TemporaryDirectory(prefix="whisper_max_") as folder:
         output = Path(folder) / "module.mef"
         arguments = [json.dumps(asdict(dims)), dtype.name, storage.name, code, str(output)]
@@ -47,6 +49,19 @@ def compile_module(dims: ModelDimensions, dtype: DType, storage: DType, code: st
             reason = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "no message")
             raise ArtifactError("compiling failed", where=code, found=reason, hint="see `python -m whisper_max doctor`")
         return output.read_bytes()
+
+
+def check_compiler() -> None:
+    """Make sure that there is a compiler: MAX's runtime alone has an empty file, or none, in its place.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    roots = [Path(place).parent / "modular" for place in max_package.__path__] + [Path(sys.prefix)]
+    compilers = [root / "bin" / "mojo" for root in roots]
+    if not any(path.is_file() and path.stat().st_size > 0 for path in compilers):
+        hint = "`python -m whisper_max export` and `compile` make them on a machine with one; or pip install max"
+        raise ArtifactError("no compiler is installed, and there are no compiled graphs here", hint=hint)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

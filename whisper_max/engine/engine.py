@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
-from max.driver import CPU, Buffer
+from max.driver import CPU
 from max.dtype import DType
 from max.engine import InferenceSession, read
 from numpy.typing import NDArray
 
 from whisper_max.checkpoint import Checkpoint, Tensors
 from whisper_max.dims import ModelDimensions
-from whisper_max.engine.batch import KVBatch
+from whisper_max.engine.batch import DecoderGraphs, KVBatch
 from whisper_max.engine.devices import Target
 from whisper_max.engine.features import EncodedWindows
 from whisper_max.engine.store import Report, find_module
-from whisper_max.engine.tensors import Placement, causal_mask
+from whisper_max.engine.tensors import Placement
 from whisper_max.engine.weights import fits_float16, prepare_weights
-from whisper_max.errors import ArtifactError, CheckpointError
+from whisper_max.errors import ArtifactError
 from whisper_max.graph.stages import stage_names
 
 Float32 = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class WordAlignment:
-    """What word timing needs of one window; see ``decode.inference.Alignment``."""
-
-    weights: Float32
-    token_probs: Float32
-
 
 PUBLISHED_STORAGE = DType.float16
 """What holds every matrix of OpenAI's checkpoints exactly: they were published in it."""
@@ -53,19 +43,22 @@ class WhisperEngine:
         checkpoint: the model.
         target: where and in which dtype it runs.
         report: called with a line for people when something slow is about to happen.
+        bundle: the folder of compiled graphs of a bundle; nothing is compiled then.
+
+    Attributes:
+        code: what the compiled graphs were made for, one of the target's codes.
 
     Raises:
         ArtifactError: the graphs can't be compiled or loaded.
         CheckpointError: a tensor can't be read.
     """
 
-    def __init__(self, checkpoint: Checkpoint, target: Target, report: Report) -> None:
+    def __init__(self, checkpoint: Checkpoint, target: Target, report: Report, bundle: Path | None = None) -> None:
         self._dims = checkpoint.dims
         self._target = target
         self._placement = Placement(target.device, target.dtype)
-        self._alignment_heads = checkpoint.alignment_heads
         storage = target.storage or narrowest_exact(checkpoint)
-        module = find_module(checkpoint.dims, target.dtype, storage, target.code, report)
+        module, self.code = find_module(checkpoint.dims, storage, target, report, bundle)
         self._weights = prepare_weights(checkpoint.tensors, checkpoint.dims, target.dtype, storage, target.device)
         devices = [CPU()] if target.is_cpu else [CPU(), target.device]
         try:
@@ -74,6 +67,8 @@ class WhisperEngine:
             )
         except (RuntimeError, ValueError) as error:
             raise ArtifactError("the compiled graphs can't be loaded", where=target.code, found=error) from error
+        heads = _head_numbers(checkpoint)
+        self._decoder = DecoderGraphs(self._graphs, self._dims, self._placement, heads)
 
     @property
     def dims(self) -> ModelDimensions:
@@ -83,7 +78,7 @@ class WhisperEngine:
     def encode(self, mel: Float32) -> EncodedWindows:
         """mel: (n_windows, n_mels, n_frames) float32 -> features, one row a window."""
         (xa,) = self._graphs["encode"].execute(self._placement.put(mel))
-        return EncodedWindows(xa, self._cross_kv)
+        return EncodedWindows(xa)
 
     def encode_stages(self, mel: Float32) -> dict[str, Float32]:
         """Every stage of the encoder by name, each (n_windows, n_audio_ctx, n_audio_state); for verification."""
@@ -93,48 +88,24 @@ class WhisperEngine:
     def cross_kv_stages(self, features: EncodedWindows) -> dict[str, Float32]:
         """Cross keys and values by name, each (n_windows, n_audio_ctx, n_text_state) float32; for verification."""
         names = [f"cross_kv.{layer}.{side}" for side in ("key", "value") for layer in range(self._dims.n_text_layer)]
-        sides = (self._placement.get(side).transpose(0, 2, 1, 3) for side in features.cross_kv())  # (B, T, H, hd)
+        buffers = self._decoder.cross_kv(features.n_windows)
+        self._decoder.fill_cross_kv(features.xa, buffers)
+        sides = (self._placement.get(side).transpose(0, 2, 1, 3) for side in buffers)  # (B, T, H, hd)
         return {name: side.reshape(*side.shape[:2], -1) for name, side in zip(names, sides, strict=True)}
 
-    def new_batch(self, features: EncodedWindows, n_hyps: int = 1) -> KVBatch:
-        """A decoder batch over these windows."""
-        return KVBatch(self._graphs, self._dims, self._placement, features, n_hyps)
+    @property
+    def encode_size(self) -> int:
+        """How many windows to encode together: on a CPU one keeps all cores busy, and more only take more memory."""
+        return 1 if self._target.is_cpu else 8
 
-    def align(self, features: EncodedWindows, tokens: Sequence[Sequence[int]], eot: int) -> list[WordAlignment]:
-        """Run each window's finished tokens and return the attention of the alignment heads.
+    def new_batch(self, max_windows: int, n_hyps: int = 1) -> KVBatch:
+        """An empty decoder batch."""
+        return KVBatch(self._decoder, max_windows, n_hyps)
 
-        Raises:
-            CheckpointError: nobody has published which heads of this model follow the audio.
-        """
-        if self._alignment_heads is None:
-            raise CheckpointError("no alignment heads are known for this model, word timestamps need them")
-        heads = np.array([layer * self._dims.n_text_head + head for layer, head in self._alignment_heads], np.int32)
-        return [
-            self._align_one(features.select([window]), row, heads, eot) for window, row in enumerate(tokens)
-        ]
 
-    def _align_one(
-        self, window: EncodedWindows, tokens: Sequence[int], heads: NDArray[np.int32], eot: int
-    ) -> WordAlignment:
-        row = np.array(tokens, np.int32)
-        inputs = [
-            row[None],
-            np.arange(len(row), dtype=np.int32),
-            causal_mask(len(row)),
-            heads,
-            np.append(row[1:], 0).astype(np.int32),
-            np.array([eot], np.int32),
-        ]
-        weights, probs = self._graphs["align"].execute(*map(self._placement.put, inputs), *window.cross_kv())
-        following = self._placement.get(probs)[:-1]
-        return WordAlignment(self._placement.get(weights), np.concatenate([np.zeros(1, np.float32), following]))
-
-    def _cross_kv(self, xa: Buffer) -> list[Buffer]:
-        dims = self._dims
-        shape = (xa.shape[0], dims.n_text_head, dims.n_audio_ctx, dims.n_text_state // dims.n_text_head)
-        sides = [
-            Buffer(dtype=self._target.dtype, shape=shape, device=self._target.device)
-            for _ in range(2 * dims.n_text_layer)
-        ]
-        self._graphs["cross_kv"].execute(xa, *sides)
-        return sides
+def _head_numbers(checkpoint: Checkpoint) -> NDArray[np.int32] | None:
+    """The alignment heads, counted through all layers."""
+    if checkpoint.alignment_heads is None:
+        return None
+    heads = [layer * checkpoint.dims.n_text_head + head for layer, head in checkpoint.alignment_heads]
+    return np.array(heads, np.int32)

@@ -6,10 +6,10 @@ from max.dtype import DType
 
 from whisper_max.checkpoint.published import MODELS
 from whisper_max.engine.artifact import ArtifactKey, artifact_key
-from whisper_max.engine.devices import PORTABLE_CPUS
 
 SHIPPED_MODELS = ("base", "tiny.en")
 SHIPPED_STORAGE = (DType.float16, DType.int8)
+SHIPPED_CPUS = ("x86-64-v3", "x86-64-v4")
 
 
 def shipped_keys() -> list[ArtifactKey]:
@@ -18,5 +18,5 @@ def shipped_keys() -> list[ArtifactKey]:
         artifact_key(MODELS[model].dims, DType.float32, storage, f"cpu:{level}")
         for model in SHIPPED_MODELS
         for storage in SHIPPED_STORAGE
-        for level in PORTABLE_CPUS
+        for level in SHIPPED_CPUS
     ]

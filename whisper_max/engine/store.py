@@ -1,13 +1,20 @@
-"""Finding the artifact of a model: shipped with the package, in the cache, or compiled now and kept there."""
+"""Finding the artifact of a model: in a bundle; else in the user's folders, the cache or the package, or compiled now.
+
+Outside a bundle the places are looked at in this order: the folders that ``$WHISPER_MAX_ARTIFACTS`` lists, the cache
+(``cache_dir()/artifacts``), the package. In each, code for this very processor goes before portable code. What is in no
+place is compiled and kept in the cache.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from max.dtype import DType
 
@@ -15,51 +22,108 @@ from whisper_max.cache import cache_dir
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.artifact import SHIPPED, ArtifactKey, artifact_key, read_artifact, write_artifact
 from whisper_max.engine.compiler import compile_module
+from whisper_max.engine.devices import Target
 from whisper_max.errors import ArtifactError
 
 Report = Callable[[str], object]
+FOLDERS = "WHISPER_MAX_ARTIFACTS"
+"""The environment variable that lists the user's folders of artifacts, separated like those in ``PATH``."""
 TYPICAL_MINUTES = "2 to 5 minutes"
 _REPORT_EVERY = 10.0  # seconds between two lines while compiling
 
 
-def find_module(dims: ModelDimensions, dtype: DType, storage: DType, code: str, report: Report) -> bytes:
+class FoundModule(NamedTuple):
+    """A compiled module in MAX's format, and the code (as in ``Target.codes``) that it was made for."""
+
+    module: bytes
+    code: str
+
+
+def find_module(
+    dims: ModelDimensions, storage: DType, target: Target, report: Report, bundle: Path | None = None
+) -> FoundModule:
     """The compiled module for a model on a target.
 
     Args:
+        dims: the model's.
+        storage: of the matrices of linear layers.
+        target: where it will run.
         report: called with a line for people before and while something slow happens.
+        bundle: the only folder to look in, and nothing is compiled; None for the places above.
 
     Raises:
-        ArtifactError: compiling failed, or the result can't be kept.
+        ArtifactError: a folder of the user's is not there, an artifact outside the cache is damaged, the bundle has
+            none that fits, compiling failed, or the result can't be kept.
     """
-    key = artifact_key(dims, dtype, storage, code)
-    shipped = SHIPPED / key.file_name
-    if shipped.exists():
-        return read_artifact(shipped)
-    path = cache_dir() / "artifacts" / key.file_name
-    module = _read_cached(path, report)
-    if module is not None:
-        return module
+    keys = [artifact_key(dims, target.dtype, storage, code) for code in target.codes]
+    if bundle is not None:
+        return _in_bundle(bundle, keys)
+    cache = cache_folder()
+    own = own_folders()
+    for folder in (*own, cache, SHIPPED):
+        for key in keys:
+            found = _read_cached(cache / key.file_name, report) if folder == cache else _read(folder / key.file_name)
+            if found is not None:
+                return FoundModule(found, key.code)
+    for folder in own:
+        report(f"{folder}: no artifact for this model, this processor and this version of whisper_max and MAX")
+    key = artifact_key(dims, target.dtype, storage, target.code)
+    path = cache / key.file_name
     with _locked(path.with_suffix(".lock"), report):
         module = _read_cached(path, report)  # another process may have made it while we waited
         if module is None:
-            module = _compile(key, report)
+            module = compile_artifact(key, report)
             write_artifact(path, module)
-    return module
+    return FoundModule(module, key.code)
+
+
+def cache_folder() -> Path:
+    """Where artifacts are kept that were compiled on this machine."""
+    return cache_dir() / "artifacts"
+
+
+def own_folders() -> list[Path]:
+    """The folders that ``$WHISPER_MAX_ARTIFACTS`` lists.
+
+    Raises:
+        ArtifactError: one of them is not there.
+    """
+    folders = [Path(part).expanduser() for part in os.environ.get(FOLDERS, "").split(os.pathsep) if part]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ArtifactError("no such folder", where=folder, hint=f"correct {FOLDERS}")
+    return folders
+
+
+def _in_bundle(folder: Path, keys: list[ArtifactKey]) -> FoundModule:
+    for key in keys:
+        module = _read(folder / key.file_name)
+        if module is not None:
+            return FoundModule(module, key.code)
+    raise ArtifactError("no compiled graphs for this model and processor", where=folder, expected=keys[-1].file_name)
+
+
+def _read(path: Path) -> bytes | None:
+    """A whole artifact, or None where there is none."""
+    return read_artifact(path) if path.exists() else None
 
 
 def _read_cached(path: Path, report: Report) -> bytes | None:
     """A whole artifact from the cache; one that is damaged is removed."""
-    if not path.exists():
-        return None
     try:
-        return read_artifact(path)
+        return _read(path)
     except ArtifactError as error:
-        report(f"{error}; removing it and compiling again")
+        report(f"{error}; removing it")
         path.unlink(missing_ok=True)
         return None
 
 
-def _compile(key: ArtifactKey, report: Report) -> bytes:
+def compile_artifact(key: ArtifactKey, report: Report) -> bytes:
+    """Compile a module, saying so before and every few seconds.
+
+    Raises:
+        ArtifactError: no compiler is installed, or it failed.
+    """
     dims = key.dims
     kinds = " on ".join(dict.fromkeys([key.dtype.name, key.storage.name]))
     what = f"{dims.n_audio_layer}+{dims.n_text_layer} blocks of width {dims.n_text_state}, {kinds}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from whisper_max.atomic import whole_file
 from whisper_max.errors import OptionError, OutputError
 from whisper_max.output.formats import SUBTITLE_FORMATS, render
 from whisper_max.output.subtitles import WriterOptions
@@ -52,18 +52,10 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         OutputError: the folder or file can't be written, or the disk is full; no part of the file is left behind.
     """
-    temporary = path.with_name(f".whisper_max-{secrets.token_hex(8)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole_file(path) as file:
             # A lone surrogate, as in an option that was no UTF-8, becomes a JSON escape.
-            with open(temporary, "x", encoding="utf-8", errors="backslashreplace", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            file.write(text.encode("utf-8", errors="backslashreplace"))
     except OSError as error:
         raise OutputError("can't be written", where=path, found=error.strerror or error) from error
 

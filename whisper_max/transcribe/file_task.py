@@ -20,12 +20,11 @@ from whisper_max.text.tokenizer import SECONDS_PER_TIMESTAMP, Tokenizer
 from whisper_max.transcribe.clips import Clip, seek_clips
 from whisper_max.transcribe.cut import Cut, Window, end_of_speech
 from whisper_max.transcribe.hallucination import skip_hallucinations
-from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.options import HIGH_TEMPERATURE, TranscribeOptions
 from whisper_max.transcribe.result import Segment
 from whisper_max.transcribe.timing import add_words, alignment_tokens, find_words
 
 _FRAMES_PER_TIMESTAMP = round(SECONDS_PER_TIMESTAMP * FRAMES_PER_SECOND)  # 2
-_HIGH_TEMPERATURE = 0.5  # text sampled above it is no good prompt
 
 
 class FileTask:
@@ -98,7 +97,7 @@ class FileTask:
 
     def cut(self, window: Window, result: DecodingResult) -> Cut:
         """Make segments of what was decoded."""
-        if self.options.thresholds.is_silence(result):
+        if self._is_silence(result):
             return Cut(window, result, window.seek + window.size, skipped=True)
         begin = self.tokenizer.timestamp_begin
         timed = [token >= begin for token in result.tokens]
@@ -114,6 +113,12 @@ class FileTask:
         if not cut.ends_in_silence:  # the last segment is unfinished: the next window starts where it does
             cut.seek = window.seek + (result.tokens[borders[-1] - 1] - begin) * _FRAMES_PER_TIMESTAMP
         return cut
+
+    def _is_silence(self, result: DecodingResult) -> bool:
+        thresholds = self.options.thresholds
+        if self.options.drop_unlikely and result.temperature > HIGH_TEMPERATURE and thresholds.is_unlikely(result):
+            return True  # no temperature has helped: laughter, coughs and noise that pass for speech
+        return thresholds.is_silence(result)
 
     def alignment_tokens(self, cut: Cut) -> list[int]:
         """What the model is to align with the window's audio; nothing where the cut has no words to time."""
@@ -157,7 +162,8 @@ class FileTask:
             if segment.start == segment.end or not segment.text.strip():
                 _blank(segment)
             self._history += segment.tokens
-        if not self.options.condition_on_previous_text or cut.result.temperature > _HIGH_TEMPERATURE:
+        reset = cut.result.temperature > self.options.prompt_reset_on_temperature
+        if reset or not self.options.condition_on_previous_text:
             self._history.clear()
         del self._history[: -self._kept]
         return cut.segments

@@ -14,6 +14,7 @@ from whisper_max.errors import OptionError
 from whisper_max.transcribe.timing import Punctuation
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+HIGH_TEMPERATURE = 0.5  # text sampled above it is no good prompt (openai/whisper ``transcribe.py``)
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,11 @@ class TranscribeOptions:
     temperature: one, or several to try in turn
         while the transcript of a window fails.
     compression_ratio_threshold, logprob_threshold, no_speech_threshold: when it fails, and when a window is silence
-        (``Thresholds``).
+        (``Thresholds``). drop_unlikely: a window is silence also where every temperature up to one above 0.5 gave text
+        less likely than logprob_threshold, as laughter, coughs and sneezes do; None: with vad.
     condition_on_previous_text: each window is prompted with the text before it; None: True where windows come one
-        after the other, False with a batch_size above 1. initial_prompt: text before the first window;
+        after the other, False with a batch_size above 1. prompt_reset_on_temperature: text that was sampled above this
+        temperature is no prompt for the next window. initial_prompt: text before the first window;
         carry_initial_prompt: before every window, as it always is with a batch_size above 1.
     clip_timestamps: start, end, start, end, ... in seconds, as numbers or as text with commas; the last end may be
         left out. Only these parts are transcribed.
@@ -40,7 +43,8 @@ class TranscribeOptions:
         side by side; it takes the extra ``vad`` too.
     best_of counts at temperatures above 0; beam_size and patience at 0.
 
-    After construction condition_on_previous_text, carry_initial_prompt and vad_options hold the effective values.
+    After construction condition_on_previous_text, carry_initial_prompt, drop_unlikely and vad_options hold the
+    effective values.
 
     Raises:
         OptionError: a value that is impossible, or two options that contradict each other.
@@ -55,7 +59,9 @@ class TranscribeOptions:
     compression_ratio_threshold: float | None = 2.4
     logprob_threshold: float | None = -1.0
     no_speech_threshold: float | None = 0.6
+    drop_unlikely: bool | None = None
     condition_on_previous_text: bool | None = None
+    prompt_reset_on_temperature: float = HIGH_TEMPERATURE
     initial_prompt: str | None = None
     carry_initial_prompt: bool = False
     clip_timestamps: str | Sequence[float] = "0"
@@ -90,6 +96,10 @@ class TranscribeOptions:
             raise OptionError("carry_initial_prompt needs initial_prompt", where="carry_initial_prompt")
         if self.patience is not None and self.beam_size is None:
             raise OptionError("patience needs beam_size", where="patience")
+        if math.isnan(self.prompt_reset_on_temperature):
+            raise OptionError("not a number", where="prompt_reset_on_temperature")
+        if self.drop_unlikely and self.logprob_threshold is None:
+            raise OptionError("drop_unlikely needs logprob_threshold", where="drop_unlikely")
         _check_words(self)
         _check_languages(self)
         self._resolve_batch()
@@ -115,8 +125,10 @@ class TranscribeOptions:
             object.__setattr__(self, "carry_initial_prompt", True)
 
     def _resolve_vad(self) -> None:
-        """Set ``vad_options`` to what counts."""
+        """Set ``vad_options`` and ``drop_unlikely`` to what counts."""
         given = self.vad_options
+        if self.drop_unlikely is None:
+            object.__setattr__(self, "drop_unlikely", self.vad and self.logprob_threshold is not None)
         if not self.vad:
             if given is not None:
                 raise OptionError("vad_options needs vad", where="vad_options")

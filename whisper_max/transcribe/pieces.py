@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from whisper_max.audio.mel import FRAMES_PER_SECOND, N_FRAMES
 from whisper_max.transcribe.clips import Clip
 
-_EARLIEST_CUT = N_FRAMES - 10 * FRAMES_PER_SECOND  # frames: a piece fills at least two thirds of a window
+Chances = Callable[[int, int], NDArray[np.float32]]
+"""Called with the first mel frame and the one after the last: how likely speech is in each, (n_frames,) float32."""
+
+# A piece costs a whole window however short it is, so a border is sought near the window's end: in these last frames,
+# and in more of them only where no silence there is this long.
+_NEAR, _FAR = 5 * FRAMES_PER_SECOND, 10 * FRAMES_PER_SECOND
+_LONG_ENOUGH = FRAMES_PER_SECOND // 5
 
 
-def cut_pieces(chances: NDArray[np.float32], clip: Clip, silence_threshold: float) -> list[Clip]:
-    """Cut a clip into pieces of at most one window, each border in the middle of the longest silence near it.
+def cut_pieces(chances: Chances, clip: Clip, silence_threshold: float) -> list[Clip]:
+    """Cut a clip into pieces of at most one window, each border in the middle of the longest silence near its end.
 
     Args:
-        chances: (n_frames,) how likely speech is in each mel frame of the recording.
+        chances: how likely speech is, asked for where a border may be.
         clip: the part to cut; an empty one has no pieces.
         silence_threshold: a frame is silent where its chance is lower; where none is, the least likely one is the
             border.
@@ -23,19 +31,27 @@ def cut_pieces(chances: NDArray[np.float32], clip: Clip, silence_threshold: floa
     start, end = clip
     pieces = []
     while end - start > N_FRAMES:
-        cut = start + _EARLIEST_CUT + _quietest(chances[start + _EARLIEST_CUT : start + N_FRAMES], silence_threshold)
+        cut = _border(chances, start + N_FRAMES, silence_threshold)
         pieces.append((start, cut))
         start = cut
     return [*pieces, (start, end)] if start < end else pieces
 
 
-def _quietest(chances: NDArray[np.float32], silence_threshold: float) -> int:
-    """The middle of the longest silence."""
+def _border(chances: Chances, end: int, silence_threshold: float) -> int:
+    near = chances(end - _NEAR, end)
+    first, last = _longest_silence(near, silence_threshold)
+    if last - first >= _LONG_ENOUGH:
+        return end - _NEAR + (first + last) // 2
+    far = chances(end - _FAR, end)
+    first, last = _longest_silence(far, silence_threshold)
+    return end - _FAR + ((first + last) // 2 if first < last else int(np.argmin(far)))
+
+
+def _longest_silence(chances: NDArray[np.float32], silence_threshold: float) -> tuple[int, int]:
+    """Its first frame and the one after its last; equal where there is no silence."""
     silent = np.concatenate([[False], chances < silence_threshold, [False]])
-    borders = np.flatnonzero(silent[1:] != silent[:-1]).reshape(
-        -1, 2
-    )  # (n_silences, 2): first frame, one after the last
+    borders = np.flatnonzero(silent[1:] != silent[:-1]).reshape(-1, 2)  # (n_silences, 2): first, one after the last
     if not len(borders):
-        return int(np.argmin(chances))
-    first, last = borders[np.argmax(borders[:, 1] - borders[:, 0])]
-    return int(first + last) // 2
+        return 0, 0
+    first, last = borders[np.argmax(borders[:, 1] - borders[:, 0])].tolist()
+    return first, last

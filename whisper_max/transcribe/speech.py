@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from whisper_max.audio.mel import HOP_LENGTH
 from whisper_max.audio.speech import SpeechWaveform, Timeline
-from whisper_max.audio.vad import VAD_CHUNK, speech_probabilities, speech_spans
+from whisper_max.audio.vad import VAD_CHUNK, new_detector, speech_probabilities, speech_spans, vad_chunks
 from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
 from whisper_max.transcribe.clips import Clip
 from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.pieces import cut_pieces
+from whisper_max.transcribe.pieces import Chances, cut_pieces
 from whisper_max.transcribe.result import Segment, Word
 
 
@@ -22,12 +22,12 @@ from whisper_max.transcribe.result import Segment, Word
 class Speech:
     """The speech of a recording.
 
-    timeline: where it is in the recording; None where silence is transcribed too. chances: (n_frames,) float32, how
-    likely speech is in each mel frame of what is transcribed. silence_threshold: a frame is silent below it.
+    timeline: where it is in the recording; None where silence is transcribed too. chances: how likely speech is in mel
+    frames of what is transcribed. silence_threshold: a frame is silent below it.
     """
 
     timeline: Timeline | None
-    chances: NDArray[np.float32]
+    chances: Chances
     silence_threshold: float
 
     def clips(self, clips: Sequence[Clip]) -> list[Clip]:
@@ -64,22 +64,38 @@ def listen(waveform: Waveform, options: TranscribeOptions) -> tuple[Waveform, Sp
     if not options.vad and options.batch_size == 1:
         return waveform, None
     vad_options = options.speech
-    probabilities = speech_probabilities(waveform)
     if not options.vad:
-        frames = np.arange(waveform.n_samples // HOP_LENGTH)
-        return waveform, Speech(None, _chances(probabilities, frames), vad_options.silence_threshold)
+        return waveform, Speech(None, _NearbySpeech(waveform), vad_options.silence_threshold)
+    probabilities = speech_probabilities(waveform)
     spans = speech_spans(probabilities, waveform.n_samples, vad_options)
     timeline = Timeline(spans, waveform.n_samples)
     frames = np.concatenate(
         [np.arange(0), *(np.arange(start, end, HOP_LENGTH) // HOP_LENGTH for start, end in timeline.spans)]
     )
-    return SpeechWaveform(waveform, timeline), Speech(
-        timeline, _chances(probabilities, frames), vad_options.silence_threshold
-    )
+    chances = probabilities[frames * HOP_LENGTH // VAD_CHUNK]  # (n_frames,) of the speech
+
+    def chances_between(start: int, stop: int) -> NDArray[np.float32]:
+        return chances[start:stop]
+
+    return SpeechWaveform(waveform, timeline), Speech(timeline, chances_between, vad_options.silence_threshold)
 
 
-def _chances(probabilities: NDArray[np.float32], frames: NDArray[np.intp]) -> NDArray[np.float32]:
-    return probabilities[frames * HOP_LENGTH // VAD_CHUNK]
+class _NearbySpeech:
+    """How likely speech is in some frames of a recording, from these and a second before them alone.
+
+    Raises:
+        OptionError: the extra ``vad`` is not installed.
+    """
+
+    def __init__(self, waveform: Waveform) -> None:
+        self._waveform = waveform
+        self._probability = new_detector()
+
+    def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
+        first, last = max(start * HOP_LENGTH - SAMPLE_RATE, 0) // VAD_CHUNK, -(-stop * HOP_LENGTH // VAD_CHUNK)
+        samples = self._waveform.read(first * VAD_CHUNK, last * VAD_CHUNK)
+        probabilities = np.fromiter((self._probability(chunk) for chunk in vad_chunks(samples)), np.float32)
+        return probabilities[np.arange(start, stop) * HOP_LENGTH // VAD_CHUNK - first]
 
 
 def _restore(segment: Segment, timeline: Timeline) -> None:

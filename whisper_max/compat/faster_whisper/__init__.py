@@ -10,8 +10,8 @@ What differs from faster-whisper 1.2.1:
   ``condition_on_previous_text`` does not: windows side by side know no text before them; each is prompted with
   ``initial_prompt``. A ``batch_size`` of 1 transcribes as ``WhisperModel`` does.
 - ``length_penalty`` is 0 or 1. ``hotwords`` are never cut: too many are refused. Refused as well: ``prefix`` (that of
-  the peer is for the first window only), token ids as ``initial_prompt``, another ``chunk_length`` than 30, another
-  ``prompt_reset_on_temperature`` than 0.5, ``hallucination_silence_threshold`` without ``word_timestamps``,
+  the peer is for the first window only), token ids as ``initial_prompt``, another ``chunk_length`` than 30,
+  ``hallucination_silence_threshold`` without ``word_timestamps``,
   ``multilingual`` with a ``language``, and a language or a task that the model can't do.
 - ``WhisperModel`` computes in float32 on a CPU and in bfloat16 on a GPU by default; int8 types are refused, as are
   ``cpu_threads``, ``num_workers``, ``files`` and CTranslate2's own options. Sampling has a fixed seed.

@@ -19,6 +19,7 @@ _SAME = (
     "compression_ratio_threshold",
     "no_speech_threshold",
     "condition_on_previous_text",
+    "prompt_reset_on_temperature",
     "initial_prompt",
     "suppress_blank",
     "suppress_tokens",
@@ -36,8 +37,6 @@ _SAME = (
 )
 """Arguments that are options of the same name and meaning."""
 
-_PROMPT_RESET = 0.5  # the temperature above which a window's text is no prompt for the next one
-
 
 def native_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of ``transcribe`` as options, without those of voice activity detection.
@@ -54,6 +53,7 @@ def native_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
         "length_penalty": None if arguments["length_penalty"] == 1 else arguments["length_penalty"],
         "logprob_threshold": arguments["log_prob_threshold"],
         "sample_len": arguments["max_new_tokens"],
+        "drop_unlikely": False,
     }
 
 
@@ -72,13 +72,6 @@ def _refuse(arguments: Mapping[str, Any]) -> None:
         raise OptionError("token ids are not offered", where="initial_prompt", expected="text")
     if arguments["language_detection_threshold"] is None:
         raise OptionError("None is not offered", where="language_detection_threshold", expected="a probability")
-    if arguments["condition_on_previous_text"] and arguments["prompt_reset_on_temperature"] != _PROMPT_RESET:
-        raise OptionError(
-            "no other is offered",
-            where="prompt_reset_on_temperature",
-            expected=_PROMPT_RESET,
-            found=arguments["prompt_reset_on_temperature"],
-        )
     if arguments["chunk_length"] not in (None, CHUNK_LENGTH):
         raise OptionError(
             "windows of another length are not offered",

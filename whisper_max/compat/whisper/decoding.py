@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from whisper_max.decode import language as languages
 from whisper_max.decode import options as native
 from whisper_max.decode.inference import AudioFeatures
-from whisper_max.decode.task import decode_features
+from whisper_max.decode.windows import decode_features
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import Tokenizer, build_tokenizer
 

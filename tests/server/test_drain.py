@@ -1,0 +1,108 @@
+"""The end: SIGTERM drains, a second one does not wait; a model that can't be loaded ends the server."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+from served import FakeLoader, running
+
+from whisper_max.errors import CheckpointError
+from whisper_max.server.app import create_app
+from whisper_max.server.run import DrainingServer
+from whisper_max.server.settings import Settings
+
+
+def drain(server):
+    server.server.handle_exit(signal.SIGTERM, None)
+    server.wait(server.shared.admission.stopping.is_set)
+
+
+def start_post(server, answers, **fields):
+    thread = threading.Thread(target=lambda: answers.append(server.post(**fields)))
+    thread.start()
+    return thread
+
+
+def test_what_runs_is_finished(serving):
+    with serving() as server:
+        server.loader.inference.go_on.clear()
+        answers = []
+        thread = start_post(server, answers)
+        server.wait(lambda: server.shared.admission.n_requests == 1)
+        drain(server)
+        assert httpx.get(f"{server.url}/ready").json() == {"status": "stopping"}
+        assert httpx.get(f"{server.url}/ready").status_code == 503
+        assert httpx.get(f"{server.url}/health").status_code == 200
+        refused = server.post()
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "stopping")
+        assert "retry-after" in refused.headers
+        server.loader.inference.go_on.set()
+        thread.join()
+        assert answers[0].status_code == 200
+        server.wait(lambda: not server.server.servers[0].is_serving())
+
+
+@pytest.mark.parametrize("stream", ["false", "true"])
+def test_what_runs_too_long_is_told(serving, make_wav, stream):
+    with serving(grace=0.3) as server:
+        server.loader.inference.seconds = 0.2
+        answers = []
+        thread = start_post(server, answers, file=make_wav(600), stream=stream)
+        server.wait(lambda: any(n for _, n in server.shared.engines.loads().values()))
+        start = time.monotonic()
+        drain(server)
+        thread.join()
+        assert time.monotonic() - start < 5
+        assert '"code":"stopping"' in answers[0].text.replace(": ", ":")
+        assert answers[0].status_code == (200 if answers[0].text.startswith("data: ") else 503)
+
+
+def test_an_idle_server_ends_at_once():
+    with running() as server:
+        drain(server)
+        server.wait(lambda: not server.server.servers[0].is_serving(), seconds=3)
+
+
+def test_a_default_model_that_can_not_be_loaded(caplog):
+    loader = FakeLoader()
+    loader.fails = CheckpointError("damaged", where="base")
+    server = DrainingServer(Settings(port=0), create_app(Settings(port=0), loader.loader))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert server.failed
+    assert "the model can't be loaded: base: damaged" in caplog.text
+
+
+PROGRAM = """
+import sys
+sys.path[:0] = {paths!r}
+from served import FakeLoader
+from whisper_max.server import app, run
+from whisper_max.server.settings import Settings
+create = app.create_app
+run.create_app = lambda settings: create(settings, FakeLoader().loader)
+sys.exit(run.serve(Settings(port=0)))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_sigterm():
+    tests = os.path.dirname(__file__)
+    program = PROGRAM.format(paths=[tests, os.path.join(os.path.dirname(tests), "decode")])
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as process:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "running on" in line:
+                break
+        address = lines[-1].split("running on ")[1].split()[0]
+        assert httpx.get(f"{address}/health").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0

@@ -1,0 +1,329 @@
+"""Bad uploads, bad clients and bad days: each is answered, nothing else is lost, nothing is left behind."""
+
+import errno
+import io
+import json
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import soundfile
+
+from whisper_max.errors import AudioError
+
+HEAD = b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+FORM = b"Content-Type: multipart/form-data; boundary=b\r\n"
+MODEL = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n'
+FILE = b'--b\r\nContent-Disposition: form-data; name="file"; filename="../../etc/a.wav"\r\n\r\n'
+END = b"\r\n--b--\r\n"
+
+
+def error_of(answer):
+    """An answer's status and code; its body must be OpenAI's error object, and say nothing about this machine."""
+    body = answer.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    for told in ("/tmp", "/usr", "/home", "/work", "Traceback", ".py", os.getcwd()):
+        assert told not in answer.text
+    return answer.status_code, body["error"]["code"]
+
+
+def exchange(server, *sent, wait=0.0):
+    """Send raw bytes, and return all that comes until the server closes or 10 s pass."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        for data in sent:
+            connection.sendall(data)
+            time.sleep(wait)
+        received = b""
+        while data := connection.recv(1 << 16):
+            received += data
+            head, _, body = received.partition(b"\r\n\r\n")
+            length = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length")]
+            if length and len(body) >= length[0]:
+                break
+        return received
+
+
+def body_of(received):
+    head, _, body = received.partition(b"\r\n\r\n")
+    return int(head.split(b" ")[1]), json.loads(body)["error"]["code"]
+
+
+def request(body, kind=FORM):
+    return HEAD + kind + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+# ---------------------------------------------------------------- forms
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "wanted"),
+    [
+        (b"", FORM, (400, "malformed_form")),
+        (b"no form at all", FORM, (400, "malformed_form")),
+        (MODEL + FILE + b"RIFF", FORM, (400, "malformed_form")),
+        (MODEL + END, FORM, (400, "missing_field")),
+        (FILE + b"RIFF" + END, FORM, (400, "missing_field")),
+        (MODEL + FILE + b"RIFF\r\n" + FILE + b"RIFF" + END, FORM, (400, "duplicate_field")),
+        (MODEL + FILE + b"" + END, FORM, (400, "invalid_audio")),
+        (b"--b\r\nContent-Disposition: form-data\r\n\r\nx" + END, FORM, (400, "malformed_form")),
+        (b"--b\r\n\r\nx" + END, FORM, (400, "malformed_form")),
+        (b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n\xff\xfe' + END, FORM, (400, "malformed_form")),
+        (b"--b\r\n" + b"X-Many: 1\r\n" * 1000 + b"\r\nx" + END, FORM, (400, "malformed_form")),
+        (b"--b\r\nX: " + b"y" * 100_000 + b"\r\n\r\nx" + END, FORM, (400, "malformed_form")),
+        (MODEL * 200 + END, FORM, (400, "malformed_form")),
+        (MODEL.replace(b"whisper-1", b"x" * 300_000) + END, FORM, (413, "too_large")),
+        (b"{}", b"Content-Type: application/json\r\n", (415, "unsupported_media_type")),
+        (b"model=base", b"Content-Type: application/x-www-form-urlencoded\r\n", (415, "unsupported_media_type")),
+        (b"x", b"Content-Type: multipart/form-data\r\n", (415, "unsupported_media_type")),
+        (b"x", b"", (415, "unsupported_media_type")),
+        (b"x", b"Content-Type: multipart/form-data; boundary=" + b"b" * 1000 + b"\r\n", (400, "malformed_form")),
+    ],
+)
+def test_malformed_forms(server, body, kind, wanted):
+    assert body_of(exchange(server, request(body, kind))) == wanted
+
+
+def test_a_form_in_single_bytes(server, make_wav):
+    body = MODEL + FILE + make_wav(0.01) + END
+    whole = exchange(server, request(body))
+    head = HEAD + FORM + b"Content-Length: %d\r\n\r\n" % len(body)
+    in_bytes = exchange(server, head, *(body[i : i + 1] for i in range(len(body))))
+    assert whole.partition(b"\r\n\r\n")[2] == in_bytes.partition(b"\r\n\r\n")[2]
+    assert whole.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("junk", [b"GARBAGE\r\n\r\n", b"\x16\x03\x01\x02\x00", HEAD + b"X: " + b"y" * 66_000])
+def test_no_http(server, junk):
+    assert exchange(server, junk).startswith(b"HTTP/1.1 400")
+
+
+def test_unknown_addresses_and_methods(server):
+    with server.http() as client:
+        assert error_of(client.get("/v2")) == (404, "not_found")
+        assert error_of(client.get("/v1/audio/transcriptions")) == (405, "method_not_allowed")
+        assert error_of(client.get("/assets/../settings.py")) == (404, "not_found")
+
+
+# ---------------------------------------------------------------- too much
+
+
+def test_large_uploads(serving):
+    with serving(max_upload=1) as server:
+        large = bytes(1 << 20)
+        assert error_of(server.post(large + b"x")) == (413, "too_large")
+        assert error_of(server.post(large)) == (400, "invalid_audio")
+        assert body_of(exchange(server, HEAD + FORM + b"Content-Length: 999999999999\r\n\r\n")) == (413, "too_large")
+
+
+def test_an_endless_upload(serving):
+    """Chunks without end and without a declared length: refused at the limit, however much more is sent."""
+    with serving(max_upload=1) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall(HEAD + FORM + b"Transfer-Encoding: chunked\r\n\r\n")
+            for part in (MODEL, FILE):
+                connection.sendall(b"%x\r\n" % len(part) + part + b"\r\n")
+            sent = 0
+            with suppress(OSError):  # reset, or a broken pipe
+                while sent < 200 << 20:
+                    connection.sendall(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+                    sent += 0x10000
+        assert 1 << 20 < sent < 100 << 20
+        server.wait(lambda: server.shared.admission.n_requests == 0)
+        assert server.post().status_code == 200
+
+
+def bomb(seconds):
+    """Silence in flac: about 2 kB a minute."""
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", 8000, 1, format="FLAC") as sound:
+        for _ in range(seconds // 60):
+            sound.write(np.zeros(8000 * 60, np.int16))
+    return file.getvalue()
+
+
+def test_audio_bombs(serving):
+    with serving(max_seconds=60) as server:
+        audio = bomb(3600)
+        assert len(audio) < 300_000
+        answer = server.post(audio)
+        assert error_of(answer) == (413, "audio_too_long")
+        assert "at most 60 s" in answer.text
+        assert server.post(bomb(60)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [
+        b"RIFF\xff\xff\xff\xffWAVE",
+        b"OggS" + bytes(40),
+        b"fLaC" + bytes(100),
+        b"ID3" + bytes(1000),
+        b"<svg/>",
+        bytes(5000),
+    ],
+)
+def test_what_is_no_audio(server, audio):
+    assert error_of(server.post(audio)) == (400, "invalid_audio")
+
+
+# ---------------------------------------------------------------- slow and leaving clients
+
+
+def test_slow_headers_and_bodies(serving, make_wav):
+    with serving(idle_timeout=0.3, upload_timeout=1.0) as server:
+        start = time.monotonic()
+        assert exchange(server) == b""
+        assert exchange(server, HEAD) == b""
+        assert body_of(exchange(server, HEAD + FORM + b"Content-Length: 1000\r\n\r\n" + MODEL)) == (
+            408,
+            "upload_timeout",
+        )
+        assert time.monotonic() - start < 10
+        slowly = [MODEL[i : i + 1] for i in range(30)]
+        head = HEAD + FORM + b"Content-Length: 1000\r\n\r\n"
+        assert body_of(exchange(server, head, *slowly, wait=0.1)) == (408, "upload_timeout")
+        assert server.shared.admission.n_requests == 0
+        assert server.post().status_code == 200
+
+
+def test_who_leaves_frees_its_places(server, make_wav):
+    """While uploading, while waiting for the whole answer, in the middle of a stream."""
+    body = MODEL + FILE + make_wav(60) + END
+    streamed = b'--b\r\nContent-Disposition: form-data; name="stream"\r\n\r\ntrue\r\n' + body
+    engine_idle = lambda: all(n == 0 for _, n in server.shared.engines.loads().values())  # noqa: E731
+    server.wait(engine_idle)
+    gone = server.shared.metrics.disconnects._value.get()
+    for sent, held in ((request(body)[:-5000], False), (request(body), True), (request(streamed), True)):
+        if held:
+            server.loader.inference.go_on.clear()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall(sent)
+            server.wait(lambda: server.shared.admission.n_requests == 1)
+            if held:
+                server.wait(lambda: not engine_idle())
+        server.wait(lambda: server.shared.admission.n_requests == 0)
+        server.loader.inference.go_on.set()
+        server.wait(engine_idle)
+        gone += 1
+        assert server.shared.metrics.disconnects._value.get() == gone
+    assert server.post().status_code == 200
+
+
+def test_a_reader_that_does_not_read(serving, make_wav, monkeypatch):
+    """The socket fills up, and the stream ends; the engine is free again."""
+    monkeypatch.setattr("whisper_max.server.events.segment_of", lambda segment: {"padding": "x" * 4_000_000})
+    with serving(idle_timeout=0.5) as server:
+        body = MODEL + FILE + make_wav(200) + END
+        fields = b'--b\r\nContent-Disposition: form-data; name="stream"\r\n\r\ntrue\r\n'
+        fields += b'--b\r\nContent-Disposition: form-data; name="response_format"\r\n\r\nverbose_json\r\n'
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall(request(fields + body))
+            server.wait(lambda: server.shared.metrics.disconnects._value.get() == 1)
+            server.wait(lambda: server.shared.admission.n_requests == 0)
+        assert server.post().status_code == 200
+
+
+# ---------------------------------------------------------------- a full house
+
+
+def test_more_requests_than_places(serving, make_wav):
+    with serving(max_requests=2) as server:
+        server.loader.inference.go_on.clear()
+        answers = []
+        waiting = [threading.Thread(target=lambda: answers.append(server.post())) for _ in range(2)]
+        for thread in waiting:
+            thread.start()
+        server.wait(lambda: server.shared.admission.n_requests == 2)
+        refused = server.post(make_wav(30))
+        assert error_of(refused) == (429, "overloaded")
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        server.loader.inference.go_on.set()
+        for thread in waiting:
+            thread.join()
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert server.post().status_code == 200
+
+
+def test_a_request_that_takes_too_long(serving):
+    with serving(request_timeout=0.3) as server:
+        server.loader.inference.go_on.clear()
+        answer = server.post()
+        assert error_of(answer) == (504, "request_timeout")
+        assert answer.headers["x-should-retry"] == "false"
+        server.loader.inference.go_on.set()
+        server.wait(lambda: server.post().status_code == 200)
+
+
+# ---------------------------------------------------------------- disks, engines
+
+
+class FullDisk(io.RawIOBase):
+    def writable(self):
+        return True
+
+    def write(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk(server, make_wav, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("whisper_max.server.uploads.tempfile.TemporaryFile", lambda **_: FullDisk())
+        assert error_of(server.post()) == (507, "disk_full")
+    with monkeypatch.context() as patch:
+        patch.setattr("whisper_max.server.recordings._IN_MEMORY_SECONDS", 0.1)
+        patch.setattr("whisper_max.audio.io._temporary_file", lambda *_: FullDisk())
+        assert error_of(server.post()) == (507, "disk_full")
+    assert server.post().status_code == 200
+
+
+def test_nothing_is_left_on_the_disk(serving, make_wav, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("whisper_max.server.recordings._IN_MEMORY_SECONDS", 0.1)
+    with serving() as server:
+        n_open = len(os.listdir("/proc/self/fd"))
+        server.loader.inference.go_on.clear()
+        waiting = threading.Thread(target=server.post)
+        waiting.start()
+        server.wait(lambda: any(n for _, n in server.shared.engines.loads().values()))
+        assert os.listdir(tmp_path) == []  # not even while it works
+        server.loader.inference.go_on.set()
+        waiting.join()
+        for audio in (b"", b"junk", bomb(60)[:-100], make_wav(3)):
+            server.post(audio)
+        assert os.listdir(tmp_path) == []
+        server.wait(lambda: len(os.listdir("/proc/self/fd")) <= n_open + 1)
+
+
+@pytest.mark.parametrize("fails", [RuntimeError("a secret in /etc/secret.py"), MemoryError()])
+def test_an_engine_that_fails(server, fails, caplog):
+    server.loader.inference.fails = fails
+    assert error_of(server.post()) == (500, "internal_error")
+    assert server.post().status_code == 200
+    assert repr(fails) in caplog.text or type(fails).__name__ in caplog.text
+
+
+def test_a_recording_that_fails_half_way(server, make_wav, monkeypatch):
+    """One that can't be read any more ends, in the middle of its stream; another goes on."""
+    from whisper_max.audio import waveform
+
+    read = waveform.ArrayWaveform.read
+
+    def fail_late(self, start, stop):
+        if self.n_samples == 70 * 16000 and server.loader.inference.encoded > encoded + 1:
+            raise AudioError("decoded samples can't be read back")
+        return read(self, start, stop)
+
+    encoded = server.loader.inference.encoded
+    monkeypatch.setattr(waveform.ArrayWaveform, "read", fail_late)
+    monkeypatch.setattr("whisper_max.audio.mel._KEPT_FRAMES", 0)
+    monkeypatch.setattr("whisper_max.server.recordings._IN_MEMORY_SECONDS", 600)
+    answer = server.post(make_wav(70), stream="true")
+    lines = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line]
+    assert lines[-1]["error"]["code"] == "invalid_audio"
+    assert [line["type"] for line in lines[:-1]] == ["transcript.text.delta"] * (len(lines) - 1)
+    assert server.post().status_code == 200

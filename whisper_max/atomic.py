@@ -1,0 +1,32 @@
+"""Files that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write: beside its place until the block ends, then flushed to the disk and moved there.
+
+    The folder is made when missing. Where the block, the disk or the move fails, nothing is left behind and what was
+    there before stays. No reader ever sees a part of it.
+
+    Raises:
+        OSError: the folder or the file can't be written.
+    """
+    temporary = path.with_name(f".whisper_max-{secrets.token_hex(8)}.part")  # short: a name may be as long as allowed
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,91 @@
+"""``serve`` on the command line: the settings of the server as flags, over those of the environment."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from whisper_max.cli_options import optional_int
+from whisper_max.errors import OptionError
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _switch(text: str) -> bool:
+    values = {"1": True, "true": True, "0": False, "false": False, "": False}
+    if text.lower() not in values:
+        raise ValueError(text)
+    return values[text.lower()]
+
+
+_LISTENING = (
+    ("host", str, "address to listen on; beyond this machine it takes an API key"),
+    ("port", int, "port; 0: a free one"),
+    ("api_keys", _names, "keys that clients must have, with commas; better in WHISPER_MAX_API_KEYS or ..._KEYS_FILE"),
+    ("allow_no_key", _switch, "listen beyond this machine without an API key"),
+    ("allowed_hosts", _names, "names the server goes by, with commas; on loopback only its own unless given"),
+    ("cors_origins", _names, "web origins whose pages may ask, with commas"),
+    ("trusted_proxies", _names, "addresses whose X-Forwarded headers are believed, with commas"),
+)
+_MODELS = (
+    ("model", str, "the default model: name, hub id, or id=path"),
+    ("models", _names, "others that requests may name, with commas; loaded when asked for"),
+    ("device", str, "auto, cpu or gpu"),
+    ("compute_type", str, "as of transcribe"),
+    ("offline", _switch, "never ask the hub"),
+    ("weights_dir", str, "folder to look for weights in, before anywhere else"),
+    ("memory_budget", optional_int, "MiB that loaded models may take together, by estimate; None: no limit"),
+)
+_LIMITS = (
+    ("batch_size", int, "windows that a model decodes side by side"),
+    ("max_requests", int, "requests at a time; more are answered 429"),
+    ("decode_workers", int, "threads that decode recordings, for short and for long ones each"),
+    ("max_upload", int, "MiB of an upload"),
+    ("max_seconds", float, "seconds of a recording"),
+    ("request_timeout", float, "seconds from the end of the upload to the answer"),
+    ("upload_timeout", float, "seconds of an upload"),
+    ("idle_timeout", float, "seconds that a client may keep the server waiting"),
+    ("grace", float, "seconds that running requests get on SIGTERM"),
+)
+_GROUPS = (("listening", _LISTENING), ("model", _MODELS), ("limits", _LIMITS))
+
+
+def add_serve(commands: Any) -> None:  # noqa: ANN401 - argparse does not export its type
+    """Register the command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "serve",
+        help="an OpenAI-compatible server",
+        description="Serve OpenAI's audio API. Every flag is also a variable: WHISPER_MAX_PORT for --port.",
+        allow_abbrev=False,
+    )
+    for title, settings in _GROUPS:
+        group = parser.add_argument_group(title)
+        for name, parse, help in settings:
+            switch: dict[str, Any] = {"nargs": "?", "const": "true"} if parse is _switch else {}
+            group.add_argument(f"--{name}", metavar=name.rsplit("_", 1)[-1].upper(), help=help, **switch)
+    parser.set_defaults(run=run_serve)
+
+
+def run_serve(args: argparse.Namespace) -> int:
+    """Serve until told to end."""
+    try:
+        from whisper_max.server.run import serve
+        from whisper_max.server.settings import Settings, read_environment
+    except ImportError as error:
+        raise OptionError(
+            "the server is not installed", found=error.name, hint="install the extra: pip install 'whisper-max[server]'"
+        ) from error
+    given = read_environment()
+    parsers: dict[str, Callable[[str], Any]] = {name: parse for _, group in _GROUPS for name, parse, _ in group}
+    given |= {name: getattr(args, name) for name in parsers if getattr(args, name) is not None}
+    return serve(Settings(**{name: _parse(name, parsers[name], text) for name, text in given.items()}))
+
+
+def _parse(name: str, parse: Callable[[str], Any], text: str) -> Any:  # noqa: ANN401 - a setting's own type
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise OptionError("not a value", where=name, found=repr(text)) from error

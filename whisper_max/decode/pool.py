@@ -1,0 +1,268 @@
+"""Windows being decoded side by side: they join and leave at any time.
+
+They share a batch of the model and nothing else. Each has its prompt, its rules, its search and, when its transcript
+fails, its next temperature; so a window's transcript never depends on its company.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from whisper_max.decode.inference import Alignment, AudioFeatures, DecoderBatch, Float32, Inference
+from whisper_max.decode.language import DetectedLanguage, detect_in_batch
+from whisper_max.decode.options import DecodingOptions
+from whisper_max.decode.result import DecodingResult, compression_ratio
+from whisper_max.decode.search import Search, best_candidate, new_search
+from whisper_max.decode.task import DecodeRequest, DecodingTask
+from whisper_max.errors import WhisperMaxError
+
+
+@dataclass(eq=False)
+class Job:
+    """A window to decode: what is asked, and on which rung of the task's ladder it is."""
+
+    task: DecodingTask
+    request: DecodeRequest
+    attempt: int = 0
+    language: DetectedLanguage | None = None  # where the request is to detect it
+
+    @property
+    def options(self) -> DecodingOptions:
+        """Those of this attempt."""
+        return self.task.ladder[self.attempt]
+
+    def climb(self, result: DecodingResult) -> bool:
+        """Go to the next rung where the transcript failed; False where the result counts."""
+        if self.attempt + 1 == len(self.task.ladder) or not self.task.thresholds.failed(result):
+            return False
+        self.attempt += 1
+        return True
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A window that has left: its transcript, or the error that ended it.
+
+    align: of its tokens and the first id that is no text; until the pool goes on.
+    """
+
+    job: Job
+    outcome: DecodingResult | WhisperMaxError
+    align: Callable[[Sequence[int], int], Alignment]
+
+    @property
+    def result(self) -> DecodingResult:
+        """Its transcript.
+
+        Raises:
+            WhisperMaxError: the error that ended it.
+        """
+        if isinstance(self.outcome, WhisperMaxError):
+            raise self.outcome
+        return self.outcome
+
+
+class DecodingPool:
+    """Windows in decoding, at most ``max_windows``: one batch for each number of hypotheses there is."""
+
+    def __init__(self, inference: Inference, max_windows: int) -> None:
+        self._inference = inference
+        self._max_windows = max_windows
+        self._crews: dict[int, _Crew] = {}
+
+    @property
+    def room(self) -> int:
+        """How many windows may join."""
+        return self._max_windows - sum(crew.n_windows for crew in self._crews.values())
+
+    def add(self, jobs: Sequence[Job], features: AudioFeatures) -> None:
+        """Let windows join, at most as many as there is room for. features: one row for each."""
+        by_hyps: dict[int, list[int]] = {}
+        for row, job in enumerate(jobs):
+            by_hyps.setdefault(job.options.n_hyps, []).append(row)
+        for n_hyps, rows in by_hyps.items():
+            crew = self._crews.get(n_hyps)
+            if crew is None:
+                batch = self._inference.new_batch(self._max_windows, n_hyps)
+                crew = self._crews[n_hyps] = _Crew(batch)
+            crew.add([jobs[row] for row in rows], features.select(rows))
+
+    def remove(self, job: Job) -> None:
+        """Let a window leave before it is finished; its place is free at once."""
+        for crew in self._crews.values():
+            crew.remove(job)
+
+    def advance(self) -> list[Finished]:
+        """Give out the windows that are finished; where none is, decode a token of each."""
+        finished = []
+        for crew in list(self._crews.values()):
+            left, moving = crew.advance()
+            finished += left
+            for job, features in moving:
+                self.add([job], features)
+        return finished
+
+
+class _Lane:
+    """One window's place in a batch: an attempt in progress."""
+
+    def __init__(self, job: Job, features: AudioFeatures) -> None:
+        self.job = job
+        self.features = features
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the job's attempt from nothing."""
+        task, options, request = self.job.task, self.job.options, self.job.request
+        language = self.job.language.code if self.job.language else request.language
+        self.initial_tokens = task.initial_tokens(request.prompt, language)
+        self.error: WhisperMaxError | None = None
+        self.moved = False  # True where hypotheses changed places at the last step
+        self.sources = np.arange(options.n_hyps, dtype=np.int32)
+        self._language = language
+        self._search: Search = new_search(options, task.tokenizer.eot, request.stream)
+        self._most = min(task.sample_len, task.n_ctx + 1 - len(self.initial_tokens))
+        self._no_speech_prob = np.nan
+
+    def start(self, logits: Float32) -> None:
+        """Take the first token. logits: (2, n_vocab), those at the start of the transcript and the last ones."""
+        at_sot, last = logits
+        weights = np.exp(at_sot - at_sot.max())
+        self._no_speech_prob = float(weights[self.job.task.tokenizer.no_speech] / weights.sum())
+        self.advance(np.repeat(last[None], self.job.options.n_hyps, axis=0))
+
+    def advance(self, logits: Float32) -> None:
+        """Take the next token. logits: (n_hyps, n_vocab), overwritten."""
+        try:
+            for rule in self.job.task.rules:
+                rule.apply(logits, self._search.sampled)
+            sources = self._search.update(logits)
+        except WhisperMaxError as error:
+            self.error = error
+            return
+        self.moved = sources is not None
+        if sources is not None:
+            self.sources = sources
+
+    @property
+    def last_tokens(self) -> list[int]:
+        return [tokens[-1] for tokens in self._search.sampled]
+
+    @property
+    def done(self) -> bool:
+        return self.error is not None or self._search.done or len(self._search.sampled[0]) >= self._most
+
+    def result(self) -> DecodingResult:
+        task, detected = self.job.task, self.job.language
+        best = best_candidate(self._search.candidates(), task.length_penalty)
+        text = task.tokenizer.decode(best.tokens).strip()
+        return DecodingResult(
+            language=self._language or task.tokenizer.language or "en",
+            tokens=best.tokens,
+            text=text,
+            avg_logprob=best.sum_logprob / (len(best.tokens) + 1),
+            no_speech_prob=self._no_speech_prob,
+            temperature=self.job.options.temperature,
+            compression_ratio=compression_ratio(text),
+            language_probs=detected.probabilities if detected else None,
+        )
+
+
+@dataclass
+class _Crew:
+    """The windows whose attempt takes the same number of hypotheses, and their batch; None is a free place."""
+
+    batch: DecoderBatch
+    lanes: list[_Lane | None] = field(default_factory=list)
+
+    @property
+    def n_windows(self) -> int:
+        return sum(lane is not None for lane in self.lanes)
+
+    def add(self, jobs: Sequence[Job], features: AudioFeatures) -> None:
+        """Take the free places, then new ones."""
+        free = [place for place, lane in enumerate(self.lanes) if lane is None]
+        places = [*free, *range(len(self.lanes), len(self.lanes) + len(jobs))][: len(jobs)]
+        self.batch.put(places, features)
+        self._detect_languages([(place, job) for place, job in zip(places, jobs, strict=True) if _undetected(job)])
+        self.lanes += [None] * (max(places) + 1 - len(self.lanes))
+        for row, (place, job) in enumerate(zip(places, jobs, strict=True)):
+            self.lanes[place] = _Lane(job, features.select([row]))
+        self._start(places)
+
+    def _detect_languages(self, undetected: Sequence[tuple[int, Job]]) -> None:
+        if not undetected:
+            return
+        tokenizer = undetected[0][1].task.tokenizer
+        detected = detect_in_batch(self.batch, [place for place, _ in undetected], tokenizer)
+        for (_, job), language in zip(undetected, detected, strict=True):
+            job.language = language
+
+    def remove(self, job: Job) -> None:
+        self.lanes = [None if lane is not None and lane.job is job else lane for lane in self.lanes]
+
+    def advance(self) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
+        """The windows that have left: finished ones, and those that need another number of hypotheses."""
+        if any(lane is not None and lane.done for lane in self.lanes):
+            return self._settle()
+        self._close_free_places()
+        if self.lanes:
+            self._step()
+        return [], []
+
+    def _start(self, places: Sequence[int]) -> None:
+        lanes = [lane for place in places if (lane := self.lanes[place]) is not None]
+        prompts = [lane.initial_tokens for lane in lanes]
+        logits = self.batch.prefill(places, prompts, [[lane.job.task.sot_index, -1] for lane in lanes])
+        for lane, each in zip(lanes, logits, strict=True):
+            lane.start(each)
+
+    def _step(self) -> None:
+        lanes, n_hyps = [lane for lane in self.lanes if lane is not None], self.batch.n_hyps
+        if any(lane.moved for lane in lanes):
+            rows = [place * n_hyps + lane.sources for place, lane in enumerate(lanes)]
+            self.batch.reorder(np.concatenate(rows).astype(np.int32))
+        tokens = [token for lane in lanes for token in lane.last_tokens]
+        logits = self.batch.step(np.array(tokens, np.int32))
+        for place, lane in enumerate(lanes):
+            lane.advance(logits[place * n_hyps : (place + 1) * n_hyps])
+
+    def _settle(self) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
+        """Start the next attempt of a window that failed in its place, where it can; let the others leave."""
+        finished: list[Finished] = []
+        moving: list[tuple[Job, AudioFeatures]] = []
+        again: list[int] = []
+        for place, lane in enumerate(self.lanes):
+            if lane is None or not lane.done:
+                continue
+            outcome = lane.error or lane.result()
+            if isinstance(outcome, WhisperMaxError) or not lane.job.climb(outcome):
+                finished.append(Finished(lane.job, outcome, partial(self.batch.align, place)))
+                self.lanes[place] = None
+            elif lane.job.options.n_hyps == self.batch.n_hyps:
+                lane.begin()
+                again.append(place)
+            else:
+                moving.append((lane.job, lane.features))
+                self.lanes[place] = None
+        if again:
+            self._start(again)
+        return finished, moving
+
+    def _close_free_places(self) -> None:
+        """The last windows take the places that nobody took."""
+        n_windows = self.n_windows
+        if n_windows == len(self.lanes):
+            return
+        last = (place for place in range(n_windows, len(self.lanes)) if self.lanes[place] is not None)
+        kept = [next(last) if lane is None else place for place, lane in enumerate(self.lanes[:n_windows])]
+        self.batch.keep(kept)
+        self.lanes = [self.lanes[place] for place in kept]
+
+
+def _undetected(job: Job) -> bool:
+    return job.request.detect_language and job.language is None

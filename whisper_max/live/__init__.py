@@ -1,0 +1,27 @@
+"""Transcribing while somebody speaks: feed samples, get words."""
+
+from whisper_max.live.events import (
+    Committed,
+    LiveEvent,
+    LiveWord,
+    SpeechEnded,
+    Tentative,
+    UtteranceEnded,
+    UtteranceStarted,
+)
+from whisper_max.live.options import LiveOptions
+from whisper_max.live.transcriber import LiveTranscriber
+from whisper_max.live.transcript import LiveTranscript
+
+__all__ = [
+    "Committed",
+    "LiveEvent",
+    "LiveOptions",
+    "LiveTranscriber",
+    "LiveTranscript",
+    "LiveWord",
+    "SpeechEnded",
+    "Tentative",
+    "UtteranceEnded",
+    "UtteranceStarted",
+]

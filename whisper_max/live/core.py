@@ -1,0 +1,296 @@
+"""What a live transcription does with the stream, without a model: what to decode when, and what then is certain.
+
+The core takes samples and asks for decodings; whoever has the model makes them and says what was heard:
+
+    core.push(samples)
+    while (listening := core.next_listening()) is not None:
+        core.accept(listening, heard)
+    events = core.take_events()
+
+All depends on the samples and on how they were pushed, nothing on the clock. A decoding is asked for once ``step`` has
+passed since the last one and no pushed sample is left to look at: who pushes more at once has longer steps. Pauses are
+decoded as soon as they seem to be one, so that at the end of the utterance its words are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_max.audio.vad import VAD_CHUNK, Detector
+from whisper_max.audio.waveform import SAMPLE_RATE
+from whisper_max.live.agreement import Agreement
+from whisper_max.live.buffer import StreamBuffer
+from whisper_max.live.endpoint import Endpointer
+from whisper_max.live.events import (
+    Committed,
+    LiveEvent,
+    LiveWord,
+    SpeechEnded,
+    Tentative,
+    UtteranceEnded,
+    UtteranceStarted,
+)
+from whisper_max.live.inbox import Inbox
+from whisper_max.live.options import LiveOptions
+from whisper_max.live.prompt import Prompt
+from whisper_max.live.words import ends_sentence, trusted, words_of
+from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.result import Segment
+
+_PAUSE = SAMPLE_RATE // 5  # samples of silence that are decoded at once; a decoding that heard them heard the last word
+
+
+@dataclass(frozen=True, eq=False)
+class Listening:
+    """A decoding to be made.
+
+    samples: (n_samples,) float32 at 16 kHz. start: the first one's place in the stream. options: of the decoding.
+    final: True where it is the utterance's last. forced: True where the buffer is full and must be cut.
+    """
+
+    samples: NDArray[np.float32]
+    start: int
+    options: TranscribeOptions
+    final: bool = False
+    forced: bool = False
+
+    @property
+    def end(self) -> int:
+        """The sample after the last."""
+        return self.start + len(self.samples)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a decoding heard.
+
+    segments: with words, their times in seconds from the start of ``Listening.samples``. language: its code, given or
+    detected. language_probability: 1.0 where it was given.
+    """
+
+    segments: Sequence[Segment]
+    language: str
+    language_probability: float
+
+
+class LiveCore:
+    """The state of one stream.
+
+    Args:
+        options: how to listen.
+        detector: tells speech in chunks of 512 samples; None exactly where ``options.vad`` is None.
+    """
+
+    def __init__(self, options: LiveOptions, detector: Detector | None) -> None:
+        self._options = options
+        self._detector = detector
+        self._endpointer = None if options.vad is None else Endpointer(options.vad)
+        self._inbox = Inbox()
+        self._buffer = StreamBuffer(options.buffer_samples)
+        self._prompt = Prompt(options.decoding)
+        self._agreement = Agreement()
+        self._events: list[LiveEvent] = []
+        self._n_utterances = 0
+        self._start: int | None = None  # of the utterance
+        self._heard = 0  # where its last decoding ended
+        self._trusted = False  # that decoding
+        self._language = options.decoding.language  # None: to be detected
+        self._spoken = ("", 0.0)  # the language of the stream, or else of the last decoding, and its probability
+
+    # ---------------------------------------------------------------- the stream
+
+    @property
+    def position(self) -> int:
+        """How many samples of the stream have been looked at."""
+        return self._buffer.end
+
+    @property
+    def n_buffered(self) -> int:
+        """Samples that are kept, of those that have been looked at."""
+        return len(self._buffer)
+
+    @property
+    def utterance(self) -> int | None:
+        """The number of the utterance that goes on; None where none does."""
+        return None if self._start is None else self._n_utterances
+
+    def push(self, samples: NDArray[np.float32]) -> None:
+        """Take the next samples, (n_samples,) float32 at 16 kHz; nobody may write to them any more."""
+        self._inbox.push(samples)
+
+    def close(self) -> None:
+        """Let the utterance end after the samples pushed so far."""
+        self._inbox.mark()
+
+    def clear(self) -> None:
+        """Drop the utterance, and the samples pushed so far; what is committed stays so."""
+        self._buffer.skip(self._inbox.n_samples)
+        self._inbox.clear()
+        self._reset(self._n_utterances + (self._start is not None))
+
+    def take_events(self) -> list[LiveEvent]:
+        """What happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def next_listening(self) -> Listening | None:
+        """Look at the samples up to the next decoding; None where there is none before more is pushed."""
+        while True:
+            if self._inbox.take_mark():
+                listening = self._end_utterance(self._buffer.end, self._buffer.end)
+            elif (chunk := self._inbox.take(VAD_CHUNK)) is not None:
+                listening = self._look_at(chunk)
+            else:
+                return self._listening(self._buffer.end) if self._is_due() else None
+            if listening is not None:
+                return listening
+
+    def _look_at(self, chunk: NDArray[np.float32]) -> Listening | None:
+        self._buffer.append(chunk)
+        if self._endpointer is None or self._detector is None:
+            if self._start is None:
+                self._start_utterance(self._buffer.start)
+        elif (listening := self._listen_for_speech(chunk, self._endpointer, self._detector)) is not None:
+            return listening
+        if self._buffer.room < VAD_CHUNK:
+            return self._listening(self._buffer.end, forced=True)
+        return None
+
+    def _listen_for_speech(
+        self, chunk: NDArray[np.float32], endpointer: Endpointer, detector: Detector
+    ) -> Listening | None:
+        """Start and end utterances where speech does."""
+        end = self._buffer.end
+        whole = np.zeros(VAD_CHUNK, np.float32)
+        whole[: len(chunk)] = chunk
+        change = endpointer.update(end - len(chunk), end, detector(whole))
+        pad = self._options.pad_samples
+        if change is None:
+            if not endpointer.speaking:
+                self._buffer.drop_before(end - self._options.before_samples)
+        elif change.started:
+            self._start_utterance(change.position - pad)
+        else:
+            self._events.append(SpeechEnded(self._n_utterances, change.position / SAMPLE_RATE))
+            return self._end_utterance(change.position + _PAUSE, min(change.position + pad, end))
+        return None
+
+    # ---------------------------------------------------------------- utterances
+
+    def _start_utterance(self, position: int) -> None:
+        self._buffer.drop_before(position)
+        self._start = self._heard = self._buffer.start
+        self._events.append(UtteranceStarted(self._n_utterances, self._start / SAMPLE_RATE))
+
+    def _end_utterance(self, enough: int, end: int) -> Listening | None:
+        """End the utterance at ``end``: with one more decoding, unless the last one heard ``enough``."""
+        if self._endpointer is not None:
+            self._endpointer.reset()
+        if self._start is None:
+            return None
+        if end > self._buffer.start and (self._heard < enough or not self._trusted):
+            return self._listening(end, final=True)
+        self._finish(end)
+        return None
+
+    def _finish(self, end: int) -> None:
+        """All words of the utterance are certain, and what comes after it is not its."""
+        self._commit(self._agreement.commit_all())
+        self._prompt.add(self._agreement.committed)
+        start = end if self._start is None else self._start
+        times = (start / SAMPLE_RATE, max(start, end) / SAMPLE_RATE)
+        spoken = self._spoken if self._language else ("", 0.0)
+        self._events.append(UtteranceEnded(self._n_utterances, *times, *spoken))
+        self._buffer.drop_before(end)
+        if self._options.decoding.multilingual:
+            self._language = None
+        self._reset(self._n_utterances + 1)
+
+    def _reset(self, n_utterances: int) -> None:
+        self._n_utterances = n_utterances
+        self._start = None
+        self._agreement = Agreement(after=self._agreement.end)
+        self._trusted = False
+        if self._endpointer is not None:
+            self._endpointer.reset()
+
+    # ---------------------------------------------------------------- decodings
+
+    def _is_due(self) -> bool:
+        if self._start is None:
+            return False
+        quiet = None if self._endpointer is None else self._endpointer.quiet
+        if quiet is not None:
+            return self._heard < quiet + _PAUSE <= self._buffer.end
+        return self._buffer.end - self._heard >= self._options.step_samples
+
+    def _listening(self, end: int, *, final: bool = False, forced: bool = False) -> Listening:
+        """What is decoded again when it fails must be committed now; elsewhere the next decoding hears more."""
+        decoding = self._options.decoding
+        options = replace(
+            decoding,
+            language=self._language,
+            multilingual=False,
+            initial_prompt=self._prompt.text,
+            temperature=decoding.temperatures if final or forced else decoding.temperatures[:1],
+        )
+        return Listening(self._buffer.read(self._buffer.start, end), self._buffer.start, options, final, forced)
+
+    def accept(self, listening: Listening, heard: Heard) -> None:
+        """Take what a decoding heard; ``listening`` is what ``next_listening`` gave out last."""
+        segments = heard.segments
+        words = words_of(segments, listening.start / SAMPLE_RATE)
+        tail = self._agreement.tail
+        self._heard = listening.end
+        self._trusted = trusted(segments, self._options.decoding.thresholds)
+        if self._language is None or not self._spoken[0]:
+            self._spoken = (heard.language, heard.language_probability)
+        if listening.final or not self._trusted:
+            self._agreement.doubt(words)
+        else:
+            self._commit(self._agreement.update(words))
+        if listening.final:
+            self._finish(listening.end)
+            return
+        self._cut(forced=listening.forced)
+        if self._agreement.tail != tail:
+            self._events.append(Tentative(self._n_utterances, tuple(self._agreement.tail)))
+
+    def _commit(self, words: Sequence[LiveWord]) -> None:
+        if words:
+            self._events.append(Committed(self._n_utterances, tuple(words)))
+            self._language = self._language or self._spoken[0] or None
+
+    def _cut(self, *, forced: bool) -> None:
+        """Drop audio whose words are committed, up to the end of a sentence or segment, once it is half the buffer.
+
+        Where the buffer is full there may be no such end, or nothing committed: then words count that agree with
+        nothing yet, but those that are still being said; and audio without any word.
+        """
+        half = self._options.buffer_samples // 2
+        committed = self._agreement.committed
+        if len(self._buffer) > half:
+            ends = (i for i, word in enumerate(committed, start=1) if word.closes or ends_sentence(word))
+            self._cut_after(max(ends, default=0))
+        if not forced or len(self._buffer) <= half:
+            return
+        kept_from = self._buffer.end - half // 2
+        if not self._agreement.committed or self._agreement.end * SAMPLE_RATE < self._buffer.end - half:
+            self._commit(self._agreement.commit_until(kept_from / SAMPLE_RATE))
+        self._cut_after(len(self._agreement.committed))
+        if len(self._buffer) > half:
+            self._buffer.drop_before(kept_from)
+
+    def _cut_after(self, n_words: int) -> None:
+        """Drop the first committed words and their audio, up to the middle of the silence after them."""
+        if not n_words:
+            return
+        words = [*self._agreement.committed, *self._agreement.tail]
+        end = words[n_words - 1].end
+        border = (end + words[n_words].start) / 2 if n_words < len(words) else end
+        self._prompt.add(self._agreement.forget(n_words))
+        self._buffer.drop_before(round(border * SAMPLE_RATE))

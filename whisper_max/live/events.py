@@ -1,0 +1,86 @@
+"""What a live transcription says while it listens. Times are seconds from the start of the stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The decoding that a word was heard in: what ``Segment`` says of it under the same names."""
+
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+
+
+@dataclass(frozen=True)
+class LiveWord:
+    """A word with its spacing, its times and its probability (mean over its tokens).
+
+    closes: True where a segment of its decoding ended with it and another one followed.
+    """
+
+    word: str
+    start: float
+    end: float
+    probability: float
+    origin: Origin
+    closes: bool = False
+
+
+@dataclass(frozen=True)
+class UtteranceStarted:
+    """Somebody began to speak at ``start``; utterances are counted from 0."""
+
+    utterance: int
+    start: float
+
+
+@dataclass(frozen=True)
+class Committed:
+    """Words that will not change any more; they go on where the last ones ended. At least one."""
+
+    utterance: int
+    words: tuple[LiveWord, ...]
+
+
+@dataclass(frozen=True)
+class Tentative:
+    """What seems to follow the committed words; it takes the place of what seemed so before. It may be nothing."""
+
+    utterance: int
+    words: tuple[LiveWord, ...]
+
+
+@dataclass(frozen=True)
+class SpeechEnded:
+    """Nobody speaks since ``end``; the last words of the utterance are still to come."""
+
+    utterance: int
+    end: float
+
+
+@dataclass(frozen=True)
+class UtteranceEnded:
+    """All words of the utterance are committed.
+
+    start, end: of what was listened to. language: its code; empty where nothing was said to tell it from.
+    language_probability: 1.0 where the language was given, 0.0 where it is empty.
+    """
+
+    utterance: int
+    start: float
+    end: float
+    language: str
+    language_probability: float
+
+
+LiveEvent: TypeAlias = UtteranceStarted | Committed | Tentative | SpeechEnded | UtteranceEnded
+
+
+def text_of(words: tuple[LiveWord, ...] | list[LiveWord]) -> str:
+    """The words as text, with the spacing that the model gave them."""
+    return "".join(word.word for word in words)

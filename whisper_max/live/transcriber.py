@@ -1,0 +1,115 @@
+"""A live transcription in one thread: feed samples, get events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from whisper_max.audio.mel import MelWindows
+from whisper_max.audio.vad import Detector, new_detector
+from whisper_max.audio.waveform import SAMPLE_RATE, ArrayWaveform
+from whisper_max.decode.inference import Inference
+from whisper_max.errors import OptionError
+from whisper_max.live.core import Heard, Listening, LiveCore
+from whisper_max.live.events import LiveEvent
+from whisper_max.live.intake import Intake
+from whisper_max.live.options import LiveOptions
+from whisper_max.text.tokenizer import Vocabulary
+from whisper_max.transcribe.sequential import transcribe_windows
+from whisper_max.transcribe.transcription import Transcription, check_model
+
+
+class LiveTranscriber:
+    """Words while somebody speaks.
+
+    Words are tentative first and committed once two decodings agree on them, at the latest when the utterance ends.
+    Committed words never change. Memory is bounded, however long the stream is: ``LiveTranscript`` collects what is
+    said, where a whole transcript is wanted. The same chunks give the same events.
+
+    Args:
+        inference: the model.
+        vocabulary: of the same checkpoint.
+        options: how to listen.
+        sampling_rate: of what is fed, in Hz.
+        channels: of what is fed; they are averaged.
+        detector: what tells speech, in place of Silero's model.
+
+    Raises:
+        OptionError: an option that is impossible, or impossible for this model; the extra ``vad`` is not installed.
+    """
+
+    def __init__(
+        self,
+        inference: Inference,
+        vocabulary: Vocabulary,
+        options: LiveOptions | None = None,
+        *,
+        sampling_rate: int = SAMPLE_RATE,
+        channels: int = 1,
+        detector: Detector | None = None,
+    ) -> None:
+        self.options = options or LiveOptions()
+        check_model(inference, vocabulary, self.options.decoding)
+        self._inference = inference
+        self._vocabulary = vocabulary
+        self._intake: Intake | None = Intake(sampling_rate, channels)
+        if self.options.vad is not None and detector is None:
+            detector = new_detector()
+        self._core = LiveCore(self.options, detector)
+
+    def feed(self, samples: NDArray[Any]) -> list[LiveEvent]:
+        """Take the next samples, any number of them; decode what is due, and return what happened.
+
+        Args:
+            samples: (n_samples,) of one channel or (n_samples, channels); int16, or floats of about -1..1.
+
+        Raises:
+            AudioError: another shape or dtype, or a sample that is not finite.
+            OptionError: the stream is finished.
+        """
+        self._core.push(self._open_intake().convert(samples))
+        return self._decode()
+
+    def commit(self) -> list[LiveEvent]:
+        """End the utterance here, and return its last words; the stream goes on.
+
+        Raises:
+            OptionError: the stream is finished.
+        """
+        self._open_intake()
+        self._core.close()
+        return self._decode()
+
+    def finish(self) -> list[LiveEvent]:
+        """End the stream, and return its last words; nothing, where it is ended already."""
+        if self._intake is None:
+            return []
+        self._core.push(self._intake.flush())
+        self._intake = None
+        self._core.close()
+        return self._decode()
+
+    @property
+    def position(self) -> float:
+        """Seconds of the stream that have been looked at."""
+        return self._core.position / SAMPLE_RATE
+
+    def _open_intake(self) -> Intake:
+        if self._intake is None:
+            raise OptionError("the stream is finished", where="live")
+        return self._intake
+
+    def _decode(self) -> list[LiveEvent]:
+        while (listening := self._core.next_listening()) is not None:
+            transcription = transcription_of(self._inference, self._vocabulary, listening)
+            segments = list(transcribe_windows(self._inference, transcription))
+            heard = Heard(segments, transcription.language, transcription.language_probability)
+            self._core.accept(listening, heard)
+        return self._core.take_events()
+
+
+def transcription_of(inference: Inference, vocabulary: Vocabulary, listening: Listening) -> Transcription:
+    """The decoding that a live transcription asks for; the model may be called for the language."""
+    mel = MelWindows(ArrayWaveform(listening.samples), inference.dims.n_mels)
+    return Transcription(inference, vocabulary, mel, listening.options)

@@ -1,0 +1,85 @@
+"""The whole transcript of a live stream, from its events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from whisper_max.live.events import Committed, LiveEvent, LiveWord, UtteranceEnded, text_of
+from whisper_max.live.words import ends_sentence
+from whisper_max.transcribe.result import Segment, TranscriptionResult, Word
+
+_LONGEST_PAUSE = 1.0  # seconds within a segment
+_LONGEST_SEGMENT = 15.0  # seconds, where no sentence ends
+
+
+class LiveTranscript:
+    """Collects committed words as segments: one for each sentence, or part of one where it is long or interrupted.
+
+    A segment's words may come from several decodings, so it has no tokens; its temperature, avg_logprob,
+    compression_ratio and no_speech_prob are those of the decoding that its last word was committed from.
+    """
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+        self._open: list[LiveWord] = []
+        self._language = ("", 0.0)
+        self._end = 0.0
+
+    def add(self, events: Iterable[LiveEvent]) -> list[Segment]:
+        """Take events in their order; returns the segments that are now complete."""
+        n_before = len(self.segments)
+        for event in events:
+            if isinstance(event, Committed):
+                for word in event.words:
+                    self._add_word(word)
+            elif isinstance(event, UtteranceEnded):
+                if not self._language[0]:
+                    self._language = (event.language, event.language_probability)
+                self._end = event.end
+                self._close()
+        return self.segments[n_before:]
+
+    def result(self, duration: float | None = None, options: Mapping[str, Any] | None = None) -> TranscriptionResult:
+        """The transcript so far, words of a sentence that goes on included; its language is that of the first words.
+
+        Args:
+            duration: seconds of the stream; the end of the last utterance where None.
+            options: to be given along.
+        """
+        segments = [*self.segments, *([self._segment()] if self._open else [])]
+        return TranscriptionResult(
+            text="".join(segment.text for segment in segments),
+            segments=segments,
+            language=self._language[0],
+            language_probability=self._language[1],
+            duration=self._end if duration is None else duration,
+            options=dict(options or {}),
+        )
+
+    def _add_word(self, word: LiveWord) -> None:
+        if self._open and (
+            word.start - self._open[-1].end > _LONGEST_PAUSE or word.end - self._open[0].start > _LONGEST_SEGMENT
+        ):
+            self._close()
+        self._open.append(word)
+        if ends_sentence(word):
+            self._close()
+
+    def _close(self) -> None:
+        if self._open:
+            self.segments.append(self._segment())
+            self._open = []
+
+    def _segment(self) -> Segment:
+        first, last = self._open[0], self._open[-1]
+        return Segment(
+            id=len(self.segments),
+            seek=round(first.start * 100),
+            start=first.start,
+            end=last.end,
+            text=text_of(self._open),
+            tokens=[],
+            words=[Word(word.word, word.start, word.end, word.probability) for word in self._open],
+            **vars(last.origin),
+        )

@@ -1,0 +1,158 @@
+"""What a request asks for, from the fields of its form."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from whisper_max.output import WriterOptions, check_layout
+from whisper_max.server.errors import APIError
+from whisper_max.server.fields import FIELDS, GRANULARITIES, read_fields
+from whisper_max.transcribe.options import TEMPERATURES, TranscribeOptions
+
+_CHUNKING = "chunking_strategy"
+_VAD = "vad_"
+_LAYOUT = ("max_line_width", "max_line_count", "max_words_per_line", "highlight_words")
+_STREAMED = ("json", "text", "verbose_json")
+_SERVER_VAD = {
+    "threshold": "vad_threshold",
+    "prefix_padding_ms": "vad_speech_pad_ms",
+    "silence_duration_ms": "vad_min_silence_duration_ms",
+}
+"""OpenAI's names of what counts as speech, and ours."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request.
+
+    model: the id that was sent. options: of the transcription. format: of the answer. granularities: what has times in
+    verbose_json. stream: answer with events; progress: some of them say how far it is. layout: of srt and vtt.
+    """
+
+    model: str
+    options: TranscribeOptions
+    format: str
+    granularities: tuple[str, ...]
+    stream: bool
+    progress: bool
+    layout: WriterOptions
+
+
+def read_asked(sent: dict[str, list[str]], task: str, largest_batch: int) -> Asked:
+    """What the fields of a form ask for.
+
+    Args:
+        sent: the fields.
+        task: "transcribe" or "translate".
+        largest_batch: most windows of the server's batch.
+
+    Raises:
+        APIError: 400 for a field that is unknown, missing, impossible or contradicts another.
+        OptionError: options that are impossible.
+    """
+    sent = dict(sent)
+    chunking = _pop_chunking(sent)
+    values = {name: value for name, value in read_fields(sent).items() if value != ""}
+    if "model" not in values:
+        raise APIError(400, "model: missing", code="missing_field", param="model")
+    _refuse_include(values.pop("include", []))
+    _set_speech(values, chunking)
+    _set_hotwords(values)
+    format = values.pop("response_format", "json")
+    granularities = _granularities(values.pop("timestamp_granularities", []), format)
+    stream, progress = values.pop("stream", False), values.pop("progress", False)
+    _check_stream(stream, progress, format)
+    layout = _layout(values, format)
+    if values.get("batch_size", 1) > largest_batch:
+        raise _impossible("batch_size", f"batch_size: expected at most {largest_batch} on this server")
+    if "word" in granularities:
+        values["word_timestamps"] = True
+    if "prompt" in values:
+        values["initial_prompt"] = values.pop("prompt")
+    values["temperature"] = values.get("temperature") or TEMPERATURES
+    model = values.pop("model")
+    options = TranscribeOptions(task=task, **values)
+    return Asked(model, options, format, granularities, stream, progress, layout)
+
+
+def _impossible(param: str, message: str) -> APIError:
+    return APIError(400, message, code="invalid_value", param=param)
+
+
+def _refuse_include(include: list[str]) -> None:
+    if include:
+        raise APIError(
+            400, f"include: {', '.join(include)} is not available", code="unsupported_field", param="include"
+        )
+
+
+def _pop_chunking(sent: dict[str, list[str]]) -> dict[str, str]:
+    """The chunking strategy as fields of ours: sent as ``auto``, as JSON, or as ``chunking_strategy[threshold]``..."""
+    parts = {name[len(_CHUNKING) + 1 : -1]: name for name in sent if name.startswith(f"{_CHUNKING}[")}
+    given: dict[str, Any] = {part: sent.pop(name)[-1] for part, name in parts.items()}
+    if _CHUNKING in sent:
+        text = FIELDS[_CHUNKING].parse(sent.pop(_CHUNKING)[-1])
+        if text == "auto":
+            given["type"] = "server_vad"
+        else:
+            given |= _json_object(str(text))
+    if not given:
+        return {}
+    if given.pop("type", None) != "server_vad" or not set(given) <= set(_SERVER_VAD):
+        expected = f"auto, or type server_vad with {', '.join(_SERVER_VAD)}"
+        raise _impossible(_CHUNKING, f"{_CHUNKING}: expected {expected}")
+    return {"vad": "true", **{_SERVER_VAD[name]: str(value) for name, value in given.items()}}
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise _impossible(_CHUNKING, f"{_CHUNKING}: expected auto or a JSON object")
+    return value
+
+
+def _set_speech(values: dict[str, Any], chunking: dict[str, str]) -> None:
+    """What counts as speech, from our own fields or from the chunking strategy."""
+    for name, text in chunking.items():
+        if values.get(name, True) is not True:
+            raise _impossible(name, f"{name}: contradicts {_CHUNKING}")
+        values[name] = FIELDS[name].parse(text)
+    given = {name.removeprefix(_VAD): values.pop(name) for name in list(values) if name.startswith(_VAD)}
+    if given and not values.get("vad"):
+        raise _impossible("vad", f"vad_{next(iter(given))} needs vad")
+    if given:
+        values["vad_options"] = given
+
+
+def _set_hotwords(values: dict[str, Any]) -> None:
+    keywords = values.pop("keywords", [])
+    if keywords and "hotwords" in values:
+        raise _impossible("keywords", "keywords and hotwords can't be given together")
+    if keywords:
+        values["hotwords"] = ", ".join(keywords)
+
+
+def _granularities(given: list[str], format: str) -> tuple[str, ...]:
+    if given and format != "verbose_json":
+        raise _impossible("timestamp_granularities", "timestamp_granularities need response_format verbose_json")
+    return tuple(each for each in GRANULARITIES if each in (given or ["segment"]))
+
+
+def _check_stream(stream: bool, progress: bool, format: str) -> None:
+    if stream and format not in _STREAMED:
+        raise _impossible("response_format", f"stream needs response_format {', '.join(_STREAMED)}")
+    if progress and not stream:
+        raise _impossible("progress", "progress needs stream")
+
+
+def _layout(values: dict[str, Any], format: str) -> WriterOptions:
+    layout = WriterOptions(**{name: values.pop(name) for name in _LAYOUT if name in values})
+    check_layout(layout, (format,))
+    if layout.changed() and not values.get("word_timestamps"):
+        raise _impossible("word_timestamps", f"{layout.changed()[0]} needs word_timestamps")
+    return layout

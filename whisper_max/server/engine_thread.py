@@ -1,0 +1,243 @@
+"""One model, one thread, one batch: all recordings of all requests share it, and live transcribers get their turn.
+
+The thread alternates: waiting calls for a moment, waiting recordings for a moment, then the scheduler's work for as long
+as the calls took, one piece at least. So neither a long recording nor a stream of calls keeps the others waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from io import FileIO
+from typing import TypeVar
+
+import numpy as np
+
+from whisper_max.api import Model
+from whisper_max.audio.mel import FRAMES_PER_SECOND
+from whisper_max.errors import WhisperMaxError
+from whisper_max.server.errors import fault, stopping
+from whisper_max.server.jobs import Finished, Job, Progress
+from whisper_max.server.recordings import Audio, Recording, Workers, open_recording
+from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.result import Segment
+from whisper_max.transcribe.scheduler import Advance, Scheduler
+from whisper_max.transcribe.transcription import Transcription
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_TURN = 0.25  # seconds that waiting calls, or recordings that begin, may take between two pieces of the batch's work
+
+
+@dataclass
+class _Running:
+    job: Job
+    recording: Recording
+    transcription: Transcription
+    segments: list[Segment] = field(default_factory=list)
+
+
+class EngineThread:
+    """A loaded model and the thread that runs it.
+
+    Args:
+        id: the model's name on this server.
+        model: the model; nobody else may call it from now on.
+        workers: threads that decode recordings.
+        batch_size: most windows in the batch.
+
+    Attributes:
+        id, model: as given.
+    """
+
+    def __init__(self, id: str, model: Model, workers: Workers, batch_size: int) -> None:
+        self.id = id
+        self.model = model
+        self._workers = workers
+        self._batch_size = batch_size
+        self._wake = threading.Condition()
+        self._closing = False
+        self._calls: deque[Callable[[], None]] = deque()
+        self._waiting: deque[tuple[Job, Recording]] = deque()
+        self._running: dict[int, _Running] = {}
+        self._thread = threading.Thread(target=self._run, name=f"whisper_max-{id}", daemon=True)
+        self._thread.start()
+
+    # ---------------------------------------------------------------- from any thread
+
+    def submit(self, audio: Audio, options: TranscribeOptions, *, max_seconds: float) -> Job:
+        """Transcribe a recording; to be called on the event loop, returns at once.
+
+        Args:
+            audio: an open file, which the caller may close at once, or samples.
+            options: of the transcription.
+            max_seconds: a longer recording is refused.
+        """
+        job = Job()
+        own = audio if isinstance(audio, np.ndarray) else FileIO(os.dup(audio.fileno()))
+
+        def end(opening: Future[None]) -> None:
+            if isinstance(own, FileIO):
+                own.close()
+            if opening.cancelled():
+                job.put(stopping())
+
+        self._workers.submit(own, lambda: self._open(job, own, options, max_seconds)).add_done_callback(end)
+        return job
+
+    def run_on_engine(self, function: Callable[[Model], T]) -> Future[T]:
+        """Call a function on the engine's thread, between two pieces of the batch's work; it should be short.
+
+        ``await asyncio.wrap_future(engine.run_on_engine(f))`` waits for it on the event loop. A future that is
+        cancelled before its turn is not run.
+        """
+        future: Future[T] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function(self.model))
+            except Exception as error:
+                future.set_exception(error)
+
+        with self._wake:
+            if self._closing:
+                raise stopping()
+            self._calls.append(call)
+            self._wake.notify()
+        return future
+
+    @property
+    def n_running(self) -> int:
+        """Recordings in the batch or waiting for it."""
+        return len(self._running) + len(self._waiting)
+
+    def close(self) -> None:
+        """End the thread; what is not finished fails with ``stopping``. Blocks for one piece of work at most."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    # ---------------------------------------------------------------- on a worker
+
+    def _open(self, job: Job, audio: Audio, options: TranscribeOptions, max_seconds: float) -> None:
+        try:
+            recording = open_recording(
+                audio, options, self.model.dims.n_mels, max_seconds=max_seconds, cancelled=lambda: job.cancelled
+            )
+        except Exception as error:
+            job.put(error)
+            return
+        with self._wake:
+            if not self._closing:
+                self._waiting.append((job, recording))
+                self._wake.notify()
+                return
+        recording.context.close()
+        job.put(stopping())
+
+    # ---------------------------------------------------------------- on the engine's thread
+
+    def _run(self) -> None:
+        scheduler = self._new_scheduler()
+        while self._wait_for_work(scheduler):
+            try:
+                self._turn(scheduler)
+            except Exception as error:
+                log.error("the engine failed on %d recordings", len(self._running), exc_info=error)
+                self._fail_running(error if isinstance(error, WhisperMaxError) else fault())
+                scheduler = self._new_scheduler()
+        self._fail_running(stopping())
+        self._drop_waiting()
+
+    def _new_scheduler(self) -> Scheduler:
+        return Scheduler(self.model.inference, max_windows=self._batch_size)
+
+    def _wait_for_work(self, scheduler: Scheduler) -> bool:
+        """False when it is time to end."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._closing or self._calls or self._waiting or not scheduler.idle)
+            return not self._closing
+
+    def _turn(self, scheduler: Scheduler) -> None:
+        for ticket in [ticket for ticket, running in self._running.items() if running.job.cancelled]:
+            scheduler.remove(ticket)
+            self._running.pop(ticket).recording.context.close()
+        start = time.monotonic()
+        self._for_a_turn(self._calls, lambda call: call())
+        share = time.monotonic() - start  # what calls took the batch gets as well
+        self._for_a_turn(self._waiting, lambda waiting: self._begin(scheduler, *waiting))
+        end = time.monotonic() + share
+        while not scheduler.idle:
+            for advance in scheduler.advance():
+                self._deliver(advance)
+            if time.monotonic() >= end:
+                return
+
+    def _for_a_turn(self, waiting: deque[T], work: Callable[[T], None]) -> None:
+        """Work on what waits, one at least, for a moment; it stays in line while it is worked on."""
+        end = time.monotonic() + _TURN
+        while waiting:
+            work(waiting[0])
+            waiting.popleft()
+            if time.monotonic() >= end:
+                return
+
+    def _begin(self, scheduler: Scheduler, job: Job, recording: Recording) -> None:
+        """Put a recording into the batch; finding its language may take the encoder."""
+        if job.cancelled:
+            recording.context.close()
+            return
+        inference, vocabulary = self.model.inference, self.model.vocabulary
+        try:
+            transcription = Transcription(inference, vocabulary, recording.mel, recording.options, recording.speech)
+            running = _Running(job, recording, transcription)
+            if transcription.done:
+                self._finish(running)
+            else:
+                self._running[scheduler.add(transcription)] = running
+        except Exception as error:
+            recording.context.close()
+            job.put(error)
+
+    def _deliver(self, advance: Advance) -> None:
+        running = self._running[advance.ticket]
+        if advance.error is not None:
+            del self._running[advance.ticket]
+            running.recording.context.close()
+            running.job.put(advance.error)
+            return
+        running.segments += advance.segments
+        done, total = (frames / FRAMES_PER_SECOND for frames in running.transcription.progress)
+        running.job.put(Progress(advance.segments, done, total))
+        if advance.done:
+            self._finish(self._running.pop(advance.ticket))
+
+    def _finish(self, running: _Running) -> None:
+        result = running.transcription.result(running.segments)
+        running.recording.context.close()
+        running.job.put(Finished(result))
+
+    def _fail_running(self, error: Exception) -> None:
+        while self._running:
+            _, running = self._running.popitem()
+            running.recording.context.close()
+            running.job.put(error)
+
+    def _drop_waiting(self) -> None:
+        while self._waiting:
+            job, recording = self._waiting.popleft()
+            recording.context.close()
+            job.put(stopping())
+        while self._calls:
+            self._calls.popleft()()

@@ -1,0 +1,111 @@
+"""Running the server: uvicorn, with clients that dawdle cut off and a drain on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+from fastapi import FastAPI
+from uvicorn import Config, Server
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from whisper_max.errors import WhisperMaxError
+from whisper_max.server.app import create_app
+from whisper_max.server.settings import Settings
+from whisper_max.server.state import Shared
+
+log = logging.getLogger(__name__)
+
+EXIT_OK, EXIT_FAILED = 0, 1
+_LAST_WORDS = 5  # seconds for answers to leave once their work was ended
+_HEADER_BYTES = 64 << 10  # of one request's headers
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, then drain; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    server = DrainingServer(settings, create_app(settings))
+    server.run()
+    return EXIT_FAILED if server.failed else EXIT_OK
+
+
+class DrainingServer(Server):
+    """A server that, told to end, takes no more requests and finishes those that it has.
+
+    The first signal begins the drain: ``/ready`` answers 503, and so do new transcriptions, while running ones go on
+    for the grace period at most. The second signal ends it at once.
+
+    Args:
+        settings: of the server.
+        app: its app.
+
+    Attributes:
+        failed: the default model could not be loaded.
+    """
+
+    def __init__(self, settings: Settings, app: FastAPI) -> None:
+        super().__init__(
+            Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                http=_protocol(settings.idle_timeout),
+                h11_max_incomplete_event_size=_HEADER_BYTES,
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=list(settings.trusted_proxies),
+                server_header=False,
+                timeout_graceful_shutdown=_LAST_WORDS,
+                ws_max_size=1 << 20,
+                log_config=None,
+            )
+        )
+        self._app = app
+        self._shared: Shared = app.state.shared
+        self._grace = settings.grace
+        self._end: float | None = None  # of the grace period, on the monotonic clock
+        self.failed = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; the second time, end."""
+        if self._end is not None:
+            self.should_exit = True
+            self.force_exit = self.force_exit or sig == signal.SIGINT
+            return
+        self._end = time.monotonic() + self._grace
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: is it over?"""
+        admission = self._shared.admission
+        if self._end is not None:
+            if not admission.stopping.is_set():
+                log.info("draining: %d requests are running", admission.n_requests)
+                admission.stop()
+            if time.monotonic() >= self._end or not admission.n_requests:
+                await self._shared.engines.close()
+                self.should_exit = True
+        loading: asyncio.Task[None] = self._app.state.loading
+        if loading.done() and not loading.cancelled() and (error := loading.exception()) is not None:
+            shown = str(error) if isinstance(error, WhisperMaxError) else repr(error)
+            log.error("the model can't be loaded: %s", shown)
+            self.failed = self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def _protocol(seconds: float) -> type[H11Protocol]:
+    """HTTP/1.1, where a request's headers must have come within so many seconds of its connection."""
+
+    class TimedProtocol(H11Protocol):
+        def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - of asyncio
+            super().connection_made(transport)
+            self.loop.call_later(seconds, self._cut_off)
+
+        def _cut_off(self) -> None:
+            if self.cycle is None and not self.transport.is_closing() and self.transport.get_protocol() is self:
+                self.transport.close()
+
+    return TimedProtocol

@@ -1,0 +1,141 @@
+/** The server's HTTP endpoints: those of OpenAI's audio API. */
+
+import { OFFLINE, PageError, httpError, streamError } from "./errors.js";
+import { languageCode } from "./languages.js";
+import { eventReader } from "./sse.js";
+import { spaceWords } from "./words.js";
+
+/** @typedef {import("./types.js").Result} Result */
+/** @typedef {import("./types.js").Segment} Segment */
+/** @typedef {import("./types.js").Settings} Settings */
+
+/** The key lives in this page's memory and nowhere else. */
+let apiKey = "";
+
+export const key = {
+  /** @param {string} value */
+  set: (value) => void (apiKey = value.trim()),
+  get: () => apiKey,
+};
+
+/**
+ * The models that the server offers. The answer also tells whether the server is there and takes the key.
+ * @returns {Promise<{id: string, default?: boolean}[]>}
+ */
+export async function listModels() {
+  const response = await fetch("v1/models", { headers: authorization() }).catch(() => {
+    throw OFFLINE();
+  });
+  const body = await response.text();
+  if (!response.ok) throw httpError(response.status, body, response.headers.get("Retry-After"), apiKey !== "");
+  return JSON.parse(body).data;
+}
+
+/**
+ * What a transcription tells while it goes.
+ *
+ * @typedef {object} Follow
+ * @property {(share: number) => void} onUpload 0 to 1 of the recording has been sent
+ * @property {(done: number, total: number) => void} onProgress seconds that are transcribed
+ * @property {(segment: Segment) => void} onSegment
+ * @property {AbortSignal} signal closes the connection, which frees the server
+ */
+
+/**
+ * Send a recording and follow its transcription.
+ * @param {File} file
+ * @param {Settings} settings
+ * @param {Follow} follow
+ * @returns {Promise<Result>}
+ */
+export function transcribe(file, settings, follow) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest(); // fetch can't tell how much has been sent
+    const stream = streamReader(follow);
+    const advance = () => request.status === 200 && stream.push(request.responseText);
+    const settle = () => {
+      advance();
+      if (request.status === 200) return stream.result();
+      throw httpError(request.status, request.responseText, request.getResponseHeader("Retry-After"), apiKey !== "");
+    };
+    const attempt = (/** @type {() => void} */ action) => {
+      try {
+        action();
+      } catch (error) {
+        reject(error);
+        request.abort();
+      }
+    };
+    request.upload.onprogress = (event) => event.lengthComputable && follow.onUpload(event.loaded / event.total);
+    request.onprogress = () => attempt(advance);
+    request.onload = () => attempt(() => resolve(settle()));
+    request.onerror = () => reject(request.status === 200 ? streamError(undefined) : OFFLINE());
+    request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
+    follow.signal.addEventListener("abort", () => request.abort());
+    request.open("POST", settings.task === "translate" ? "v1/audio/translations" : "v1/audio/transcriptions");
+    for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
+    request.send(form(file, settings));
+  });
+}
+
+/** @returns {Record<string, string>} */
+function authorization() {
+  return apiKey === "" ? {} : { Authorization: `Bearer ${apiKey}` };
+}
+
+/**
+ * @param {File} file
+ * @param {Settings} settings
+ */
+function form(file, { model, language }) {
+  const fields = new FormData();
+  fields.append("model", model);
+  if (language !== "") fields.append("language", language);
+  fields.append("response_format", "verbose_json");
+  fields.append("timestamp_granularities[]", "segment");
+  fields.append("timestamp_granularities[]", "word");
+  fields.append("stream", "true");
+  fields.append("progress", "true");
+  fields.append("file", file, file.name);
+  return fields;
+}
+
+/** @param {Follow} follow */
+function streamReader({ onProgress, onSegment }) {
+  let seen = 0;
+  /** @type {Segment[]} */
+  const segments = [];
+  /** @type {any} */
+  let done = null;
+  const read = eventReader((event) => {
+    if (event.error) throw streamError(event.error);
+    if (event.type === "transcript.progress") onProgress(event.seconds_done, event.seconds);
+    if (event.type === "transcript.text.done") done = event;
+    if (event.type === "transcript.text.segment") {
+      segments.push(segmentOf(event));
+      onSegment(segments[segments.length - 1]);
+    }
+  });
+  return {
+    /** @param {string} response all of it so far */
+    push(response) {
+      read(response.slice(seen));
+      seen = response.length;
+    },
+    /** @returns {Result} */
+    result() {
+      if (done === null) throw streamError(undefined);
+      const { text, language, duration } = done;
+      return { text, segments, language: languageCode(language), duration };
+    },
+  };
+}
+
+/**
+ * @param {any} event
+ * @returns {Segment}
+ */
+function segmentOf({ type: _, words, ...segment }) {
+  const own = { ...segment, id: Number(segment.id) };
+  return words ? { ...own, words: spaceWords(segment.text, words) } : own;
+}

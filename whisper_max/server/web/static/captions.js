@@ -1,0 +1,67 @@
+/** Live captions: what is committed stands, what is tentative is dimmed and may still change. */
+
+import { byId, make } from "./dom.js";
+
+/** @typedef {import("./types.js").Segment} Segment */
+
+/**
+ * @typedef {object} Item an utterance
+ * @property {HTMLElement} element
+ * @property {HTMLElement} committed
+ * @property {HTMLElement} tentative
+ * @property {number} start seconds
+ * @property {number} end seconds
+ */
+
+export class Captions {
+  /** @param {() => number} now seconds of speech so far, for what the server does not time */
+  constructor(now) {
+    this.now = now;
+    this.box = byId("captions");
+    this.box.replaceChildren();
+    /** @type {Map<string, Item>} */
+    this.items = new Map();
+  }
+
+  /** @param {any} event of the realtime session */
+  take(event) {
+    const kind = event.type.split(".").pop();
+    if (event.item_id === undefined) return;
+    const item = this.item(event.item_id);
+    if (kind === "speech_started") item.start = event.audio_start_ms / 1000;
+    if (kind === "speech_stopped") item.end = event.audio_end_ms / 1000;
+    if (kind === "tentative") item.tentative.textContent = event.text;
+    if (kind === "delta") item.committed.textContent += event.delta;
+    if (kind === "completed") {
+      item.committed.textContent = event.transcript;
+      item.tentative.textContent = "";
+      item.end = Math.max(item.start, item.end || this.now());
+    }
+    item.element.hidden = item.element.textContent === "";
+    this.box.scrollTop = this.box.scrollHeight;
+  }
+
+  /** What is committed. @returns {Segment[]} */
+  segments() {
+    return [...this.items.values()]
+      .map(({ committed, start, end }) => ({ text: ` ${committed.textContent?.trim()}`, start, end: end || this.now() }))
+      .filter(({ text }) => text.trim() !== "")
+      .map((segment, id) => ({ id, ...segment }));
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Item}
+   */
+  item(id) {
+    const known = this.items.get(id);
+    if (known !== undefined) return known;
+    const committed = make("span");
+    const tentative = make("span", { className: "tentative", ariaHidden: "true" });
+    const element = make("p", { hidden: true }, committed, tentative);
+    const item = { element, committed, tentative, start: this.now(), end: 0 };
+    this.items.set(id, item);
+    this.box.append(element);
+    return item;
+  }
+}
