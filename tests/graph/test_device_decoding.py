@@ -42,7 +42,7 @@ def xa(device_dims):
 
 @pytest.fixture(scope="module")
 def features(xa):
-    return EncodedWindows(Buffer.from_numpy(xa), lambda xa: pytest.fail("the batch fills its own cross-KV"))
+    return EncodedWindows(Buffer.from_numpy(xa))
 
 
 class Inference:
@@ -153,6 +153,6 @@ def test_a_window_without_a_possible_token(device_dims, device_graphs, tokenizer
 def test_features_that_are_not_finite(device_dims, device_graphs, tokenizer, xa):
     spoiled = xa.copy()
     spoiled[2, 0, 0] = np.nan
-    features = EncodedWindows(Buffer.from_numpy(spoiled), lambda xa: [])
+    features = EncodedWindows(Buffer.from_numpy(spoiled))
     with pytest.raises(WhisperMaxError, match="not finite"):
         decode_windows_on_device(Inference(device_dims, device_graphs), tokenizer, features, REQUESTS, [OPTIONS])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from max.driver import Buffer
 
 from whisper_max.checkpoint import Checkpoint
@@ -9,7 +11,14 @@ from whisper_max.engine.devices import Target
 from whisper_max.engine.engine import Float32, WhisperEngine
 from whisper_max.engine.features import EncodedWindows
 from whisper_max.engine.gpu_decoding import DeviceDecoding, Masks
-from whisper_max.engine.gpu_memory import DEFAULT_UTILIZATION, BatchLimit, Report, free_bytes, plan_memory
+from whisper_max.engine.gpu_memory import (
+    DEFAULT_UTILIZATION,
+    BatchLimit,
+    Report,
+    check_utilization,
+    free_bytes,
+    plan_memory,
+)
 from whisper_max.engine.gpu_support import FAST
 from whisper_max.engine.tensors import rows_of
 
@@ -21,7 +30,7 @@ class GpuEngine(WhisperEngine):
     """``WhisperEngine`` on a GPU. Implements ``decode.on_device.DeviceInference`` too.
 
     Args:
-        checkpoint, target, report: as for ``WhisperEngine``.
+        checkpoint, target, report, bundle: as for ``WhisperEngine``.
         utilization: share of the memory that is free once the weights are loaded, to plan batches with.
 
     Raises:
@@ -30,15 +39,27 @@ class GpuEngine(WhisperEngine):
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, target: Target, report: Report, utilization: float = DEFAULT_UTILIZATION
+        self,
+        checkpoint: Checkpoint,
+        target: Target,
+        report: Report,
+        bundle: Path | None = None,
+        *,
+        utilization: float = DEFAULT_UTILIZATION,
     ) -> None:
-        super().__init__(checkpoint, target, report)
+        check_utilization(utilization)
+        super().__init__(checkpoint, target, report, bundle)
         self._report = report
-        fast = target.code.endswith(f":{FAST}")
+        fast = self.code.endswith(f":{FAST}")
         plan = plan_memory(free_bytes(target.device), utilization, checkpoint.dims, target.dtype, fast=fast)
         self._encoded = BatchLimit(plan.encoded, "windows in the encoder", report)
         self._decoded = BatchLimit(plan.decoded, "windows in the decoder", report)
         self._batches: dict[tuple[int, int, bool], DeviceDecoding] = {}
+
+    @property
+    def encode_size(self) -> int:
+        """How many windows to encode together."""
+        return self._encoded.most
 
     def encode(self, mel: Float32) -> EncodedWindows:
         """mel: (n_windows, n_mels, n_frames) float32 -> features, one row a window; in groups that fit.
@@ -85,9 +106,25 @@ class GpuEngine(WhisperEngine):
             group = super().encode(mel[start : start + most])
             (rows,) = rows_of([xa], slice(start, start + group.n_windows))
             rows.inplace_copy_from(group.xa)
-        return EncodedWindows(xa, self._cross_kv)
+        return EncodedWindows(xa)
 
 
 def bucket(n_windows: int, most: int) -> int:
     """The least bucket that holds ``n_windows``, or ``most`` where that is less."""
     return min(most, next((size for size in BUCKETS if size >= n_windows), n_windows))
+
+
+def open_engine(
+    checkpoint: Checkpoint, target: Target, report: Report, gpu_memory_utilization: float | None = None
+) -> WhisperEngine:
+    """The engine that a target needs.
+
+    Raises:
+        DeviceError, OptionError: as of ``GpuEngine``.
+        ArtifactError, CheckpointError: as of ``WhisperEngine``.
+    """
+    if target.is_cpu:
+        return WhisperEngine(checkpoint, target, report)
+    if gpu_memory_utilization is None:
+        gpu_memory_utilization = DEFAULT_UTILIZATION
+    return GpuEngine(checkpoint, target, report, utilization=gpu_memory_utilization)
