@@ -11,7 +11,7 @@ from max.dtype import DType
 from numpy_whisper import NumpyWhisper
 from synthetic_vocabulary import synthetic_ranks
 
-from whisper_max.decode.fallback import Thresholds
+from whisper_max.decode.fallback import NO_THRESHOLDS, Thresholds
 from whisper_max.decode.on_device import decode_windows_on_device, token_masks
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.rules import build_rules
@@ -67,19 +67,20 @@ def by_numpy(device_dims, device_tensors, tokenizer, xa):
     """Decode a window as the host does, with the logits of NumPy's model."""
     model = NumpyWhisper(device_dims, device_tensors)
 
-    def decode(request, options):
-        task = DecodingTask(device_dims, tokenizer, options)
-        prompt = list(task.initial_tokens(request))
+    def decode(window, options):
+        request = REQUESTS[window]
+        task = DecodingTask(device_dims, tokenizer, [options])
+        prompt = list(task.initial_tokens(request.prompt, request.language))
         limit = min(task.sample_len, task.n_ctx + 1 - len(prompt))
         rules, search = build_rules(tokenizer, options), new_search(options, tokenizer.eot, request.stream)
         while len(search.sampled[0]) < limit and not (search.sampled[0] and search.done):
             histories = [[*prompt, *tokens] for tokens in search.sampled]
-            rows = [model.decode(history, xa[request.window])[0][-1] for history in histories]
+            rows = [model.decode(history, xa[window])[0][-1] for history in histories]
             logits = np.stack(rows).astype(np.float32)
             for rule in rules:
                 rule.apply(logits, search.sampled)
             search.update(logits)
-        at_sot = model.decode(prompt, xa[request.window])[0][len(prompt) + task.sot_index]
+        at_sot = model.decode(prompt, xa[window])[0][len(prompt) + task.sot_index]
         weights = np.exp(at_sot - at_sot.max())
         best = best_candidate(search.candidates(), None)
         return best.tokens, best.sum_logprob / (len(best.tokens) + 1), weights[tokenizer.no_speech] / weights.sum()
@@ -88,9 +89,14 @@ def by_numpy(device_dims, device_tensors, tokenizer, xa):
 
 
 REQUESTS = [
-    DecodeRequest(2, stream=(7,)), DecodeRequest(0, (5, 6, 7), (8,)), DecodeRequest(4, stream=(9,)),
-    DecodeRequest(1, (3,) * 30, (10,)), DecodeRequest(3, stream=(11,)), DecodeRequest(2, (9,), (12,)),
+    DecodeRequest(stream=(7,)), DecodeRequest((5, 6, 7), (8,)), DecodeRequest(stream=(9,)),
+    DecodeRequest((3,) * 30, (10,)), DecodeRequest((9,), (12,)),
 ]  # fmt: skip
+
+
+def on_device(inference, tokenizer, features, ladder, thresholds=NO_THRESHOLDS):
+    task = DecodingTask(inference.dims, tokenizer, ladder, thresholds)
+    return decode_windows_on_device(inference, task, features, REQUESTS)
 
 
 @pytest.mark.parametrize("fits", [1, 2, 6])
@@ -108,10 +114,11 @@ def test_windows_decode_as_on_the_host(
     device_dims, device_graphs, tokenizer, features, by_numpy, options, fits
 ):
     inference = Inference(device_dims, device_graphs, fits)
-    results = decode_windows_on_device(inference, tokenizer, features, REQUESTS, [options])
-    assert inference.batches[0].n_windows == fits
-    for request, result in zip(REQUESTS, results, strict=True):
-        tokens, avg_logprob, no_speech_prob = by_numpy(request, options)
+    results = on_device(inference, tokenizer, features, [options])
+    assert inference.batches[0].n_windows == min(fits, N_WINDOWS)
+    assert len(results) == N_WINDOWS
+    for window, result in enumerate(results):
+        tokens, avg_logprob, no_speech_prob = by_numpy(window, options)
         assert result.tokens == tokens
         assert result.avg_logprob == pytest.approx(avg_logprob, abs=1e-4)
         assert result.no_speech_prob == pytest.approx(no_speech_prob, rel=1e-3)
@@ -122,15 +129,15 @@ def test_windows_that_fail_are_decoded_again_at_the_next_temperature(
     device_dims, device_graphs, tokenizer, features, by_numpy
 ):
     ladder = [OPTIONS, replace(OPTIONS, temperature=0.6)]
-    first = [by_numpy(request, OPTIONS)[1] for request in REQUESTS]
+    first = [by_numpy(window, OPTIONS)[1] for window in range(N_WINDOWS)]
     thresholds = Thresholds(compression_ratio=None, logprob=float(np.median(first)), no_speech=None)
     inference = Inference(device_dims, device_graphs, 3)
-    results = decode_windows_on_device(inference, tokenizer, features, REQUESTS, ladder, thresholds)
+    results = on_device(inference, tokenizer, features, ladder, thresholds)
     expected = [ladder[logprob < thresholds.logprob] for logprob in first]
     assert [result.temperature for result in results] == [options.temperature for options in expected]
     assert 0 < sum(options.temperature > 0 for options in expected) < len(REQUESTS)
-    for request, options, result in zip(REQUESTS, expected, results, strict=True):
-        assert result.tokens == by_numpy(request, options)[0]
+    for window, (options, result) in enumerate(zip(expected, results, strict=True)):
+        assert result.tokens == by_numpy(window, options)[0]
 
 
 @pytest.mark.parametrize(
@@ -140,14 +147,14 @@ def test_what_needs_the_host_is_refused_before_anything_runs(device_dims, tokeni
     options = replace(OPTIONS, **options)
     assert token_masks(tokenizer, options, device_dims.n_vocab) is None
     inference = Inference(device_dims, {})
-    assert decode_windows_on_device(inference, tokenizer, features, REQUESTS, [OPTIONS, options]) is None
+    assert on_device(inference, tokenizer, features, [OPTIONS, options]) is None
 
 
 def test_a_window_without_a_possible_token(device_dims, device_graphs, tokenizer, features):
     every = list(range(device_dims.n_vocab))
     options = replace(OPTIONS, suppress_tokens=every, without_timestamps=True)
     with pytest.raises(OptionError, match="leave no token"):
-        decode_windows_on_device(Inference(device_dims, device_graphs), tokenizer, features, REQUESTS, [options])
+        on_device(Inference(device_dims, device_graphs), tokenizer, features, [options])
 
 
 def test_features_that_are_not_finite(device_dims, device_graphs, tokenizer, xa):
@@ -155,4 +162,10 @@ def test_features_that_are_not_finite(device_dims, device_graphs, tokenizer, xa)
     spoiled[2, 0, 0] = np.nan
     features = EncodedWindows(Buffer.from_numpy(spoiled))
     with pytest.raises(WhisperMaxError, match="not finite"):
-        decode_windows_on_device(Inference(device_dims, device_graphs), tokenizer, features, REQUESTS, [OPTIONS])
+        on_device(Inference(device_dims, device_graphs), tokenizer, features, [OPTIONS])
+
+
+def test_a_language_to_be_found_out_needs_the_host(device_dims, tokenizer, features):
+    task = DecodingTask(device_dims, tokenizer, [OPTIONS])
+    requests = [replace(request, detect_language=True) for request in REQUESTS]
+    assert decode_windows_on_device(Inference(device_dims, {}), task, features, requests) is None

@@ -14,7 +14,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_max.decode.fallback import NO_THRESHOLDS, Thresholds
 from whisper_max.decode.inference import AudioFeatures, Float32, Opaque
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.result import DecodingResult, compression_ratio
@@ -128,32 +127,32 @@ def token_masks(tokenizer: Tokenizer, options: DecodingOptions, n_vocab: int) ->
 
 def decode_windows_on_device(
     inference: DeviceInference,
-    tokenizer: Tokenizer,
+    task: DecodingTask,
     features: AudioFeatures,
     requests: Sequence[DecodeRequest],
-    ladder: Sequence[DecodingOptions],
-    thresholds: Thresholds = NO_THRESHOLDS,
-    *,
     max_windows: int | None = None,
 ) -> list[DecodingResult] | None:
-    """``decode.task.decode_windows``, with every token chosen on the device.
+    """Decode windows with every token chosen on the device, each climbing the task's ladder as on the host.
+
+    Args:
+        features: the encoded windows.
+        requests: one for each window.
+        max_windows: most windows at once; None for as many as fit.
 
     Returns:
-        a result for each request, in their order; None where the options need the host.
+        a result for each window; None where the options, or a language to be found out, need the host.
     """
-    task = DecodingTask(inference.dims, tokenizer, ladder[0])
-    all_masks = [token_masks(tokenizer, options, inference.dims.n_vocab) for options in ladder]
-    if any(masks is None for masks in all_masks):
+    all_masks = [token_masks(task.tokenizer, options, inference.dims.n_vocab) for options in task.ladder]
+    if any(masks is None for masks in all_masks) or any(request.detect_language for request in requests):
         return None
     results: dict[int, DecodingResult] = {}
     failed = list(range(len(requests)))
-    for options, masks in zip(ladder, all_masks, strict=True):
+    for options, masks in zip(task.ladder, all_masks, strict=True):
         if failed and masks is not None:
-            batch = inference.device_batch(
-                masks, min(len(failed), max_windows or len(failed)), options.n_hyps, sampled=options.temperature > 0
-            )
+            n_windows = min(len(failed), max_windows or len(failed))
+            batch = inference.device_batch(masks, n_windows, options.n_hyps, sampled=options.temperature > 0)
             results |= _Attempt(task, options, features, requests, deque(failed), batch).run()
-            failed = [index for index in failed if thresholds.failed(results[index])]
+            failed = [index for index in failed if task.thresholds.failed(results[index])]
     return [results[index] for index in range(len(requests))]
 
 
@@ -193,12 +192,12 @@ class _Attempt:
         idle = [place for place in range(self._batch.n_windows) if place not in self._places]
         begun = {place: self._waiting.popleft() for place in idle[: len(self._waiting)]}
         if begun:
-            chosen = self._features.select([self._requests[index].window for index in begun.values()])
+            chosen = self._features.select(list(begun.values()))
             self._batch.start(list(begun), chosen, [self._start(self._requests[index]) for index in begun.values()])
             self._places |= begun
 
     def _start(self, request: DecodeRequest) -> DeviceStart:
-        prompt = self._task.initial_tokens(request)
+        prompt = self._task.initial_tokens(request.prompt, request.language)
         limit = min(self._task.sample_len, self._task.n_ctx + 1 - len(prompt))
         options = self._options
         draws = np.zeros((0, self._task.n_ctx), np.float32)
