@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--device", default="gpu", choices=["gpu", "cpu"])
-    parser.add_argument("--models", default="base,turbo,large-v3", help="sizes, with commas between")
+    parser.add_argument("--models", default="base,large-v3-turbo,large-v3", help="sizes, with commas between")
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
     parser.add_argument("--form", choices=["fast", "plain"], help="by default what the check found right")
     parser.add_argument("--tokens", type=int, default=64, help="tokens a window")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from whisper_max.checkpoint.published import MODELS
 from whisper_max.dims import ModelDimensions
 
-SIZES = ("tiny", "base", "small", "medium", "large-v3", "turbo")
+SIZES = ("tiny", "base", "small", "medium", "large-v3", "large-v3-turbo")
 TINY_SHAPE = ModelDimensions(
     n_mels=80, n_audio_ctx=52, n_audio_state=128, n_audio_head=2, n_audio_layer=1,
     n_vocab=1908, n_text_ctx=48, n_text_state=128, n_text_head=2, n_text_layer=1,
