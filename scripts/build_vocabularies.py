@@ -13,7 +13,7 @@ import lzma
 from importlib.util import find_spec
 from pathlib import Path
 
-from whisper_max.checkpoint.vocabulary import read_tokenizer_json
+from whisper_max.checkpoint.vocabulary import pack_tokens, read_tokenizer_json
 
 DATA = Path(__file__).parents[1] / "whisper_max" / "checkpoint" / "data"
 SOURCES = {
@@ -28,9 +28,8 @@ def main() -> None:
         if spec is None or spec.origin is None:
             raise SystemExit(f"{module} is not installed")
         ranks = read_tokenizer_json(Path(spec.origin).parent / inside, n_vocab).ranks
-        raw = b"".join(bytes([len(token)]) + token for token in sorted(ranks, key=ranks.__getitem__))
         target = DATA / f"{name}.vocabulary.xz"
-        target.write_bytes(lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME))
+        target.write_bytes(lzma.compress(pack_tokens(ranks), preset=9 | lzma.PRESET_EXTREME))
         print(f"{target}: {len(ranks)} tokens, {target.stat().st_size} bytes")
 
 

@@ -141,8 +141,8 @@ def draw(rows: list[list[str]], title: str, path: Path) -> None:
     axes.set(title=title, xlabel="hours of audio done", ylabel="resident memory, MiB", ylim=(0, highest * 1.2))
     axes.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path.with_suffix(".png"))
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    figure.savefig(path.with_name(f"{path.name}.png"))
+    figure.savefig(path.with_name(f"{path.name}.svg"), metadata={"Date": None})
 
 
 def main() -> int:

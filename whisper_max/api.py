@@ -12,11 +12,14 @@ from whisper_max.audio.io import AudioSource, open_audio
 from whisper_max.audio.mel import FRAMES_PER_SECOND, MelWindows
 from whisper_max.audio.vad import VadOptions
 from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
+from whisper_max.bundle import read_bundle
 from whisper_max.checkpoint import read_checkpoint, resolve
 from whisper_max.checkpoint.checksum import sha256_of
+from whisper_max.checkpoint.published import ALIASES, MODELS
 from whisper_max.decode.language import DetectedLanguage, detect_language
 from whisper_max.dims import ModelDimensions
-from whisper_max.engine import Target, WhisperEngine, open_engine, select_target
+from whisper_max.engine import Target, WhisperEngine, check_utilization, open_engine, select_target
+from whisper_max.engine.engine import compute_type_for
 from whisper_max.errors import OptionError
 from whisper_max.live.options import LiveOptions, live_vad
 from whisper_max.live.transcriber import LiveTranscriber
@@ -284,13 +287,14 @@ def load_model(
     revision: str | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Model:
-    """Load a model by name, path or hub id.
+    """Load a model by name, path or hub id, or a bundle by its folder.
 
     Args:
         model: a published name ("base", "large-v3", "turbo", "distil-large-v3"...), a checkpoint file or folder of any
-            format that is read, or a hub id ("owner/name").
+            format that is read, a hub id ("owner/name"), or the folder that ``export`` made.
         device: "auto" (a GPU that was checked on this machine, else the CPU), "cpu", "gpu" or "gpu:N".
-        compute_type: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32", "float16" or "bfloat16".
+        compute_type: "auto" (float32 on a CPU, bfloat16 on a GPU; for int8 weights and for bundles what they were made
+            for), "float32", "int8", "float16" or "bfloat16".
         threads: that run the graphs on a CPU, the same for all models of a process; None for
             ``$WHISPER_MAX_THREADS``, else every core that the process may use.
         gpu_memory_utilization: share of what a GPU has free once the weights are loaded, to plan batches with; None
@@ -312,13 +316,23 @@ def load_model(
         if progress is not None:
             progress(line)
 
-    target = select_target(device, compute_type, threads, report)
-    if target.is_cpu and gpu_memory_utilization is not None:
-        raise OptionError("only a GPU's memory is planned", where="gpu_memory_utilization", found=target.code)
-    folder = Path(weights_dir) if weights_dir else None
-    files = resolve(model, offline=offline, weights_dir=folder, revision=revision, announce=report)
+    target = select_target(device, compute_type, threads)  # refuses what is impossible for any model
+    check_utilization(target, gpu_memory_utilization)
+    bundle = None if str(model) in (*MODELS, *ALIASES) else read_bundle(model)
+    if bundle is None:
+        folder = Path(weights_dir) if weights_dir else None
+        files = resolve(model, offline=offline, weights_dir=folder, revision=revision, announce=report)
+        kinds = {"cpu", "gpu"}
+    else:
+        files, kinds = bundle.files(), bundle.kinds
+        compute_type = bundle.compute_type if compute_type == "auto" else compute_type
     checkpoint = read_checkpoint(files)
+    compute_type = compute_type_for(checkpoint, compute_type)
+    if device == "auto" and (compute_type == "int8" or kinds == {"cpu"}):
+        device = "cpu"  # the only kind of device that can run it
+    target = select_target(device, compute_type, threads, report)
+    artifacts = None if bundle is None else bundle.artifacts_for(target)
     vocabulary = Vocabulary(checkpoint.vocabulary.ranks, checkpoint.dims.n_vocab)
-    engine = open_engine(checkpoint, target, report, gpu_memory_utilization)
+    engine = open_engine(checkpoint, target, report, artifacts, gpu_memory_utilization)
     used = replace(target, codes=(engine.code,))
     return Model(engine, vocabulary, checkpoint.name, files.weights, target_name(used))

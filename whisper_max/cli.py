@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from whisper_max.cli_compile import add_compile
 from whisper_max.cli_evaluate import add_evaluate
 from whisper_max.cli_options import TRANSCRIBE_GROUPS
 from whisper_max.cli_serve import add_serve
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     transcribe.set_defaults(run=run_transcribe, parser=transcribe)
 
     add_evaluate(commands)
+    add_compile(commands)
     add_serve(commands)
     verify = commands.add_parser("verify", help="prove a model against stored reference values")
     verify.add_argument("model", help="a model's name, path or hub id")

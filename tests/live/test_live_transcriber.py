@@ -9,7 +9,7 @@ from test_live_core import check_order
 
 from whisper_max.audio.vad import VadOptions
 from whisper_max.errors import AudioError, OptionError
-from whisper_max.live import LiveOptions, LiveTranscriber, LiveTranscript
+from whisper_max.live import Closed, LiveOptions, LiveTranscriber, LiveTranscript
 from whisper_max.transcribe.options import TranscribeOptions
 
 RATE = 16000
@@ -63,7 +63,7 @@ def test_int16_at_another_rate_and_in_two_channels():
     events = feed(live, stereo, 4801)
     assert live.position == pytest.approx(3.0, abs=1 / RATE)
     check_order(events)
-    assert (events[0].start, events[-1].end) == (0.0, pytest.approx(2.3, abs=0.05))
+    assert (events[0].start, events[-2].end) == (0.0, pytest.approx(2.3, abs=0.05))
 
 
 def test_the_end_of_the_stream_ends_the_utterance():
@@ -82,7 +82,7 @@ def test_committing_by_hand():
     live.feed(talk(1.5))
     first = live.commit()
     assert type(first[-1]).__name__ == "UtteranceEnded"
-    assert live.commit() == []
+    assert live.commit() == [Closed(None)]
     events = live.feed(talk(0.5))
     assert (type(events[0]).__name__, events[0].start) == ("UtteranceStarted", 1.5)
 

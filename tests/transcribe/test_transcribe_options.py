@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from whisper_max.decode.fallback import Thresholds
@@ -70,6 +71,41 @@ def test_impossible_options(options, message):
     with pytest.raises(OptionError) as error:
         TranscribeOptions(**options)
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("word_timestamps", "no", "bool"),
+        ("vad", 1, "bool"),
+        ("drop_unlikely", "False", "bool | None"),
+        ("batch_size", "4", "int"),
+        ("batch_size", 2.5, "int"),
+        ("batch_size", True, "int"),
+        ("batch_size", None, "int"),
+        ("seed", 1.5, "int"),
+        ("beam_size", "5", "int | None"),
+        ("logprob_threshold", "-1", "float | None"),
+        ("logprob_threshold", False, "float | None"),
+        ("language", 5, "str | None"),
+        ("task", None, "str"),
+        ("hotwords", ["a"], "str | None"),
+        ("temperature", "0", "float | Sequence[float]"),
+        ("temperature", None, "float | Sequence[float]"),
+        ("vad_options", 5, "VadOptions | Mapping[str, Any] | None"),
+        ("suppress_tokens", 50257, "str | Sequence[int] | None"),
+    ],
+)
+def test_values_of_another_type_are_refused(name, value, expected):
+    with pytest.raises(OptionError) as error:
+        TranscribeOptions(**{name: value})
+    assert str(error.value) == f"{name}: wrong type: expected {expected}, found {value!r}"
+
+
+def test_numbers_of_numpy_are_numbers():
+    values = {"batch_size": np.int64(2), "logprob_threshold": np.float32(-1), "vad": np.bool_(True), "seed": 2}
+    options = TranscribeOptions(**values, patience=1, beam_size=np.int32(3), temperature=np.float64(0))
+    assert options.batch_size == 2
 
 
 def test_clip_timestamps_as_text_or_numbers():

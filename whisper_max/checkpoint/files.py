@@ -11,7 +11,7 @@ from whisper_max.checkpoint.manifest import openai_sha256
 from whisper_max.checkpoint.vocabulary import first_existing, read_json
 from whisper_max.errors import CheckpointError
 
-SAFETENSORS, CTRANSLATE2, OPENAI, GGML = "safetensors", "ctranslate2", "openai", "ggml"
+SAFETENSORS, CTRANSLATE2, OPENAI, GGML, OWN = "safetensors", "ctranslate2", "openai", "ggml", "whisper_max"
 
 COMPANIONS = (
     "config.json",
@@ -26,6 +26,9 @@ COMPANIONS = (
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model.bin")
 """What a model folder's weights are called, the preferred first."""
+
+OWN_HEADER = b'{"__metadata__":{"format":"whisper_max"'
+"""How the header of a safetensors file begins that is of our own format."""
 
 INDEX_SUFFIX = ".safetensors.index.json"
 
@@ -43,7 +46,7 @@ class KnownDigest:
 class ModelFiles:
     """A model's files on disk.
 
-    format: "safetensors", "ctranslate2", "openai" or "ggml".
+    format: "safetensors", "ctranslate2", "openai", "ggml" or "whisper_max".
     weights: the weight file; several are shards (safetensors) or consecutive parts of one file (ctranslate2).
     companions: the files beside the weights, by name.
     name: the model's name, if it has a published one.
@@ -132,7 +135,7 @@ def sniff(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            head = file.read(32)
+            head = file.read(64)
     except OSError as error:
         raise CheckpointError(f"can't be read ({error.strerror or error})", where=path) from error
     if head[4:].startswith(b"\x0c\0WhisperSpec\0"):  # binary version, then the spec's name
@@ -141,6 +144,8 @@ def sniff(path: Path) -> str:
         return OPENAI
     if head.startswith(b"lmgg"):  # 0x67676d6c, little-endian
         return GGML
+    if head[8:].startswith(OWN_HEADER):
+        return OWN
     if head[8:9] == b"{" and path.suffix == ".safetensors":
         return SAFETENSORS
     hint = None

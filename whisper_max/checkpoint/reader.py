@@ -8,9 +8,11 @@ from pathlib import Path
 from whisper_max.checkpoint.checksum import verify
 from whisper_max.checkpoint.ctranslate2 import read_ctranslate2
 from whisper_max.checkpoint.file_bytes import FileBytes
-from whisper_max.checkpoint.files import CTRANSLATE2, GGML, OPENAI, SAFETENSORS, ModelFiles, files_at
+from whisper_max.checkpoint.files import CTRANSLATE2, GGML, OPENAI, OWN, SAFETENSORS, ModelFiles, files_at
 from whisper_max.checkpoint.ggml import read_ggml
+from whisper_max.checkpoint.heads import Heads, checked_heads
 from whisper_max.checkpoint.openai import read_openai
+from whisper_max.checkpoint.own_format import OwnModel, read_own_format
 from whisper_max.checkpoint.published import MODELS
 from whisper_max.checkpoint.safetensors import read_safetensors
 from whisper_max.checkpoint.shipped import shipped_vocabulary
@@ -34,7 +36,7 @@ class Checkpoint:
     tensors: the state dict in openai-whisper's names, read and widened to float32 tensor by tensor, when asked for.
     vocabulary: the tokens.
     alignment_heads: (decoder layer, head) pairs that follow the audio, or None where nobody has published them.
-    format: "safetensors", "ctranslate2", "openai" or "ggml".
+    format: "safetensors", "ctranslate2", "openai", "ggml" or "whisper_max".
     source: the weight file, or the folder of several.
     sha256: digest that the weights were checked against, or None where none is known.
     name: the published name, or None.
@@ -63,6 +65,8 @@ def read_checkpoint(files: ModelFiles | Path) -> Checkpoint:
         files = files_at(files)
     for check in files.checks:
         verify(check.paths, check.sha256, check.hint)
+    if files.format == OWN:
+        return _own_checkpoint(files, read_own_format(files.weights[0]))
     dims, tensors, vocabulary = _READERS[files.format](files)
     return Checkpoint(
         dims=dims,
@@ -73,6 +77,20 @@ def read_checkpoint(files: ModelFiles | Path) -> Checkpoint:
         source=files.source,
         sha256=files.checks[0].sha256 if len(files.checks) == 1 else None,
         name=files.name,
+    )
+
+
+def _own_checkpoint(files: ModelFiles, model: OwnModel) -> Checkpoint:
+    """Our own files state everything themselves."""
+    return Checkpoint(
+        dims=model.dims,
+        tensors=model.tensors,
+        vocabulary=model.vocabulary,
+        alignment_heads=model.alignment_heads,
+        format=files.format,
+        source=files.source,
+        sha256=files.checks[0].sha256 if files.checks else None,
+        name=files.name or model.name,
     )
 
 
@@ -122,28 +140,12 @@ def _vocabulary_beside(files: ModelFiles, dims: ModelDimensions) -> Vocabulary:
     return shipped_vocabulary(dims.n_vocab, files.source)
 
 
-def _alignment_heads(files: ModelFiles, dims: ModelDimensions) -> tuple[tuple[int, int], ...] | None:
+def _alignment_heads(files: ModelFiles, dims: ModelDimensions) -> Heads | None:
     for config in ("generation_config.json", "config.json"):
         if config not in files.companions:
             continue
         stated = read_json(files.companions[config]).get("alignment_heads")
         if stated is not None:
-            return _checked_heads(stated, dims, files.companions[config])
+            return checked_heads(stated, dims, files.companions[config])
     published = MODELS.get(files.name or "")
     return published.alignment_heads if published is not None and published.dims == dims else None
-
-
-def _checked_heads(stated: object, dims: ModelDimensions, where: object) -> tuple[tuple[int, int], ...]:
-    heads = []
-    for pair in stated if isinstance(stated, list) else [stated]:
-        match pair:
-            case [int(layer), int(head)] if 0 <= layer < dims.n_text_layer and 0 <= head < dims.n_text_head:
-                heads.append((layer, head))
-            case _:
-                raise CheckpointError(
-                    "impossible alignment_heads",
-                    where=where,
-                    expected=f"[layer, head] pairs below [{dims.n_text_layer}, {dims.n_text_head}]",
-                    found=repr(pair)[:40],
-                )
-    return tuple(heads)

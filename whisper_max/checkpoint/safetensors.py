@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from whisper_max.checkpoint.file_bytes import FileBytes
 from whisper_max.checkpoint.names.huggingface import TABLE
 from whisper_max.checkpoint.table import apply_table
@@ -39,8 +37,14 @@ def read_safetensors(shards: Sequence[Path], dims: ModelDimensions) -> Tensors:
     return apply_table(TABLE, stored, dims, shards[0] if len(shards) == 1 else shards[0].parent)
 
 
-def _read_shard(path: Path) -> list[StoredTensor]:
-    file = FileBytes([path])
+def read_header(path: Path, file: FileBytes) -> tuple[dict[str, Any], int]:
+    """The JSON header of a sound safetensors file, and where its data begin.
+
+    Raises:
+        CheckpointError: a damaged file, or a tensor stored twice.
+    """
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="numpy"):
             pass
@@ -48,11 +52,17 @@ def _read_shard(path: Path) -> list[StoredTensor]:
         raise CheckpointError("not a sound safetensors file", where=path, found=error) from error
     length = int.from_bytes(file.read(0, 8, "the header").tobytes(), "little")
     header = json.loads(file.read(8, length, "the header").tobytes(), object_pairs_hook=partial(_distinct, path))
+    return header, 8 + length
+
+
+def _read_shard(path: Path) -> list[StoredTensor]:
+    file = FileBytes([path])
+    header, start = read_header(path, file)
     return [
         StoredTensor(
             file,
             name,
-            offset=8 + length + entry["data_offsets"][0],
+            offset=start + entry["data_offsets"][0],
             dtype=_DTYPES.get(entry["dtype"], entry["dtype"]),
             shape=tuple(entry["shape"]),
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import lzma
 from importlib.resources import files
 
-from whisper_max.checkpoint.vocabulary import Vocabulary, make_vocabulary
+from whisper_max.checkpoint.vocabulary import Vocabulary, make_vocabulary, unpack_tokens
 from whisper_max.errors import CheckpointError
 
 _NAMES = {51864: "english", 51865: "multilingual", 51866: "multilingual"}
@@ -31,15 +31,4 @@ def shipped_vocabulary(n_vocab: int, where: object) -> Vocabulary:
             hint="put the model's tokenizer.json beside it",
         )
     packed = (files("whisper_max.checkpoint") / "data" / f"{name}.vocabulary.xz").read_bytes()
-    return make_vocabulary(_unpack(lzma.decompress(packed)), {}, n_vocab, where)
-
-
-def _unpack(raw: bytes) -> dict[bytes, int]:
-    """Tokens in rank order, each as one length byte and its bytes."""
-    ranks: dict[bytes, int] = {}
-    position = 0
-    while position < len(raw):
-        end = position + 1 + raw[position]
-        ranks[raw[position + 1 : end]] = len(ranks)
-        position = end
-    return ranks
+    return make_vocabulary(unpack_tokens(lzma.decompress(packed)), {}, n_vocab, where)

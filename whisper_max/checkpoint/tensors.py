@@ -71,6 +71,31 @@ class StoredTensor:
         return np.require(stored, requirements=["C", "A"])
 
 
+@dataclass(frozen=True)
+class QuantizedTensor:
+    """A matrix in int8, (n_out, n_in) or (n_out, n_in, 3), and the float32 scale of each output, (n_out,)."""
+
+    values: NDArray[np.int8]
+    scale: StoredTensor
+    dtype: str = "int8"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the matrix."""
+        return self.values.shape
+
+    def read(self) -> NDArray[np.float32]:
+        """The values that stand for the matrix: int8 times scale.
+
+        Quantising them again gives the same int8 and the same scales, bit for bit: float32(127 * s) / 127 is s for
+        every s that is a float32 divided by 127.
+        """
+        scale = self.scale.read().astype(np.float32, copy=False)
+        values = self.values.astype(np.float32)
+        values *= scale.reshape(-1, *[1] * (values.ndim - 1))
+        return values
+
+
 class Tensors(Mapping[str, NDArray[np.float32]]):
     """A state dict in canonical names whose tensors are read, and converted to float32, when asked for.
 
@@ -78,8 +103,13 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
     array each time (nothing is kept).
     """
 
-    def __init__(self, entries: Mapping[str, StoredTensor | NDArray[np.float32]]) -> None:
+    def __init__(self, entries: Mapping[str, StoredTensor | QuantizedTensor | NDArray[np.float32]]) -> None:
         self._entries = dict(entries)
+
+    @property
+    def quantized(self) -> bool:
+        """True where matrices are int8, so that their float32 values are not those of the original checkpoint."""
+        return any(isinstance(entry, QuantizedTensor) for entry in self._entries.values())
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         return self.raw(name).astype(np.float32, order="C", copy=False)
@@ -94,15 +124,15 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
         return name in self._entries
 
     def raw(self, name: str) -> Array:
-        """The tensor as stored: float16 or float32 (bfloat16 comes as float32)."""
+        """The tensor as stored: float16 or float32 (bfloat16 and int8 come as float32)."""
         entry = self._entries[name]
-        return entry.read() if isinstance(entry, StoredTensor) else entry
+        return entry if isinstance(entry, np.ndarray) else entry.read()
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The tensor's shape, without reading it."""
         return self._entries[name].shape
 
     def dtype(self, name: str) -> str:
-        """The dtype in the file: "float32", "float16" or "bfloat16" ("float32" where computed)."""
+        """The dtype in the file: "float32", "float16", "bfloat16" or "int8" ("float32" where computed)."""
         entry = self._entries[name]
-        return entry.dtype if isinstance(entry, StoredTensor) else "float32"
+        return "float32" if isinstance(entry, np.ndarray) else entry.dtype

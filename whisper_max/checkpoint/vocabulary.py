@@ -133,6 +133,22 @@ def _to_bytes(text: str, where: Path) -> bytes:
         raise CheckpointError("a token is not byte-level BPE", where=where, found=repr(text)) from error
 
 
+def pack_tokens(ranks: Mapping[bytes, int]) -> bytes:
+    """Tokens in rank order, each as one length byte and its bytes."""
+    return b"".join(bytes([len(token)]) + token for token in sorted(ranks, key=ranks.__getitem__))
+
+
+def unpack_tokens(raw: bytes) -> dict[bytes, int]:
+    """What ``pack_tokens`` packed."""
+    ranks: dict[bytes, int] = {}
+    position = 0
+    while position < len(raw):
+        end = position + 1 + raw[position]
+        ranks[raw[position + 1 : end]] = len(ranks)
+        position = end
+    return ranks
+
+
 def read_json(path: Path) -> dict[str, object]:
     """The JSON object in a file.
 

@@ -12,6 +12,7 @@ from max.engine import InferenceSession, read
 from numpy.typing import NDArray
 
 from whisper_max.checkpoint import Checkpoint, Tensors
+from whisper_max.checkpoint.own_format import is_matrix
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.batch import DecoderGraphs, KVBatch
 from whisper_max.engine.devices import Target
@@ -19,7 +20,7 @@ from whisper_max.engine.features import EncodedWindows
 from whisper_max.engine.store import Report, find_module
 from whisper_max.engine.tensors import Placement
 from whisper_max.engine.weights import fits_float16, prepare_weights
-from whisper_max.errors import ArtifactError
+from whisper_max.errors import ArtifactError, OptionError
 from whisper_max.graph.stages import stage_names
 
 Float32 = NDArray[np.float32]
@@ -29,11 +30,31 @@ PUBLISHED_STORAGE = DType.float16
 
 
 def narrowest_exact(checkpoint: Checkpoint) -> DType:
-    """float16 where that holds every matrix of the checkpoint exactly, else float32."""
+    """float16 where that holds every matrix of the checkpoint exactly, else float32; int8 where it is quantised."""
     tensors = checkpoint.tensors
-    if isinstance(tensors, Tensors) and all(tensors.dtype(name) == "float16" for name in tensors):
-        return DType.float16
+    if isinstance(tensors, Tensors):
+        if tensors.quantized:
+            return DType.int8
+        if all(tensors.dtype(name) == "float16" for name in tensors if is_matrix(name, tensors.shape(name))):
+            return DType.float16
     return DType.float16 if fits_float16(tensors, checkpoint.dims) else DType.float32
+
+
+def compute_type_for(checkpoint: Checkpoint, compute_type: str) -> str:
+    """The compute type to run a checkpoint with: int8 where its weights are, else the one asked for.
+
+    Raises:
+        OptionError: int8 weights, and another compute type: it would not have the original's values.
+    """
+    tensors = checkpoint.tensors
+    if not (isinstance(tensors, Tensors) and tensors.quantized):
+        return compute_type
+    if compute_type not in ("auto", "int8"):
+        hint = "take the model that it was made from"
+        raise OptionError(
+            "these weights are int8", where="compute_type", expected="auto or int8", found=compute_type, hint=hint
+        )
+    return "int8"
 
 
 class WhisperEngine:

@@ -15,12 +15,13 @@ from whisper_max.engine.gpu_memory import (
     DEFAULT_UTILIZATION,
     BatchLimit,
     Report,
-    check_utilization,
+    check_share,
     free_bytes,
     plan_memory,
 )
 from whisper_max.engine.gpu_support import FAST
 from whisper_max.engine.tensors import rows_of
+from whisper_max.errors import OptionError
 
 BUCKETS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 320, 384, 448, 512)
 """Batch sizes that decoding is recorded for; a batch in between takes the next one, its last places idle."""
@@ -47,7 +48,7 @@ class GpuEngine(WhisperEngine):
         *,
         utilization: float = DEFAULT_UTILIZATION,
     ) -> None:
-        check_utilization(utilization)
+        check_share(utilization)
         super().__init__(checkpoint, target, report, bundle)
         self._report = report
         fast = self.code.endswith(f":{FAST}")
@@ -115,7 +116,11 @@ def bucket(n_windows: int, most: int) -> int:
 
 
 def open_engine(
-    checkpoint: Checkpoint, target: Target, report: Report, gpu_memory_utilization: float | None = None
+    checkpoint: Checkpoint,
+    target: Target,
+    report: Report,
+    bundle: Path | None = None,
+    gpu_memory_utilization: float | None = None,
 ) -> WhisperEngine:
     """The engine that a target needs.
 
@@ -123,8 +128,21 @@ def open_engine(
         DeviceError, OptionError: as of ``GpuEngine``.
         ArtifactError, CheckpointError: as of ``WhisperEngine``.
     """
+    check_utilization(target, gpu_memory_utilization)
     if target.is_cpu:
-        return WhisperEngine(checkpoint, target, report)
+        return WhisperEngine(checkpoint, target, report, bundle)
     if gpu_memory_utilization is None:
         gpu_memory_utilization = DEFAULT_UTILIZATION
-    return GpuEngine(checkpoint, target, report, utilization=gpu_memory_utilization)
+    return GpuEngine(checkpoint, target, report, bundle, utilization=gpu_memory_utilization)
+
+
+def check_utilization(target: Target, utilization: float | None) -> None:
+    """Refuse a share of a GPU's memory that is none, or that a CPU has no use for.
+
+    Raises:
+        OptionError: such a share.
+    """
+    if utilization is not None:
+        if target.is_cpu:
+            raise OptionError("only a GPU's memory is planned", where="gpu_memory_utilization", found=target.code)
+        check_share(utilization)

@@ -82,7 +82,7 @@ def plan_memory(
         OptionError: an impossible share.
         DeviceError: not one window fits.
     """
-    check_utilization(utilization)
+    check_share(utilization)
     usable = int(free * utilization)
     encode, decode = encode_bytes(dims, dtype, fast=fast), decode_bytes(dims, dtype, n_hyps)
     if usable < encode + decode:
@@ -97,7 +97,7 @@ def plan_memory(
     return MemoryPlan(encoded, min(MOST_DECODED, (usable - encoded * encode) // decode))
 
 
-def check_utilization(utilization: float) -> None:
+def check_share(utilization: float) -> None:
     """Refuse a share that is none.
 
     Raises:

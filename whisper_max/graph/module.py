@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from max.dtype import DType
@@ -22,7 +22,13 @@ GPU_GRAPHS = ("choose", "sample", "no_speech", "log_mel", "scale_mel")
 
 
 def build_module(
-    dims: ModelDimensions, dtype: DType, storage: DType, device: DeviceRef, *, fast: bool = False
+    dims: ModelDimensions,
+    dtype: DType,
+    storage: DType,
+    device: DeviceRef,
+    *,
+    fast: bool = False,
+    only: Collection[str] = (),
 ) -> tuple[Module, Declared]:
     """Build every graph of ``GRAPHS``, and for a GPU those of ``GPU_GRAPHS``.
 
@@ -32,6 +38,7 @@ def build_module(
         storage: of the matrices of linear layers, see ``Weights``.
         device: where the graphs will run.
         fast: on a GPU, the forms of ``gpu`` in place of stock operations.
+        only: names of the graphs to build; all where empty.
 
     Returns:
         the module, to be compiled with ``custom_extensions=[KERNELS]``, and the shape and dtype of each weight that it
@@ -43,6 +50,8 @@ def build_module(
     library.load_paths([KERNELS])
 
     def add(name: str, input_types: Iterable[TensorType | BufferType], forward: Forward) -> None:
+        if only and name not in only:
+            return
         with Graph(name, input_types=input_types, module=module, kernel_library=library) as graph:
             result = forward(graph.inputs)
             graph.output(*([] if result is None else [result] if isinstance(result, TensorValue) else result))

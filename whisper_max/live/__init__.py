@@ -1,6 +1,7 @@
 """Transcribing while somebody speaks: feed samples, get words."""
 
 from whisper_max.live.events import (
+    Closed,
     Committed,
     LiveEvent,
     LiveWord,
@@ -14,6 +15,7 @@ from whisper_max.live.transcriber import LiveTranscriber
 from whisper_max.live.transcript import LiveTranscript
 
 __all__ = [
+    "Closed",
     "Committed",
     "LiveEvent",
     "LiveOptions",

@@ -26,6 +26,7 @@ from whisper_max.live.agreement import Agreement
 from whisper_max.live.buffer import StreamBuffer
 from whisper_max.live.endpoint import Endpointer
 from whisper_max.live.events import (
+    Closed,
     Committed,
     LiveEvent,
     LiveWord,
@@ -83,18 +84,23 @@ class LiveCore:
     Args:
         options: how to listen.
         detector: tells speech in chunks of 512 samples; None exactly where ``options.vad`` is None.
+        position: of the first sample in the stream.
+        utterance: number of the first utterance.
     """
 
-    def __init__(self, options: LiveOptions, detector: Detector | None) -> None:
+    def __init__(
+        self, options: LiveOptions, detector: Detector | None, *, position: int = 0, utterance: int = 0
+    ) -> None:
         self._options = options
         self._detector = detector
         self._endpointer = None if options.vad is None else Endpointer(options.vad)
         self._inbox = Inbox()
         self._buffer = StreamBuffer(options.buffer_samples)
+        self._buffer.skip(position)
         self._prompt = Prompt(options.decoding)
         self._agreement = Agreement()
         self._events: list[LiveEvent] = []
-        self._n_utterances = 0
+        self._n_utterances = utterance
         self._start: int | None = None  # of the utterance
         self._heard = 0  # where its last decoding ended
         self._trusted = False  # that decoding
@@ -118,6 +124,11 @@ class LiveCore:
         """The number of the utterance that goes on; None where none does."""
         return None if self._start is None else self._n_utterances
 
+    @property
+    def next_utterance(self) -> int:
+        """The number of the utterance after the one that goes on, or of the next one."""
+        return self._n_utterances + (self._start is not None)
+
     def push(self, samples: NDArray[np.float32]) -> None:
         """Take the next samples, (n_samples,) float32 at 16 kHz; nobody may write to them any more."""
         self._inbox.push(samples)
@@ -128,9 +139,15 @@ class LiveCore:
 
     def clear(self) -> None:
         """Drop the utterance, and the samples pushed so far; what is committed stays so."""
-        self._buffer.skip(self._inbox.n_samples)
+        waiting = self._inbox.n_samples
         self._inbox.clear()
-        self._reset(self._n_utterances + (self._start is not None))
+        self.drop_utterance()
+        self._buffer.skip(waiting)
+
+    def drop_utterance(self) -> None:
+        """Drop the utterance, and the samples looked at so far; what is committed stays so."""
+        self._buffer.skip(0)
+        self._reset(self.next_utterance)
 
     def take_events(self) -> list[LiveEvent]:
         """What happened since the last call."""
@@ -141,6 +158,7 @@ class LiveCore:
         """Look at the samples up to the next decoding; None where there is none before more is pushed."""
         while True:
             if self._inbox.take_mark():
+                self._events.append(Closed(self.utterance))
                 listening = self._end_utterance(self._buffer.end, self._buffer.end)
             elif (chunk := self._inbox.take(VAD_CHUNK)) is not None:
                 listening = self._look_at(chunk)

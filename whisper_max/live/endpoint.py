@@ -53,7 +53,8 @@ class Endpointer:
         if self.onset is not None and not self._started and end - self.onset >= self._shortest:
             self._started = True
             return Change(True, self.onset)
-        if self._started and self.quiet is not None and end - self.quiet >= self._pause:
+        silent = probability < self._options.silence_threshold
+        if self._started and silent and self.quiet is not None and end - self.quiet >= self._pause:
             stopped = Change(False, self.quiet)
             self.reset()
             return stopped

@@ -64,6 +64,13 @@ class SpeechEnded:
 
 
 @dataclass(frozen=True)
+class Closed:
+    """The end that was asked for is reached: that of the utterance given, or of none where nobody spoke."""
+
+    utterance: int | None
+
+
+@dataclass(frozen=True)
 class UtteranceEnded:
     """All words of the utterance are committed.
 
@@ -78,7 +85,7 @@ class UtteranceEnded:
     language_probability: float
 
 
-LiveEvent: TypeAlias = UtteranceStarted | Committed | Tentative | SpeechEnded | UtteranceEnded
+LiveEvent: TypeAlias = UtteranceStarted | Committed | Tentative | SpeechEnded | Closed | UtteranceEnded
 
 
 def text_of(words: tuple[LiveWord, ...] | list[LiveWord]) -> str:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from whisper_max.server import health, models, transcriptions
+from whisper_max.server import health, models, realtime, transcriptions
 from whisper_max.server.admission import Admission
 from whisper_max.server.engines import Engines
 from whisper_max.server.errors import add_error_handlers
@@ -53,7 +53,7 @@ def create_app(settings: Settings, load: Loader | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.shared = Shared(settings, engines, Admission(settings.max_requests), Metrics(), int(time.time()))
-    for router in (transcriptions.router, models.router, health.router):
+    for router in (transcriptions.router, models.router, health.router, realtime.router):
         app.include_router(router)
     add_page(app)
     add_error_handlers(app)

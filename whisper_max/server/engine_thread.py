@@ -1,7 +1,7 @@
 """One model, one thread, one batch: all recordings of all requests share it, and live transcribers get their turn.
 
-The thread alternates: waiting calls for a moment, waiting recordings for a moment, then the scheduler's work for as long
-as the calls took, one piece at least. So neither a long recording nor a stream of calls keeps the others waiting.
+The thread alternates: waiting calls for a moment, waiting recordings for a moment, then the scheduler's work for as
+long as the calls took, one piece at least. So neither a long recording nor a stream of calls keeps the others waiting.
 """
 
 from __future__ import annotations

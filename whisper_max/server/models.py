@@ -10,6 +10,13 @@ from whisper_max.server.state import Shared, shared
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    404: {"description": "No such model"},
+    409: {"description": "In use"},
+    429: {"description": "No memory while others are in use"},
+    503: {"description": "It can't be loaded, or takes more than the memory budget"},
+}
+
 
 @router.get("", summary="List models")
 async def list_models(request: Request) -> dict[str, Any]:
@@ -18,14 +25,14 @@ async def list_models(request: Request) -> dict[str, Any]:
     return {"object": "list", "data": [_model(server, id) for id in server.engines.ids]}
 
 
-@router.get("/{id:path}", summary="One model")
+@router.get("/{id:path}", summary="One model", responses=_RESPONSES)
 async def get_model(request: Request, id: str) -> dict[str, Any]:
     """One model."""
     server = shared(request)
     return _model(server, server.engines.known(id))
 
 
-@router.post("/{id:path}", summary="Load a model")
+@router.post("/{id:path}", summary="Load a model", responses=_RESPONSES)
 async def load(request: Request, id: str) -> dict[str, Any]:
     """Load a model; others that nobody uses make room for it, the least recently used first."""
     server = shared(request)
@@ -33,7 +40,7 @@ async def load(request: Request, id: str) -> dict[str, Any]:
         return _model(server, engine.id)
 
 
-@router.delete("/{id:path}", summary="Unload a model")
+@router.delete("/{id:path}", summary="Unload a model", responses=_RESPONSES)
 async def unload(request: Request, id: str) -> dict[str, Any]:
     """Take a model out of memory; the next request that names it loads it again."""
     server = shared(request)

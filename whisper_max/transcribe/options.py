@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 from whisper_max.audio.vad import VadOptions
 from whisper_max.decode.fallback import Thresholds
@@ -14,6 +17,7 @@ from whisper_max.errors import OptionError
 from whisper_max.transcribe.timing import Punctuation
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+_TYPES = {"bool": bool, "int": Integral, "float": Real, "str": str, "VadOptions": VadOptions}  # others: collections
 HIGH_TEMPERATURE = 0.5  # text sampled above it is no good prompt (openai/whisper ``transcribe.py``)
 
 
@@ -90,6 +94,7 @@ class TranscribeOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if not self.temperatures:
             raise OptionError("no temperature given", where="temperature")
         if self.carry_initial_prompt and self.initial_prompt is None:
@@ -214,6 +219,22 @@ def _vad_options(values: Mapping[str, Any]) -> VadOptions:
             "unknown option", where=f"vad_options: {', '.join(unknown)}", expected=f"one of {', '.join(known)}"
         )
     return VadOptions(**values)
+
+
+def _check_types(options: TranscribeOptions) -> None:
+    """Refuse a value of another type than its annotation says, such as "no" for False."""
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if not any(_fits(value, kind) for kind in str(field.type).split(" | ")):
+            raise OptionError("wrong type", where=field.name, expected=field.type, found=repr(value))
+
+
+def _fits(value: object, kind: str) -> bool:
+    if kind == "None":
+        return value is None
+    if isinstance(value, str | bool | np.bool_):
+        return kind == ("str" if isinstance(value, str) else "bool")
+    return isinstance(value, _TYPES.get(kind, Iterable))
 
 
 def _check_languages(options: TranscribeOptions) -> None:

@@ -72,7 +72,7 @@ def listen(waveform: Waveform, options: TranscribeOptions) -> tuple[Waveform, Sp
     frames = np.concatenate(
         [np.arange(0), *(np.arange(start, end, HOP_LENGTH) // HOP_LENGTH for start, end in timeline.spans)]
     )
-    chances = probabilities[frames * HOP_LENGTH // VAD_CHUNK]  # (n_frames,) of the speech
+    chances: NDArray[np.float32] = probabilities[frames * HOP_LENGTH // VAD_CHUNK]  # (n_frames,) of the speech
 
     def chances_between(start: int, stop: int) -> NDArray[np.float32]:
         return chances[start:stop]

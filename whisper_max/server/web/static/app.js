@@ -61,7 +61,8 @@ async function start(file) {
     await own.run();
     enter("done");
   } catch (error) {
-    enter(transcript.segments.length > 0 ? "done" : "idle");
+    if (transcript.segments.length > 0) transcript.finish(transcript.result());
+    enter("done");
     const cancelled = error instanceof DOMException && error.name === "AbortError";
     if (!cancelled) showError(error, () => start(file));
   } finally {

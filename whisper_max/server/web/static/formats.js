@@ -10,7 +10,7 @@ import { length, round, splitLines, strip } from "./python.js";
 /** @typedef {import("./types.js").Word} Word */
 /** @typedef {{start: number, end: number, text: string}} Cue */
 
-const LINE_WIDTH = 1000; // characters in a line of a cue, and words in a cue, without a limit of the reader's own
+const LIMIT = 1000; // characters in a line of a cue, and words in a cue
 
 /** @type {Readonly<Record<string, {mime: string, title: string, render: (result: Result) => string}>>} */
 export const FORMATS = Object.freeze({
@@ -88,7 +88,8 @@ function cues(segments, escape) {
   }
   return segments.flatMap((segment) => {
     const words = wordsOf(segment);
-    return words.length === 0 ? [] : [cueOfWords(words, escape)];
+    const groups = Array.from({ length: Math.ceil(words.length / LIMIT) }, (_, i) => words.slice(i * LIMIT, (i + 1) * LIMIT));
+    return groups.map((group) => cueOfWords(group, escape));
   });
 }
 
@@ -111,7 +112,7 @@ function cueOfWords(words, escape) {
   let text = "";
   let lineLength = 0;
   for (const { word } of words) {
-    if (lineLength > 0 && lineLength <= LINE_WIDTH - length(word)) {
+    if (lineLength > 0 && lineLength <= LIMIT - length(word)) {
       text += escape(word);
       lineLength += length(word);
       continue;

@@ -121,8 +121,10 @@ export class TranscriptView {
     const text = /** @type {HTMLElement} */ (row.element.querySelector(".segment-text"));
     const label = `Text at ${clock(row.segment.start)}`;
     const field = make("textarea", { value: row.segment.text.trim(), rows: 1, ariaLabel: label, spellcheck: true });
+    let open = true;
     const end = (/** @type {boolean} */ keep, /** @type {boolean} */ refocus) => {
-      if (!field.isConnected) return;
+      if (!open) return; // leaving the page blurs the field
+      open = false;
       const place = this.rows.indexOf(row);
       field.replaceWith(text);
       if (keep) this.transcript?.edit(row.segment, field.value);

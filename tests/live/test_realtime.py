@@ -1,0 +1,376 @@
+"""``/v1/realtime`` on a server that runs, with a fake model and a fake ear."""
+
+import base64
+import importlib
+import json
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("fastapi", reason="the extra server is not installed")
+websockets_client = pytest.importorskip("websockets.sync.client", reason="the extra server is not installed")
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
+served = importlib.import_module("served")
+
+from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
+
+from whisper_max.server import realtime  # noqa: E402
+
+RATE = 24000
+TRANSCRIPTION = "conversation.item.input_audio_transcription"
+
+
+@pytest.fixture(scope="module")
+def ear():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(realtime, "new_detector", lambda: lambda chunk: float(np.abs(chunk).max() > 0.1))
+        yield
+
+
+@pytest.fixture(scope="module")
+def server(ear):
+    with served.running() as it:
+        yield it
+
+
+class Client:
+    def __init__(self, socket):
+        self.socket = socket
+        self.seen = []
+
+    def send(self, kind, **fields):
+        self.socket.send(json.dumps({"type": kind, **fields}))
+
+    def receive(self, seconds=20):
+        self.seen.append(json.loads(self.socket.recv(timeout=seconds)))
+        return self.seen[-1]
+
+    def until(self, kind):
+        """The next message of this type; all before it are seen."""
+        while self.receive()["type"] != kind:
+            assert self.seen[-1]["type"] != "error", self.seen[-1]
+        return self.seen[-1]
+
+    def append(self, samples):
+        pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+        self.send("input_audio_buffer.append", audio=base64.b64encode(pcm).decode())
+
+    def update(self, **heard):
+        session = {"type": "transcription", "audio": {"input": heard}}
+        self.send("session.update", session=session)
+        return self.receive()
+
+
+@contextmanager
+def connected(server, **options):
+    address = f"ws://127.0.0.1:{server.port}/v1/realtime?intent=transcription"
+    with websockets_client.connect(address, **options) as socket:
+        client = Client(socket)
+        yield client
+
+
+@pytest.fixture
+def client(server):
+    with connected(server) as it:
+        assert it.receive()["type"] == "session.created"
+        yield it
+
+
+def talk(seconds, quiet=0.0):
+    rng = np.random.default_rng(11)
+    return np.concatenate([rng.uniform(-0.5, 0.5, round(seconds * RATE)), np.zeros(round(quiet * RATE))])
+
+
+def append_in_pieces(client, samples, size=2400):
+    for start in range(0, len(samples), size):
+        client.append(samples[start : start + size])
+
+
+def test_a_turn_that_the_server_ends(client):
+    settings = client.update(transcription={"model": "whisper-1", "language": "en"})
+    assert settings["type"] == "session.updated"
+    assert settings["session"]["audio"]["input"]["transcription"]["language"] == "en"
+    append_in_pieces(client, np.concatenate([np.zeros(RATE), talk(4, 1.5)]))
+    completed = client.until(f"{TRANSCRIPTION}.completed")
+    kinds = [message["type"] for message in client.seen[2:]]
+    expected = [
+        "input_audio_buffer.speech_started",
+        "input_audio_buffer.speech_stopped",
+        "input_audio_buffer.committed",
+        f"{TRANSCRIPTION}.completed",
+    ]
+    assert [kind for kind in kinds if kind in expected] == expected
+    by_kind = {message["type"]: message for message in client.seen}
+    item = completed["item_id"]
+    assert {message["item_id"] for message in client.seen[2:]} == {item}
+    assert by_kind["input_audio_buffer.speech_started"]["audio_start_ms"] == pytest.approx(700, abs=40)
+    assert by_kind["input_audio_buffer.speech_stopped"]["audio_end_ms"] == pytest.approx(5000, abs=40)
+    assert by_kind["input_audio_buffer.committed"]["previous_item_id"] is None
+    deltas = "".join(message["delta"] for message in client.seen if message["type"] == f"{TRANSCRIPTION}.delta")
+    assert completed["transcript"] == deltas
+    assert completed["transcript"] == "".join(word["word"] for word in completed["words"]).strip()
+    assert completed["language"] == "en"
+    assert completed["usage"] == {"type": "duration", "seconds": pytest.approx(4.6, abs=0.1)}
+    assert "whisper_max.tentative" in kinds
+    append_in_pieces(client, talk(2, 1.5))
+    assert client.until("input_audio_buffer.committed")["previous_item_id"] == item
+
+
+def test_deltas_are_the_transcript(client):
+    client.update(transcription={"language": "en"})
+    said = []
+    for seconds in (1.3, 2, 3, 4, 5):  # the fake model has nothing to say of some of them
+        first = len(client.seen)
+        append_in_pieces(client, talk(seconds, 1.5))
+        said.append(client.until(f"{TRANSCRIPTION}.completed")["transcript"])
+        messages = client.seen[first:]
+        assert "".join(each["delta"] for each in messages if each["type"] == f"{TRANSCRIPTION}.delta") == said[-1]
+    assert len("".join(said)) > 20
+
+
+def test_a_turn_that_the_client_ends(client):
+    client.update(transcription={"language": "en"}, turn_detection=None)
+    append_in_pieces(client, talk(3))
+    while "".join(message.get("text", "") for message in client.seen) == "":
+        client.receive()
+    client.send("input_audio_buffer.commit")
+    completed = client.until(f"{TRANSCRIPTION}.completed")
+    kinds = [message["type"] for message in client.seen]
+    committed = kinds.index("input_audio_buffer.committed")
+    assert f"{TRANSCRIPTION}.delta" not in kinds[:committed]
+    assert "input_audio_buffer.speech_started" not in kinds
+    deltas = [message["delta"] for message in client.seen if message["type"] == f"{TRANSCRIPTION}.delta"]
+    assert "".join(deltas) == completed["transcript"] != ""
+
+
+def test_nothing_to_commit(client):
+    client.append(np.zeros(RATE))
+    client.send("input_audio_buffer.commit")
+    assert client.receive()["error"]["code"] == "input_audio_buffer_commit_empty"
+
+
+def test_clearing(client):
+    client.update(transcription={"language": "en"}, turn_detection=None)
+    client.append(talk(3))
+    client.send("input_audio_buffer.clear")
+    client.until("input_audio_buffer.cleared")
+    client.send("input_audio_buffer.commit")
+    assert client.receive()["error"]["code"] == "input_audio_buffer_commit_empty"
+
+
+def test_clearing_while_somebody_speaks_fails_the_item(client):
+    client.append(talk(0.5))
+    item = client.until("input_audio_buffer.speech_started")["item_id"]
+    client.send("input_audio_buffer.clear")
+    failed = client.until(f"{TRANSCRIPTION}.failed")
+    assert (failed["item_id"], failed["error"]["code"]) == (item, "input_audio_buffer_cleared")
+    client.until("input_audio_buffer.cleared")
+
+
+def test_the_older_shape_of_settings(client):
+    session = {"input_audio_format": "pcm16", "input_audio_transcription": {"model": "base", "language": "de"}}
+    client.send("transcription_session.update", session=session)
+    updated = client.receive()
+    assert updated["type"] == "transcription_session.updated"
+    assert updated["session"]["input_audio_transcription"]["language"] == "de"
+    client.send("transcription_session.update", session={"turn_detection": None})
+    assert client.receive()["session"]["input_audio_transcription"]["language"] == "de"
+    client.send("transcription_session.update", session={"modalities": ["text"]})
+    assert client.receive()["error"]["param"] == "modalities"
+
+
+def test_settings_in_the_middle_end_the_utterance(client):
+    client.append(talk(2))
+    client.until("input_audio_buffer.speech_started")
+    client.send("session.update", session={"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16000}}}})
+    client.until(f"{TRANSCRIPTION}.completed")
+    assert client.until("session.updated")["session"]["audio"]["input"]["format"]["rate"] == 16000
+    client.append(talk(2)[:16000])
+    assert client.until("input_audio_buffer.speech_started")["audio_start_ms"] >= 1950
+
+
+@pytest.mark.parametrize(
+    ("heard", "param"),
+    [
+        ({"format": {"type": "audio/pcmu"}}, "session.audio.input.format.type"),
+        ({"format": {"type": "audio/pcm", "rate": 1}}, "session.audio.input.format.rate"),
+        ({"turn_detection": {"type": "semantic_vad"}}, "session.audio.input.turn_detection.type"),
+        ({"turn_detection": {"type": "server_vad", "threshold": 2}}, "session.audio.input.turn_detection.threshold"),
+        ({"noise_reduction": {"type": "near_field"}}, "session.audio.input.noise_reduction"),
+        ({"transcription": {"language": "klingon"}}, "language"),
+        ({"transcription": {"model": "gpt-4o-transcribe"}}, "model"),
+        ({"transcription": {"prompt": "\ud800"}}, "session.audio.input.transcription.prompt"),
+        ({"loudness": 1}, "session.audio.input.loudness"),
+    ],
+)
+def test_settings_that_can_not_be_are_refused(client, heard, param):
+    message = client.update(**heard)
+    assert (message["type"], message["error"]["param"]) == ("error", param)
+    client.append(talk(0.5, 1.0))
+    client.until(f"{TRANSCRIPTION}.completed")
+
+
+def test_include_and_other_sessions_are_refused(client):
+    for session in ({"include": ["item.input_audio_transcription.logprobs"]}, {"type": "realtime"}, {"voice": "alloy"}):
+        client.send("session.update", session=session, event_id="mine")
+        error = client.receive()["error"]
+        assert (error["code"], error["event_id"]) == ("invalid_value", "mine")
+
+
+GARBAGE = [
+    ("{", "invalid_json"),
+    ("[]", "invalid_json"),
+    ("[" * 20000, "invalid_json"),
+    (b"\x00\x01", "invalid_json"),
+    ("{}", "unknown_event"),
+    ('{"type": ["x"]}', "unknown_event"),
+    ('{"type": "response.create"}', "unknown_event"),
+    ('{"type": "session.update"}', "invalid_value"),
+    ('{"type": "session.update", "session": {"audio": 1}}', "invalid_value"),
+    ('{"type": "input_audio_buffer.append"}', "invalid_audio"),
+    ('{"type": "input_audio_buffer.append", "audio": "%%%"}', "invalid_audio"),
+    ('{"type": "input_audio_buffer.append", "audio": "\\u00e9"}', "invalid_audio"),
+    ('{"type": "input_audio_buffer.append", "audio": "AAAA"}', "invalid_audio"),
+]
+
+
+@pytest.mark.parametrize(("garbage", "code"), GARBAGE)
+def test_garbage_is_answered_and_the_session_goes_on(client, garbage, code):
+    client.socket.send(garbage)
+    message = client.receive()
+    assert (message["type"], message["error"]["code"]) == ("error", code)
+    assert "Traceback" not in json.dumps(message)
+    assert client.update(transcription={"language": "en"})["type"] == "session.updated"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=8), children, max_size=3),
+    max_leaves=8,
+)
+names = st.sampled_from(["type", "audio", "input", "format", "transcription", "turn_detection", "language", "model"])
+settings_like = st.recursive(json_values, lambda inner: st.dictionaries(names, inner, max_size=3), max_leaves=6)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(settings_like)
+def test_any_settings_are_answered(client, session):
+    client.send("session.update", session=session)
+    message = client.receive()
+    if message["type"] == "error":
+        assert message["error"]["type"] in ("invalid_request_error", "not_found_error")
+    else:
+        assert message["type"] == "session.updated"
+
+
+@pytest.fixture
+def limited(ear, monkeypatch):
+    def make(**limits):
+        monkeypatch.setattr(realtime, "LIMITS", realtime.Limits(**limits))
+
+    return make
+
+
+def test_too_many_sessions(server, limited, client):
+    limited(sessions=1)
+    with connected(server) as other:
+        assert other.receive()["error"]["code"] == "too_many_sessions"
+        with pytest.raises(ConnectionClosed) as closed:
+            other.receive()
+        assert closed.value.rcvd.code == 1013
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"), [({"idle_seconds": 0.2}, "idle_timeout"), ({"seconds": 0.2}, "session_expired")]
+)
+def test_a_session_that_says_nothing_or_lasts_too_long(server, limited, limits, code):
+    limited(**limits)
+    with connected(server) as client:
+        client.receive()
+        assert client.receive()["error"]["code"] == code
+        with pytest.raises(ConnectionClosed):
+            client.receive()
+
+
+def test_too_much_garbage(server, limited):
+    limited(errors=3)
+    with connected(server) as client:
+        client.receive()
+        for _ in range(3):
+            client.socket.send("?")
+        codes = [client.receive()["error"]["code"] for _ in range(4)]
+        assert codes == ["invalid_json"] * 3 + ["too_many_errors"]
+
+
+def test_other_sites_and_wrong_keys_are_refused(server, ear):
+    with pytest.raises(InvalidStatus), connected(server, origin="https://evil.example"):
+        pass
+    with served.running(api_keys=("secret",)) as guarded:
+        with pytest.raises(InvalidStatus), connected(guarded):
+            pass
+        protocols = ["realtime", "openai-insecure-api-key.secret"]
+        with connected(guarded, subprotocols=protocols) as client:
+            assert client.socket.subprotocol == "realtime"
+            assert client.receive()["type"] == "session.created"
+        with connected(guarded, additional_headers={"Authorization": "Bearer secret"}) as client:
+            assert client.receive()["type"] == "session.created"
+
+
+def test_a_client_that_leaves_frees_its_place(server):
+    with connected(server) as client:
+        client.receive()
+        client.append(talk(5))
+    server.wait(lambda: not server.app.state.realtime_sessions)
+    assert server.shared.metrics.live_sessions._value.get() == 0
+
+
+def test_a_model_that_fails_fails_the_item_and_nothing_else(ear):
+    with served.running() as server, connected(server) as client:
+        client.receive()
+        client.update(transcription={"language": "en"})
+        server.loader.inference.fails = RuntimeError("/secret/path")
+        client.append(talk(1.5))
+        failed = client.until(f"{TRANSCRIPTION}.failed")
+        assert "secret" not in json.dumps(failed)
+        append_in_pieces(client, talk(1, 1.0))
+        client.until(f"{TRANSCRIPTION}.completed")
+
+
+def test_lag_is_told_and_nothing_is_lost(ear):
+    with served.running() as server, connected(server) as client:
+        client.receive()
+        client.update(transcription={"language": "en"})
+        server.loader.inference.go_on.clear()
+        client.append(talk(2))
+        for _ in range(12):
+            client.append(talk(1))
+        time.sleep(0.5)
+        server.loader.inference.go_on.set()
+        client.append(talk(0.5, 1.5))
+        completed = client.until(f"{TRANSCRIPTION}.completed")
+        assert completed["end"] - completed["start"] == pytest.approx(14.8, abs=0.1)
+        lags = [message["seconds"] for message in client.seen if message["type"] == "whisper_max.lag"]
+        assert lags == [] or max(lags) > 5
+
+
+@pytest.mark.filterwarnings("ignore:connect\\(\\) must be used:DeprecationWarning")  # the client's own use
+def test_openais_own_client(server):
+    with server.openai().realtime.connect(model="whisper-1") as connection:
+        session = {"type": "transcription", "audio": {"input": {"transcription": {"language": "en"}}}}
+        connection.session.update(session=session)
+        pcm = (talk(2, 1.5) * 32767).astype("<i2").tobytes()
+        connection.input_audio_buffer.append(audio=base64.b64encode(pcm).decode())
+        kinds = []
+        for event in connection:
+            kinds.append(event.type)
+            if event.type == f"{TRANSCRIPTION}.completed":
+                assert isinstance(event.transcript, str)
+                break
+        assert kinds[:3] == ["session.created", "session.updated", "input_audio_buffer.speech_started"]
