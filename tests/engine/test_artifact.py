@@ -55,6 +55,21 @@ def test_everything_else_is_part_of_the_name(change):
     assert replace(KEY, **change).file_name != KEY.file_name
 
 
+@pytest.mark.parametrize("model", ["tiny", "base", "small"])
+def test_english_and_multilingual_models_share_an_artifact_of_a_cpu(model):
+    def name(suffix, code):
+        return artifact_key(MODELS[model + suffix].dims, DType.float32, DType.int8, code).file_name
+
+    assert name("", "cpu:x86-64-v3") == name(".en", "cpu:x86-64-v3")
+    assert name("", "gpu:sm_90a") != name(".en", "gpu:sm_90a")
+
+
+def test_a_vocabulary_of_more_panels_needs_its_own_artifact():
+    dims = [replace(KEY.dims, n_vocab=n_vocab) for n_vocab in (51841, 51872, 51873)]
+    names = [artifact_key(each, DType.float32, DType.int8, "cpu:x86-64-v3").file_name for each in dims]
+    assert names[0] == names[1] != names[2]
+
+
 @given(st.binary(max_size=2000))
 def test_what_is_written_is_read(tmp_path_factory, module):
     path = tmp_path_factory.mktemp("artifacts") / "new folder" / "a.wmx"

@@ -23,11 +23,12 @@ DIMS = ModelDimensions(
 HEADS = ((0, 1), (1, 0), (1, 1))
 N_WINDOWS = 4
 TOLERANCE = 2e-5  # relative, float32 against float64
+INT8_TOLERANCE = 0.04  # relative, int8 weights and layer inputs, float16 caches, against float64
 
 
-def load(dims, tensors, heads=HEADS):
+def load(dims, tensors, heads=HEADS, compute_type="float32"):
     checkpoint = Checkpoint(dims, tensors, Vocabulary({}, {}), heads, "safetensors", Path("random"), None, None)
-    return WhisperEngine(checkpoint, select_target("cpu"), print)
+    return WhisperEngine(checkpoint, select_target("cpu", compute_type), print)
 
 
 def relative(ours, theirs):
@@ -213,3 +214,62 @@ def test_without_alignment_heads_there_are_no_words(tensors, mel):
     engine = load(DIMS, tensors, heads=None)
     with pytest.raises(CheckpointError, match="no alignment heads are known"):
         new_batch(engine, engine.encode(mel[:1])).align(0, [1, 2], 150)
+
+
+@pytest.fixture(scope="module")
+def int8_engine(tensors):
+    return load(DIMS, tensors, compute_type="int8")
+
+
+def test_int8_every_stage_of_the_encoder(int8_engine, expected, mel):
+    ours = int8_engine.encode_stages(mel[:1])
+    for stage, theirs in expected.stages(mel[0]).items():
+        assert TOLERANCE < relative(ours[stage][0], theirs) < INT8_TOLERANCE, stage
+
+
+def test_int8_cross_keys_and_values_are_float32_of_float16(int8_engine, engine, mel):
+    ours, theirs = (each.cross_kv_stages(each.encode(mel[:1])) for each in (int8_engine, engine))
+    for name, values in ours.items():
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(values, values.astype(np.float16))
+        assert TOLERANCE < relative(values, theirs[name]) < INT8_TOLERANCE, name
+
+
+@pytest.mark.parametrize("n_hyps", [1, 3])
+def test_int8_prefill_and_steps(int8_engine, expected, mel, xa, n_hyps):
+    prompts = sequences(5, 2, 6, 1, 4)
+    rows = [list(prompt) for prompt in prompts for _ in range(n_hyps)]
+    batch = new_batch(int8_engine, int8_engine.encode(mel), n_hyps)
+    batch.prefill(range(N_WINDOWS), prompts, [[-1]] * N_WINDOWS)
+    for tokens in np.random.default_rng(6).integers(0, DIMS.n_vocab, (4, len(rows))).astype(np.int32):
+        logits = batch.step(tokens)
+        assert logits.shape == (len(rows), DIMS.n_vocab)  # without what fills up the last panel
+        for row, token in zip(rows, tokens, strict=True):
+            row.append(int(token))
+    for row, history in enumerate(rows):
+        theirs = expected.decode(history, xa[row // n_hyps])[0][-1]
+        assert TOLERANCE < relative(logits[row], theirs) < INT8_TOLERANCE
+
+
+def test_int8_reorder_moves_histories(int8_engine, mel):
+    features = int8_engine.encode(mel[:2])
+    batch = new_batch(int8_engine, features, 2)
+    batch.prefill(range(2), sequences(7, 3, 3), [[-1]] * 2)
+    first = batch.step(np.array([10, 11, 12, 13], np.int32)).copy()
+    batch.reorder(np.array([1, 0, 3, 3], np.int32))
+    swapped = batch.step(np.array([3, 3, 3, 3], np.int32)).copy()
+    again = new_batch(int8_engine, features, 2)
+    again.prefill(range(2), sequences(7, 3, 3), [[-1]] * 2)
+    np.testing.assert_array_equal(again.step(np.array([11, 10, 13, 13], np.int32)), first[[1, 0, 3, 3]])
+    np.testing.assert_array_equal(again.step(np.array([3, 3, 3, 3], np.int32)), swapped)
+
+
+def test_int8_align(int8_engine, engine, mel):
+    (text,) = sequences(12, 9)
+    results = []
+    for each in (int8_engine, engine):
+        batch = new_batch(each, each.encode(mel[:1]))
+        results.append(batch.align(0, text, 150))
+    ours, theirs = results
+    assert TOLERANCE < relative(ours.weights, theirs.weights) < INT8_TOLERANCE
+    np.testing.assert_allclose(ours.token_probs, theirs.token_probs, atol=INT8_TOLERANCE)

@@ -12,9 +12,17 @@ from max.dtype import DType
 from max.graph import DeviceRef
 
 from whisper_max.dims import ModelDimensions
-from whisper_max.engine.weights import fits_float16, in_panels, prepare_weights, quantized, to_device, weight_rules
+from whisper_max.engine.weights import (
+    fits_float16,
+    in_int8_panels,
+    in_panels,
+    prepare_weights,
+    quantized,
+    to_device,
+    weight_rules,
+)
 from whisper_max.graph.module import build_module
-from whisper_max.graph.panels import PANEL
+from whisper_max.graph.panels import GROUP, PANEL
 
 DIMS = ModelDimensions(
     n_mels=4, n_audio_ctx=6, n_audio_state=128, n_audio_head=2, n_audio_layer=1,
@@ -106,12 +114,27 @@ matrices = arrays(np.float32, st.tuples(st.integers(1, 70), st.integers(1, 9)), 
 
 @given(matrices)
 def test_panels_hold_the_matrix_and_zeros(matrix):
-    panels = in_panels(matrix)
+    panels = in_panels(matrix, DType.float32)
     n_out, n_in = matrix.shape
     assert panels.shape == (-(-n_out // PANEL), n_in, PANEL)
     rows = panels.transpose(0, 2, 1).reshape(-1, n_in)
     np.testing.assert_array_equal(rows[:n_out], matrix)
     assert not rows[n_out:].any()
+
+
+@given(matrices)
+def test_int8_panels_hold_the_matrix_in_groups_and_zeros(matrix):
+    panels, scale, offset = in_int8_panels(matrix)
+    n_out, n_in = matrix.shape
+    assert panels.shape == (-(-n_out // PANEL), -(-n_in // GROUP), PANEL, GROUP)
+    assert panels.ctypes.data % 64 == 0  # no vector lies across two cache lines
+    rows = panels.transpose(0, 2, 1, 3).reshape(len(panels) * PANEL, -1)
+    narrow, scales = quantized(matrix)
+    np.testing.assert_array_equal(rows[:n_out, :n_in], narrow)
+    assert not rows[n_out:].any()
+    assert not rows[:, n_in:].any()
+    np.testing.assert_array_equal(scale, np.pad(scales, (0, len(rows) - n_out)))
+    np.testing.assert_array_equal(offset, -128 * rows.sum(axis=1, dtype=np.int64))
 
 
 @given(matrices)

@@ -69,10 +69,10 @@ def device_graphs(device_tensors):
         [tensor(DType.float32, "rows", width), audio, audio],
         lambda x: gpu.split_cross_attention(x[0].tensor, x[1].tensor, x[2].tensor),
     )
-    model = (DIMS, DType.float32, device)
-    add("cross_kv", cross_kv_input_types(*model), lambda x: cross_kv(x, text, DIMS))
-    add("prefill", decoder.prefill_input_types(*model), lambda x: decoder.prefill(x, text, DIMS))
-    add("step", decoder.step_input_types(*model), lambda x: gpu.step(x, text, DIMS))
+    kv = (DIMS, DType.float32, device)
+    add("cross_kv", cross_kv_input_types(DIMS, DType.float32, *kv[1:]), lambda x: cross_kv(x, text, DIMS))
+    add("prefill", decoder.prefill_input_types(*kv), lambda x: decoder.prefill(x, text, DIMS))
+    add("step", decoder.step_input_types(*kv), lambda x: gpu.step(x, text, DIMS))
     weights = prepare_weights(device_tensors, DIMS, DType.float32, DType.float32, CPU())
     session = InferenceSession(devices=[CPU()])
     compiled = session.compile(module, custom_extensions=[KERNELS])

@@ -11,11 +11,12 @@ from max.dtype import DType
 from max.engine import InferenceSession
 from max.graph import BufferType, DeviceRef, Graph, KernelLibrary, Module, TensorType, ops
 
-from whisper_max.engine.weights import in_panels, quantized
+from whisper_max.engine.processors import vnni as vnni_of_this_processor
+from whisper_max.engine.weights import in_int8_panels, in_panels, quantized
 from whisper_max.graph.decode_attention import decode_cross_attention, decode_self_attention
 from whisper_max.graph.layers import cross_attention, self_attention
 from whisper_max.graph.module import KERNELS
-from whisper_max.graph.panels import PANEL, n_panels
+from whisper_max.graph.panels import GROUP, PANEL, n_panels
 
 HEAD_DIM = 64
 N_HEAD = 2
@@ -38,33 +39,47 @@ def kernels():
         with Graph(name, input_types=input_types, module=module, kernel_library=library) as graph:
             graph.output(forward(*graph.inputs))
 
-    x, bias = tensor(FLOAT, "rows", "depth"), tensor(FLOAT, "columns")
+    x, vector, wanted = tensor(FLOAT, "rows", "depth"), tensor(FLOAT, "columns"), tensor(FLOAT, "n_out")
     result = tensor(FLOAT, "rows", "n_out")
     for storage in (DType.float32, DType.float16, DType.int8):
-        weight = tensor(storage, "panels", "depth", PANEL)
+        of_int8 = storage == DType.int8
+        prefix = "whisper_max.int8_" if of_int8 else "whisper_max."
+        panels = [
+            tensor(storage, "panels", "groups", PANEL, GROUP) if of_int8 else tensor(storage, "panels", "depth", PANEL)
+        ]
+        extra = [vector, tensor(INT, "columns"), tensor(INT, 1)] if of_int8 else []
+        operands = [*panels, vector, *extra]
         for gelu in (False, True):
             add(
                 f"linear_{storage.name}_{gelu}",
-                [x, weight, bias, bias, tensor(FLOAT, "n_out")],
-                lambda x, w, s, b, shape, gelu=gelu: ops.custom(
-                    "whisper_max.linear", DEVICE, [x, w, s, b],
-                    out_types=[tensor(FLOAT, "rows", shape.shape[0])], parameters={"gelu": gelu},
+                [wanted, x, *operands],
+                lambda like, *values, gelu=gelu, prefix=prefix: ops.custom(
+                    f"{prefix}linear", DEVICE, values,
+                    out_types=[tensor(FLOAT, "rows", like.shape[0])], parameters={"gelu": gelu},
                 )[0],
             )  # fmt: skip
         add(
             f"residual_{storage.name}",
-            [x, weight, bias, bias, result],
-            lambda x, w, s, b, added: ops.custom(
-                "whisper_max.linear_residual", DEVICE, [x, w, s, b, added], out_types=[added.type]
+            [x, result, *operands],
+            lambda x, added, *values, prefix=prefix: ops.custom(
+                f"{prefix}linear_residual", DEVICE, [x, added, *values], out_types=[added.type]
             )[0],
         )
+        for kv in (FLOAT, DType.float16):
+            buffer = BufferType(kv, ["windows", N_HEAD, "length", HEAD_DIM], device=DEVICE)
+            types = [buffer, x, *operands]
+            name = f"heads_{storage.name}_{kv.name}"
+            with Graph(name, input_types=types, module=module, kernel_library=library) as graph:
+                ops.inplace_custom(f"{prefix}linear_heads", DEVICE, graph.inputs, parameters={"head_dim": HEAD_DIM})
+                graph.output()
         add(
             f"columns_{storage.name}",
-            [tensor(INT, "n"), weight, bias],
-            lambda ids, w, s: ops.custom(
-                "whisper_max.panel_columns", DEVICE, [ids, w, s], out_types=[tensor(FLOAT, ids.shape[0], w.shape[1])]
+            [tensor(FLOAT, "depth"), tensor(INT, "n"), *panels, *([vector] if of_int8 else [])],
+            lambda like, ids, *values, prefix=prefix: ops.custom(
+                f"{prefix}panel_columns", DEVICE, [ids, *values],
+                out_types=[tensor(FLOAT, ids.shape[0], like.shape[0])],
             )[0],
-        )
+        )  # fmt: skip
     qkv = tensor(FLOAT, "windows", "length", 3 * N_STATE)
     add("full", [qkv], lambda qkv: self_attention(qkv.tensor, N_HEAD))
     add(
@@ -72,29 +87,30 @@ def kernels():
         [qkv],
         lambda qkv: self_attention(qkv.tensor, N_HEAD, ops.constant([0.0], FLOAT, device=DEVICE)),
     )
-    audio = tensor(FLOAT, "windows", N_HEAD, "n_audio", HEAD_DIM)
-    add(
-        "cross",
-        [tensor(FLOAT, "windows", "length", N_STATE), audio, audio],
-        lambda q, k, v: cross_attention(q.tensor, k.tensor, v.tensor),
-    )
-    add(
-        "decode_cross",
-        [tensor(FLOAT, "rows", N_STATE), audio, audio],
-        lambda q, k, v: decode_cross_attention(q.tensor, k.tensor, v.tensor, []),
-    )
-    cache = BufferType(FLOAT, ["rows", N_HEAD, "capacity", HEAD_DIM], device=DEVICE)
-    add(
-        "decode_self",
-        [tensor(FLOAT, "rows", 3 * N_STATE), tensor(INT, "rows"), cache, cache],
-        lambda qkv, lengths, k, v: decode_self_attention(qkv.tensor, lengths.tensor, k.buffer, v.buffer),
-    )
+    for kv in (FLOAT, DType.float16):
+        audio = tensor(kv, "windows", N_HEAD, "n_audio", HEAD_DIM)
+        add(
+            f"cross_{kv.name}",
+            [tensor(FLOAT, "windows", "length", N_STATE), audio, audio],
+            lambda q, k, v: cross_attention(q.tensor, k.tensor, v.tensor),
+        )
+        add(
+            f"decode_cross_{kv.name}",
+            [tensor(FLOAT, "rows", N_STATE), audio, audio],
+            lambda q, k, v: decode_cross_attention(q.tensor, k.tensor, v.tensor, []),
+        )
+        cache = BufferType(kv, ["rows", N_HEAD, "capacity", HEAD_DIM], device=DEVICE)
+        add(
+            f"decode_self_{kv.name}",
+            [tensor(FLOAT, "rows", 3 * N_STATE), tensor(INT, "rows"), cache, cache],
+            lambda qkv, lengths, k, v: decode_self_attention(qkv.tensor, lengths.tensor, k.buffer, v.buffer),
+        )
     session = InferenceSession(devices=[CPU()])
     models = session.init_all(session.compile(module, custom_extensions=[KERNELS]))
 
     def run(name, *inputs):
-        (output,) = models[name].execute(*inputs)
-        return output.to_numpy()
+        outputs = models[name].execute(*inputs)
+        return outputs[0].to_numpy() if outputs else None
 
     return run
 
@@ -103,34 +119,38 @@ def random(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
-def stored(matrix, storage):
-    """A matrix as the kernels take it, its scales, and the values it then has."""
-    scale = np.ones(n_panels(len(matrix)) * PANEL, np.float32)
-    if storage == "int8":
-        narrow, rows = quantized(matrix)
-        scale[: len(rows)] = rows
-        return in_panels(narrow), scale, narrow * rows[:, None].astype(np.float64)
-    narrow = matrix.astype(storage)
-    return in_panels(narrow), scale, narrow.astype(np.float64)
+def operands_of(matrix, bias, storage, vnni=None):
+    """A layer as the kernels take it; for int8, vnni as the processor has it unless given."""
+    bias = np.pad(bias, (0, n_panels(len(bias)) * PANEL - len(bias)))
+    if storage != "int8":
+        return [in_panels(matrix, DType[storage]), bias]
+    panels, scale, offset = in_int8_panels(matrix)
+    return [panels, bias, scale, offset, np.array([vnni_of_this_processor() if vnni is None else vnni], np.int32)]
 
 
-def padded(vector):
-    return np.pad(vector, (0, n_panels(len(vector)) * PANEL - len(vector)))
+def product(x, matrix, storage):
+    """`x @ matrix.T` in float64, of the values that the kernels see."""
+    if storage != "int8":
+        return x.astype(np.float64) @ matrix.astype(storage).astype(np.float64).T
+    narrow, scale = quantized(matrix)
+    peaks = np.abs(x).max(axis=1, keepdims=True)
+    steps = np.rint(x.astype(np.float64) * (np.float32(127) / peaks))
+    return steps @ narrow.T.astype(np.float64) * (peaks / 127).astype(np.float64) * scale
 
 
 STORAGES = ["float32", "float16", "int8"]
 SHAPES = [(1, 64, 32), (1, 384, 211), (2, 128, 33), (5, 96, 31), (6, 128, 1), (7, 64, 65), (31, 80, 100), (32, 80, 100),
-          (33, 240, 97), (200, 512, 64), (50, 2048, 160)]  # fmt: skip
+          (33, 240, 97), (200, 512, 64), (50, 2048, 160), (3, 37, 40), (9, 66, 33), (97, 131, 70)]  # fmt: skip
 
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize(("n_rows", "depth", "n_out"), SHAPES)
 @pytest.mark.parametrize("gelu", [False, True])
 def test_linear(kernels, storage, n_rows, depth, n_out, gelu):
-    x, bias = random(1, n_rows, depth), random(2, n_out)
-    panels, scale, matrix = stored(random(3, n_out, depth) / np.float32(math.sqrt(depth)), storage)
-    ours = kernels(f"linear_{storage}_{gelu}", x, panels, scale, padded(bias), np.zeros(n_out, np.float32))
-    expected = x.astype(np.float64) @ matrix.T + bias
+    x, bias, matrix = random(1, n_rows, depth), random(2, n_out), random(3, n_out, depth) / np.float32(math.sqrt(depth))
+    like = np.zeros(n_out, np.float32)
+    ours = kernels(f"linear_{storage}_{gelu}", like, x, *operands_of(matrix, bias, storage))
+    expected = product(x, matrix, storage) + bias
     if gelu:
         expected = 0.5 * expected * (1 + _erf(expected / math.sqrt(2)))
     np.testing.assert_allclose(ours, expected, atol=5e-6, rtol=2e-6)
@@ -140,16 +160,75 @@ def test_linear(kernels, storage, n_rows, depth, n_out, gelu):
 @pytest.mark.parametrize(("n_rows", "depth", "n_out"), SHAPES)
 def test_linear_with_a_residual(kernels, storage, n_rows, depth, n_out):
     x, bias, added = random(1, n_rows, depth), random(2, n_out), random(4, n_rows, n_out)
-    panels, scale, matrix = stored(random(3, n_out, depth) / np.float32(math.sqrt(depth)), storage)
-    ours = kernels(f"residual_{storage}", x, panels, scale, padded(bias), added)
-    np.testing.assert_allclose(ours, added + x.astype(np.float64) @ matrix.T + bias, atol=5e-6, rtol=2e-6)
+    matrix = random(3, n_out, depth) / np.float32(math.sqrt(depth))
+    ours = kernels(f"residual_{storage}", x, added, *operands_of(matrix, bias, storage))
+    np.testing.assert_allclose(ours, added + product(x, matrix, storage) + bias, atol=5e-6, rtol=2e-6)
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_panel_columns(kernels, storage):
-    panels, scale, matrix = stored(random(5, 70, 48), storage)
+@pytest.mark.parametrize(("kv", "rounding"), [("float32", 0.0), ("float16", 2**-11)])
+@pytest.mark.parametrize(("n_windows", "length"), [(1, 1), (3, 7), (2, 50)])
+def test_linear_by_heads(kernels, storage, kv, rounding, n_windows, length):
+    x, bias, matrix = random(1, n_windows * length, 96), random(2, N_STATE), random(3, N_STATE, 96) / np.float32(10)
+    target = np.full((n_windows, N_HEAD, length, HEAD_DIM), np.nan, kv)
+    kernels(f"heads_{storage}_{kv}", Buffer.from_numpy(target), x, *operands_of(matrix, bias, storage))
+    expected = (product(x, matrix, storage) + bias).reshape(n_windows, length, N_HEAD, HEAD_DIM).transpose(0, 2, 1, 3)
+    np.testing.assert_allclose(target, expected, atol=5e-6, rtol=2e-6 + rounding)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("depth", [48, 50])
+def test_panel_columns(kernels, storage, depth):
+    matrix = random(5, 70, depth)
+    panels, _, *rest = operands_of(matrix, np.zeros(70, np.float32), storage)
     ids = np.array([0, 69, 31, 32, 5, 5], np.int32)
-    np.testing.assert_allclose(kernels(f"columns_{storage}", ids, panels, scale), matrix[ids], rtol=1e-6)
+    ours = kernels(f"columns_{storage}", np.zeros(depth, np.float32), ids, panels, *rest[:1])
+    np.testing.assert_allclose(ours, product(np.eye(depth, dtype=np.float32), matrix, storage).T[ids], rtol=1e-6)
+
+
+def int8_linear(kernels, x, matrix, vnni=None):
+    bias = np.zeros(len(matrix), np.float32)
+    return kernels("linear_int8_False", bias, x, *operands_of(matrix, bias, "int8", vnni))
+
+
+@pytest.mark.parametrize("vnni", [0, 1, 2, 3])
+@pytest.mark.parametrize(
+    ("n_rows", "depth", "n_out"), [(1, 4, 1), (5, 37, 40), (8, 64, 32), (17, 512, 70), (203, 131, 33)]
+)
+def test_int8_sums_are_exact_by_every_instruction(kernels, vnni, n_rows, depth, n_out):
+    rng = np.random.default_rng(14)
+    x, matrix = rng.integers(-127, 128, (n_rows, depth)), rng.integers(-127, 128, (n_out, depth))
+    x[:, -1] = matrix[:, 0] = 127  # all scales are 1
+    x[n_rows // 2], matrix[n_out // 2] = 127, -127  # the largest sums there are
+    ours = int8_linear(kernels, x.astype(np.float32), matrix.astype(np.float32), vnni & vnni_of_this_processor())
+    np.testing.assert_array_equal(ours, x @ matrix.T)
+
+
+def test_int8_rows_of_any_magnitude(kernels):
+    rows = random(15, 8, 130)
+    factors = np.array([1, 0, 1e-42, 1e-31, 1e-29, 1e30, 3e37, 1e-3], np.float32)[:, None]
+    x, matrix = rows / np.abs(rows).max(axis=1, keepdims=True) * factors, random(16, 40, 130)
+    ours = int8_linear(kernels, x, matrix)
+    np.testing.assert_array_equal(ours[1:4], 0)  # below 1e-30 a row counts as zeros
+    seen = [0, 4, 5, 6, 7]
+    expected = product(x[seen], matrix, "int8")
+    assert np.linalg.norm((ours[seen] - expected) / factors[seen]) < 1e-4
+    assert np.isfinite(ours).all()
+
+
+def test_int8_does_not_hide_what_is_not_finite(kernels):
+    x = random(17, 6, 70)
+    x[1, 69], x[3, 0], x[4, 33] = np.nan, np.inf, -np.inf
+    ours = int8_linear(kernels, x, random(18, 40, 70))
+    assert np.isnan(ours[[1, 3, 4]]).all()
+    assert np.isfinite(ours[[0, 2, 5]]).all()
+
+
+def test_an_int8_row_does_not_depend_on_its_company(kernels):
+    x, matrix = random(19, 120, 96), random(20, 70, 96)
+    together = int8_linear(kernels, x, matrix)
+    for row in (0, 7, 8, 95, 96, 119):
+        np.testing.assert_array_equal(int8_linear(kernels, x[row : row + 1], matrix)[0], together[row])
 
 
 # Scores reach 40, where float32 values are 4e-6 apart, and a weight is off by as much in relation.
@@ -179,35 +258,42 @@ def test_self_attention(kernels, length, n_windows, causal):
     np.testing.assert_allclose(kernels("causal" if causal else "full", qkv), expected, atol=ATTENTION_TOLERANCE)
 
 
+CACHES = ["float32", "float16"]
+
+
+@pytest.mark.parametrize("kv", CACHES)
 @pytest.mark.parametrize(("length", "n_audio"), [(1, 1), (4, 52), (6, 400), (13, 1500)])
-def test_cross_attention(kernels, length, n_audio):
-    q, k, v = random(7, 2, length, N_STATE), *random(8, 2, 2, N_HEAD, n_audio, HEAD_DIM)
+def test_cross_attention(kernels, kv, length, n_audio):
+    q, k, v = random(7, 2, length, N_STATE), *random(8, 2, 2, N_HEAD, n_audio, HEAD_DIM).astype(kv)
     expected = attended(heads(q), k.astype(np.float64), v.astype(np.float64))
-    np.testing.assert_allclose(kernels("cross", q, k, v), expected, atol=ATTENTION_TOLERANCE)
+    np.testing.assert_allclose(kernels(f"cross_{kv}", q, k, v), expected, atol=ATTENTION_TOLERANCE)
 
 
+@pytest.mark.parametrize("kv", CACHES)
 @pytest.mark.parametrize("n_hyps", [1, 2, 5])
 @pytest.mark.parametrize("n_audio", [1, 52, 1500])
-def test_decode_cross_attention(kernels, n_hyps, n_audio):
-    q, k, v = random(9, 3 * n_hyps, N_STATE), *random(10, 2, 3, N_HEAD, n_audio, HEAD_DIM)
+def test_decode_cross_attention(kernels, kv, n_hyps, n_audio):
+    q, k, v = random(9, 3 * n_hyps, N_STATE), *random(10, 2, 3, N_HEAD, n_audio, HEAD_DIM).astype(kv)
     expected = attended(heads(q.reshape(3, n_hyps, -1)), k.astype(np.float64), v.astype(np.float64))
-    np.testing.assert_allclose(kernels("decode_cross", q, k, v), expected.reshape(q.shape), atol=ATTENTION_TOLERANCE)
+    ours = kernels(f"decode_cross_{kv}", q, k, v)
+    np.testing.assert_allclose(ours, expected.reshape(q.shape), atol=ATTENTION_TOLERANCE)
 
 
-def test_decode_self_attention_reads_its_own_length_and_writes_one_slot(kernels):
+@pytest.mark.parametrize("kv", CACHES)
+def test_decode_self_attention_reads_its_own_length_and_writes_one_slot(kernels, kv):
     lengths = np.array([0, 1, 7, 15, 16], np.int32)
     capacity, n_rows = 17, len(lengths)
     qkv = random(11, n_rows, 3 * N_STATE)
     # What was never written must not be read.
-    caches = np.full((2, n_rows, N_HEAD, capacity, HEAD_DIM), np.nan, np.float32)
+    caches = np.full((2, n_rows, N_HEAD, capacity, HEAD_DIM), np.nan, kv)
     for row, length in enumerate(lengths):
         caches[:, row, :, :length] = random(12 + row, 2, N_HEAD, length, HEAD_DIM)
     k, v = caches.copy()
-    ours = kernels("decode_self", qkv, lengths, Buffer.from_numpy(k), Buffer.from_numpy(v))
+    ours = kernels(f"decode_self_{kv}", qkv, lengths, Buffer.from_numpy(k), Buffer.from_numpy(v))
     for row, length in enumerate(lengths):
         q, new_k, new_v = (part.reshape(N_HEAD, 1, HEAD_DIM) for part in np.split(qkv[row], 3))
         for cache, before, new in ((k, caches[0], new_k), (v, caches[1], new_v)):
-            np.testing.assert_array_equal(cache[row, :, length], new[:, 0])
+            np.testing.assert_array_equal(cache[row, :, length], new[:, 0].astype(kv))
             np.testing.assert_array_equal(cache[row, :, :length], before[row, :, :length])
             assert np.isnan(cache[row, :, length + 1 :]).all()
         own = slice(0, length + 1)

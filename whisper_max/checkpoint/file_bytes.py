@@ -26,7 +26,8 @@ class FileBytes:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = tuple(paths)
-        self.parts = [_map(path) for path in self.paths]
+        self._maps = [_map(path) for path in self.paths]
+        self.parts = [np.frombuffer(part, np.uint8) for part in self._maps]
         self.size = sum(len(part) for part in self.parts)
 
     @property
@@ -37,6 +38,8 @@ class FileBytes:
     def read(self, offset: int, count: int, what: str) -> ByteArray:
         """``count`` bytes from ``offset`` as uint8: a view of the map, or a copy where the range spans two parts.
 
+        What was read before may leave memory; who still looks at it has it read again.
+
         Raises:
             CheckpointError: the range leaves the file; ``what`` says what was being read.
         """
@@ -44,6 +47,7 @@ class FileBytes:
             raise CheckpointError(
                 f"the file ends inside {what}", where=self.where, expected=f"{offset + count} bytes", found=self.size
             )
+        self._forget()
         pieces: list[ByteArray] = []
         for part in self.parts:
             if 0 <= offset < len(part) and count:
@@ -55,12 +59,18 @@ class FileBytes:
             return pieces[0]
         return np.concatenate(pieces) if pieces else np.empty(0, np.uint8)
 
+    def _forget(self) -> None:
+        """Tell the system that no page of the maps is needed now, so that a file never is in memory as a whole."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for part in self._maps:
+                part.madvise(mmap.MADV_DONTNEED)
 
-def _map(path: Path) -> ByteArray:
+
+def _map(path: Path) -> mmap.mmap:
     try:
         with path.open("rb") as file:
             if path.stat().st_size == 0:
                 raise CheckpointError("the file is empty", where=path)
-            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise CheckpointError(f"can't be read ({error.strerror or error})", where=path) from error

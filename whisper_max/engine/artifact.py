@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from whisper_max import graph
 from whisper_max.atomic import whole_file
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import ArtifactError
+from whisper_max.graph.panels import PANEL, n_panels
 
 MAGIC = b"WMAXART1"
 _DIGEST_SIZE = hashlib.sha256().digest_size
@@ -48,7 +49,12 @@ class ArtifactKey:
 
 
 def artifact_key(dims: ModelDimensions, dtype: DType, storage: DType, code: str) -> ArtifactKey:
-    """The key of the artifact that this version of the code needs."""
+    """The key of the artifact that this version of the code needs.
+
+    On a CPU the vocabulary's matrix is filled up to whole panels, and models that differ by less share an artifact.
+    """
+    if code.startswith("cpu:"):
+        dims = replace(dims, n_vocab=n_panels(dims.n_vocab) * PANEL)
     return ArtifactKey(dims, dtype, storage, code, version("max-core"), source_digest())
 
 

@@ -52,6 +52,10 @@ class DecoderGraphs:
         """Room for keys, then values, of all layers, each (n_rows, H, n_text_ctx, hd)."""
         return self._sides(n_rows, self.dims.n_text_ctx)
 
+    def host_logits(self, logits: Buffer) -> Float32:
+        """Logits on the host, without the columns that fill up the last panel of a CPU's weights."""
+        return self.placement.get(logits)[:, : self.dims.n_vocab]
+
     def _sides(self, n_rows: int, length: int) -> list[Buffer]:
         """Zeros, so that a masked slot is finite. On a host untouched pages cost no memory."""
         dims = self.dims
@@ -147,7 +151,7 @@ class KVBatch:
             *rows_of(self._cross, slice(first, first + n_windows)),
         )
         self._lengths[rows] = np.repeat([len(prompt) for prompt in prompts], self._n_hyps)
-        return self._model.placement.get(logits).reshape(n_windows, -1, self._model.dims.n_vocab)
+        return self._model.host_logits(logits).reshape(n_windows, -1, self._model.dims.n_vocab)
 
     def step(self, tokens: NDArray[np.int32]) -> Float32:
         """Append one token to every row."""
@@ -158,7 +162,7 @@ class KVBatch:
         )
         # A finished row goes on stepping in place at the end of its cache until its window leaves.
         np.minimum(lengths + 1, self._model.dims.n_text_ctx - 1, out=lengths)
-        return self._model.placement.get(logits)
+        return self._model.host_logits(logits)
 
     def reorder(self, rows: NDArray[np.int32]) -> None:
         """Row i takes over the history of row ``rows[i]``."""

@@ -59,8 +59,8 @@ def select_target(
 
     Args:
         device: "auto" (a GPU that a check found right, see ``gpu_support``), "cpu", "gpu" (or "cuda"), "gpu:1"...
-        compute_type: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32", "int8" (CPU: float32 arithmetic on int8
-            weights), "float16" or "bfloat16" (GPU).
+        compute_type: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32", "int8" (CPU: linear layers in integers),
+            "float16" or "bfloat16" (GPU).
         threads: that run graphs on a CPU; see ``start_workers``.
         report: called with a line where "auto" passes over a GPU.
 

@@ -21,6 +21,7 @@ from whisper_max.engine.store import Report, find_module
 from whisper_max.engine.tensors import Placement
 from whisper_max.engine.weights import fits_float16, prepare_weights
 from whisper_max.errors import ArtifactError, OptionError
+from whisper_max.graph.dtypes import kv_dtype
 from whisper_max.graph.stages import stage_names
 
 Float32 = NDArray[np.float32]
@@ -77,8 +78,8 @@ class WhisperEngine:
     def __init__(self, checkpoint: Checkpoint, target: Target, report: Report, bundle: Path | None = None) -> None:
         self._dims = checkpoint.dims
         self._target = target
-        self._placement = Placement(target.device, target.dtype)
         storage = target.storage or narrowest_exact(checkpoint)
+        self._placement = Placement(target.device, kv_dtype(target.dtype, storage))
         module, self.code = find_module(checkpoint.dims, storage, target, report, bundle)
         self._weights = prepare_weights(checkpoint.tensors, checkpoint.dims, target.dtype, storage, target.device)
         devices = [CPU()] if target.is_cpu else [CPU(), target.device]
@@ -112,7 +113,8 @@ class WhisperEngine:
         buffers = self._decoder.cross_kv(features.n_windows)
         self._decoder.fill_cross_kv(features.xa, buffers)
         sides = (self._placement.get(side).transpose(0, 2, 1, 3) for side in buffers)  # (B, T, H, hd)
-        return {name: side.reshape(*side.shape[:2], -1) for name, side in zip(names, sides, strict=True)}
+        flat = (side.reshape(*side.shape[:2], -1).astype(np.float32) for side in sides)
+        return dict(zip(names, flat, strict=True))
 
     @property
     def encode_size(self) -> int:

@@ -65,6 +65,12 @@ def is_native(code: str) -> bool:
     return code.startswith(f"cpu:{_NATIVE}-")
 
 
+def vnni() -> int:
+    """Which int8 dot products the processor has, as the kernels are told: 1 for AVX512-VNNI, plus 2 for AVX-VNNI."""
+    flags = cpu_flags()
+    return ("avx512_vnni" in flags) + 2 * ("avx_vnni" in flags)
+
+
 def cpu_flags() -> frozenset[str]:
     """The processor's features as Linux names them: "flags" on x86, "Features" on Arm; none where it doesn't say."""
     try:

@@ -18,7 +18,7 @@ MASKED = np.float32(-1e30)
 
 @dataclass(frozen=True)
 class Placement:
-    """A device and the dtype of activations on it."""
+    """A device and the dtype of the caches on it."""
 
     device: Device
     dtype: DType
@@ -34,9 +34,9 @@ class Placement:
         return array
 
     def zeros(self, shape: Sequence[int]) -> Buffer:
-        """A zeroed buffer in the activations' dtype; on the host its pages are only taken when they are written."""
-        if self.device.is_host and self.dtype == DType.float32:
-            return Buffer.from_numpy(np.zeros(shape, np.float32))
+        """A zeroed buffer in the caches' dtype; on the host its pages are only taken when they are written."""
+        if self.device.is_host and self.dtype in (DType.float32, DType.float16):
+            return Buffer.from_numpy(np.zeros(shape, self.dtype.to_numpy()))
         return Buffer.zeros(shape, self.dtype, device=self.device)
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 from max.driver import Buffer, Device
@@ -18,11 +20,13 @@ from max.dtype import DType
 from numpy.typing import NDArray
 
 from whisper_max.dims import ModelDimensions
-from whisper_max.graph.panels import PANEL, n_panels
+from whisper_max.engine.processors import vnni
+from whisper_max.graph.panels import GROUP, PANEL, n_groups, n_panels
 
 Array = NDArray[np.float32]
 Tensors = Mapping[str, Array]
 Make = Callable[[Tensors], Array]
+CACHE_LINE = 64
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ def prepare_weights(
 ) -> dict[str, Buffer]:
     """All weights of the graphs, by the graphs' names, on the device.
 
+    One tensor is converted at a time, so little more is ever in memory than the result and the largest tensor.
+
     Args:
         tensors: the checkpoint's state dict, complete and of the right shapes (the checkpoint room sees to that).
         dims: its dimensions.
@@ -61,17 +67,49 @@ def prepare_weights(
             weights[rule.name] = Buffer.from_numpy(_padded(array))
         else:
             weights |= {name: Buffer.from_numpy(part) for name, part in stored(rule.name, array, storage)}
+    if device.is_host and storage == DType.int8:
+        weights["vnni"] = Buffer.from_numpy(np.array([vnni()], np.int32))
     return weights
 
 
 def stored(name: str, matrix: Array, storage: DType) -> Iterator[tuple[str, NDArray[np.generic]]]:
-    """A matrix (n_out, n_in) as the CPU's kernels read it: panels (n_panels, n_in, PANEL), and the scales of int8."""
+    """A matrix (n_out, n_in) as the CPU's kernels read it; for int8 its scales and offsets too."""
     if storage == DType.int8:
-        narrow, scale = quantized(matrix)
-        yield name, in_panels(narrow)
-        yield name.removesuffix("weight") + "scale", _padded(scale)
+        panels, scale, offset = in_int8_panels(matrix)
+        layer = name.removesuffix("weight")
+        yield from ((name, panels), (f"{layer}scale", scale), (f"{layer}offset", offset))
     else:
-        yield name, in_panels(matrix.astype(storage.to_numpy(), copy=False))
+        yield name, in_panels(matrix, storage)
+
+
+def in_panels(matrix: Array, storage: DType) -> NDArray[np.generic]:
+    """(n_out, n_in) -> (n_panels, n_in, PANEL) in the storage dtype, the last panel filled up with zeros."""
+    n_out, n_in = matrix.shape
+    panels = _aligned_zeros((n_panels(n_out), n_in, PANEL), storage.to_numpy())
+    for panel, start in zip(panels, range(0, n_out, PANEL), strict=True):
+        rows = matrix[start : start + PANEL]
+        panel[:, : len(rows)] = rows.T
+    return panels
+
+
+def in_int8_panels(matrix: Array) -> tuple[NDArray[np.int8], Array, NDArray[np.int32]]:
+    """(n_out, n_in) -> int8 panels (n_panels, n_groups, PANEL, GROUP) filled up with zeros, and what belongs to them.
+
+    Both (n_panels * PANEL,): the scale of each output, and its offset, -128 times the sum of its int8 values: the
+    kernels hold their input as unsigned bytes, 128 more than its values.
+    """
+    n_out, n_in = matrix.shape
+    panels = _aligned_zeros((n_panels(n_out), n_groups(n_in), PANEL, GROUP), np.int8)
+    scale, offset = np.zeros((len(panels), PANEL), np.float32), np.zeros((len(panels), PANEL), np.int32)
+    padded = np.zeros((PANEL, n_groups(n_in) * GROUP), np.int8)
+    for index, start in enumerate(range(0, n_out, PANEL)):
+        narrow, scales = quantized(matrix[start : start + PANEL])
+        padded[len(narrow) :] = 0
+        padded[: len(narrow), :n_in] = narrow
+        panels[index] = padded.reshape(PANEL, -1, GROUP).transpose(1, 0, 2)
+        scale[index, : len(narrow)] = scales
+        offset[index] = -128 * padded.sum(axis=1, dtype=np.int32)
+    return panels, scale.reshape(-1), offset.reshape(-1)
 
 
 def quantized(matrix: Array) -> tuple[NDArray[np.int8], Array]:
@@ -81,15 +119,12 @@ def quantized(matrix: Array) -> tuple[NDArray[np.int8], Array]:
     return np.rint(matrix / scale[:, None]).astype(np.int8), scale
 
 
-def in_panels(matrix: NDArray[np.generic]) -> NDArray[np.generic]:
-    """(n_out, n_in) -> (n_panels, n_in, PANEL), the last panel filled up with zeros."""
-    n_out, n_in = matrix.shape
-    panels = np.zeros((n_panels(n_out), n_in, PANEL), matrix.dtype)
-    n_whole = n_out // PANEL
-    panels[:n_whole] = matrix[: n_whole * PANEL].reshape(n_whole, PANEL, n_in).transpose(0, 2, 1)
-    if n_whole < len(panels):
-        panels[n_whole, :, : n_out - n_whole * PANEL] = matrix[n_whole * PANEL :].T
-    return panels
+def _aligned_zeros(shape: tuple[int, ...], dtype: type[np.generic] | np.dtype[Any]) -> NDArray[Any]:
+    """Zeros that begin at a cache line, so that no vector of a panel lies across two."""
+    n_bytes = prod(shape) * np.dtype(dtype).itemsize
+    memory = np.zeros(n_bytes + CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE
+    return memory[start : start + n_bytes].view(dtype).reshape(shape)
 
 
 def fits_float16(tensors: Tensors, dims: ModelDimensions) -> bool:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from max.dtype import DType
-from max.graph import BufferType, DeviceRef, TensorType, Value, ops
+from max.graph import BufferType, DeviceRef, TensorType, Value
 
 from whisper_max.dims import ModelDimensions
 from whisper_max.graph.kv_cache import cross_kv_types
-from whisper_max.graph.layers import linear, split_heads
+from whisper_max.graph.layers import store_heads
 from whisper_max.graph.weights import Weights
 
 
-def cross_kv_input_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> list[TensorType | BufferType]:
+def cross_kv_input_types(
+    dims: ModelDimensions, dtype: DType, kv_dtype: DType, device: DeviceRef
+) -> list[TensorType | BufferType]:
     """xa: (windows, n_audio_ctx, n_audio_state); then the buffers to fill, keys of all layers before values."""
     return [
         TensorType(dtype, ["windows", dims.n_audio_ctx, dims.n_audio_state], device=device),
-        *[side.as_buffer() for side in cross_kv_types(dims, dtype, device)],
+        *[side.as_buffer() for side in cross_kv_types(dims, kv_dtype, device)],
     ]
 
 
@@ -28,7 +30,5 @@ def cross_kv(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -
     n_in, n_out = dims.n_audio_state, dims.n_text_state
     for layer in range(dims.n_text_layer):
         block = weights / "blocks" / layer
-        key = linear(xa, block, "cross_attn.key", n_in, n_out, bias=False)
-        value = linear(xa, block, "cross_attn.value", n_in, n_out)
-        ops.buffer_store(keys[layer].buffer, split_heads(key, dims.n_text_head))
-        ops.buffer_store(values[layer].buffer, split_heads(value, dims.n_text_head))
+        store_heads(keys[layer].buffer, xa, block, "cross_attn.key", n_in, n_out, bias=False)
+        store_heads(values[layer].buffer, xa, block, "cross_attn.value", n_in, n_out)

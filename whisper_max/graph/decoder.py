@@ -28,7 +28,7 @@ LayerAttention = Callable[[int, TensorValue], TensorValue]
 """(layer, projected x) -> attended. Self-attention takes q, k and v side by side, cross-attention the queries."""
 
 
-def prefill_input_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> list[GraphType]:
+def prefill_input_types(dims: ModelDimensions, kv_dtype: DType, device: DeviceRef) -> list[GraphType]:
     """The inputs of ``prefill``.
 
     tokens: (windows, length) int32, shorter prompts padded at their end by any token. positions: (length,) int32, 0, 1,
@@ -42,12 +42,12 @@ def prefill_input_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) 
         TensorType(DType.float32, ["length", "length"], device=device),
         TensorType(DType.int32, ["n_logits"], device=device),
         TensorType(DType.int32, ["rows"], device=device),
-        *kv_cache_types(dims, dtype, device),
-        *cross_kv_types(dims, dtype, device),
+        *kv_cache_types(dims, kv_dtype, device),
+        *cross_kv_types(dims, kv_dtype, device),
     ]
 
 
-def step_input_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> list[GraphType]:
+def step_input_types(dims: ModelDimensions, kv_dtype: DType, device: DeviceRef) -> list[GraphType]:
     """The inputs of ``step``.
 
     tokens: (windows, hyps) int32. lengths: (rows,) int32, how many tokens each row has in the cache: the position of
@@ -56,12 +56,12 @@ def step_input_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> 
     return [
         TensorType(DType.int32, ["windows", "hyps"], device=device),
         TensorType(DType.int32, ["rows"], device=device),
-        *kv_cache_types(dims, dtype, device),
-        *cross_kv_types(dims, dtype, device),
+        *kv_cache_types(dims, kv_dtype, device),
+        *cross_kv_types(dims, kv_dtype, device),
     ]
 
 
-def align_input_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> list[GraphType]:
+def align_input_types(dims: ModelDimensions, kv_dtype: DType, device: DeviceRef) -> list[GraphType]:
     """The inputs of ``align``.
 
     tokens, positions, mask: as for ``prefill``, one window. heads: (n_heads,) int32, alignment heads as
@@ -75,7 +75,7 @@ def align_input_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) ->
         TensorType(DType.int32, ["n_heads"], device=device),
         TensorType(DType.int32, ["length"], device=device),
         TensorType(DType.int32, [1], device=device),
-        *[TensorType(dtype, [1, *side.shape[1:]], device=device) for side in cross_kv_types(dims, dtype, device)],
+        *[TensorType(kv_dtype, [1, *side.shape[1:]], device=device) for side in cross_kv_types(dims, kv_dtype, device)],
     ]
 
 
@@ -91,11 +91,10 @@ def embed_tokens(tokens: TensorValue, weights: Weights, dims: ModelDimensions) -
         return ops.gather((weights / "token_embedding")("weight", dims.n_vocab, dims.n_text_state), tokens, axis=0)
     leading = list(tokens.shape)
     n_tokens = prod(leading[1:], start=leading[0])
-    matrix, scale = weights.panels("token_embedding", dims.n_text_state, dims.n_vocab)
     (rows,) = ops.custom(
-        "whisper_max.panel_columns",
+        weights.kernel("panel_columns"),
         tokens.device,
-        [tokens.reshape((n_tokens,)), matrix, scale],
+        [tokens.reshape((n_tokens,)), *weights.panels("token_embedding", dims.n_text_state, dims.n_vocab)],
         out_types=[TensorType(DType.float32, [n_tokens, dims.n_text_state], device=tokens.device)],
     )
     return rows.tensor.reshape((*leading, dims.n_text_state))
@@ -151,7 +150,7 @@ def prefill(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) ->
     def attend_self(layer: int, qkv: TensorValue) -> TensorValue:
         _, k, v = ops.split(qkv, [dims.n_text_state] * 3, axis=-1)
         for buffer, new in ((cache.keys[layer], k), (cache.values[layer], v)):
-            heads = split_heads(new, dims.n_text_head)
+            heads = split_heads(new, dims.n_text_head).cast(buffer.dtype)
             store_prompt(buffer, ops.gather(heads, window_of_row, axis=0))  # (rows, H, length, hd)
         return self_attention(qkv, dims.n_text_head, mask)
 
@@ -201,6 +200,7 @@ def align(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> t
 
     x = decoder(embed(tokens, positions, weights, dims), weights, dims, attend_self, attend_cross)
     q, k = (ops.gather(ops.concat(side, axis=1), heads, axis=1) for side in (queries, cross.keys))
+    k = k.cast(q.dtype)
     attended = ops.softmax((q @ ops.transpose(k, -1, -2)).cast(DType.float32))  # (1, n_heads, length, n_audio_ctx)
     logits = project_vocabulary(x.reshape((tokens.shape[1], dims.n_text_state)), weights, dims)
     return ops.squeeze(attended, 0), target_probs(logits, targets, n_text_tokens)

@@ -58,7 +58,7 @@ def as_cross_kv(inputs: Sequence[Value]) -> CrossKV:
 
 
 def store_prompt(buffer: BufferValue, new: TensorValue) -> None:
-    """Write the first slots of one layer. new: (rows, H, length, hd)."""
+    """Write the first slots of one layer. new: (rows, H, length, hd) in the buffer's dtype."""
     every = slice(None)
     length = ops.shape_to_tensor(new.shape)[2].cast(DType.int64)
     ops.buffer_store_slice(buffer, new, [every, every, (slice(0, length), new.shape[2]), every])

@@ -9,9 +9,8 @@ from math import prod
 from typing import cast
 
 from max.dtype import DType
-from max.graph import TensorType, TensorValue, ops
+from max.graph import BufferValue, TensorType, TensorValue, ops
 
-from whisper_max.graph.panels import PANEL, n_panels
 from whisper_max.graph.weights import Weights
 
 LAYER_NORM_EPSILON = 1e-5  # torch.nn.LayerNorm's default, which Whisper was trained with
@@ -53,17 +52,33 @@ def _panel_linear(
     """The same by the CPU's kernel; a layer without a bias has one of zeros."""
     leading = list(x.shape[:-1])
     rows = prod(leading[1:], start=leading[0])
-    matrix, scale = weights.panels(name, n_in, n_out)
-    values = [x.reshape((rows, n_in)), matrix, scale, (weights / name)("bias", n_panels(n_out) * PANEL)]
+    values = [x.reshape((rows, n_in)), *weights.operands(name, n_in, n_out)]
     result_type = TensorType(DType.float32, [rows, n_out], device=x.device)
     if residual is None:
         (y,) = ops.custom(
-            "whisper_max.linear", x.device, values, out_types=[result_type], parameters={"gelu": gelu}
+            weights.kernel("linear"), x.device, values, out_types=[result_type], parameters={"gelu": gelu}
         )
     else:
-        values.append(residual.reshape((rows, n_out)))
-        (y,) = ops.custom("whisper_max.linear_residual", x.device, values, out_types=[result_type])
+        values.insert(1, residual.reshape((rows, n_out)))
+        (y,) = ops.custom(weights.kernel("linear_residual"), x.device, values, out_types=[result_type])
     return y.tensor.reshape((*leading, n_out))
+
+
+def store_heads(
+    target: BufferValue, x: TensorValue, weights: Weights, name: str, n_in: int, n_out: int, *, bias: bool = True
+) -> None:
+    """Fill a buffer (B, H, T, hd) with a linear layer's result by heads. x: (B, T, n_in); n_out: H * hd."""
+    if not weights.device.is_cpu():
+        y = linear(x, weights, name, n_in, n_out, bias=bias)
+        ops.buffer_store(target, split_heads(y, int(target.shape[1])))
+        return
+    rows = x.reshape((x.shape[0] * x.shape[1], n_in))
+    ops.inplace_custom(
+        weights.kernel("linear_heads"),
+        x.device,
+        [target, rows, *weights.operands(name, n_in, n_out)],
+        parameters={"head_dim": int(target.shape[3])},
+    )
 
 
 def layer_norm(x: TensorValue, weights: Weights, name: str, n_state: int) -> TensorValue:

@@ -11,13 +11,13 @@ from max.graph import BufferType, DeviceRef, Graph, KernelLibrary, Module, Tenso
 from whisper_max.dims import ModelDimensions
 from whisper_max.graph import choose, decoder, encoder, gpu, kv_cache, log_mel
 from whisper_max.graph.cross_kv import cross_kv, cross_kv_input_types
+from whisper_max.graph.dtypes import kv_dtype
 from whisper_max.graph.layers import self_attention
 from whisper_max.graph.weights import Declared, Weights
 
 Forward = Callable[[Sequence[Value]], TensorValue | Sequence[TensorValue] | None]
 Add = Callable[[str, Iterable[TensorType | BufferType], Forward], None]
 KERNELS = Path(__file__).parent / "kernels"
-GRAPHS = ("encode", "encode_stages", "cross_kv", "prefill", "step", "reorder", "align")
 GPU_GRAPHS = ("choose", "sample", "no_speech", "log_mel", "scale_mel")
 
 
@@ -30,12 +30,12 @@ def build_module(
     fast: bool = False,
     only: Collection[str] = (),
 ) -> tuple[Module, Declared]:
-    """Build every graph of ``GRAPHS``, and for a GPU those of ``GPU_GRAPHS``.
+    """Build every graph: encode, encode_stages, cross_kv, prefill, step, reorder and align; for a GPU ``GPU_GRAPHS``.
 
     Args:
         dims: the model's.
         dtype: of activations.
-        storage: of the matrices of linear layers, see ``Weights``.
+        storage: of the matrices of linear layers, see ``Weights``; the caches' follows from it.
         device: where the graphs will run.
         fast: on a GPU, the forms of ``gpu`` in place of stock operations.
         only: names of the graphs to build; all where empty.
@@ -56,17 +56,18 @@ def build_module(
             result = forward(graph.inputs)
             graph.output(*([] if result is None else [result] if isinstance(result, TensorValue) else result))
 
+    kv = kv_dtype(dtype, storage)
     audio, text = weights / "encoder", weights / "decoder"
     mel_types = encoder.input_types(dims, device)
     attend = gpu.encoder_attention if fast else self_attention
     step = gpu.step if fast else decoder.step
     add("encode", mel_types, lambda inputs: encoder.encode(inputs[0].tensor, audio, dims, attend))
     add("encode_stages", mel_types, lambda inputs: encoder.encode_stages(inputs[0].tensor, audio, dims, attend))
-    add("cross_kv", cross_kv_input_types(dims, dtype, device), lambda inputs: cross_kv(inputs, text, dims))
-    add("prefill", decoder.prefill_input_types(dims, dtype, device), lambda inputs: decoder.prefill(inputs, text, dims))
-    add("step", decoder.step_input_types(dims, dtype, device), lambda inputs: step(inputs, text, dims))
-    add("reorder", kv_cache.reorder_input_types(dims, dtype, device), kv_cache.reorder)
-    add("align", decoder.align_input_types(dims, dtype, device), lambda inputs: decoder.align(inputs, text, dims))
+    add("cross_kv", cross_kv_input_types(dims, dtype, kv, device), lambda inputs: cross_kv(inputs, text, dims))
+    add("prefill", decoder.prefill_input_types(dims, kv, device), lambda inputs: decoder.prefill(inputs, text, dims))
+    add("step", decoder.step_input_types(dims, kv, device), lambda inputs: step(inputs, text, dims))
+    add("reorder", kv_cache.reorder_input_types(dims, kv, device), kv_cache.reorder)
+    add("align", decoder.align_input_types(dims, kv, device), lambda inputs: decoder.align(inputs, text, dims))
     if not device.is_cpu():
         add_gpu_graphs(add, dims, device)
     return module, weights.declared

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from max.dtype import DType
 from max.graph import DeviceRef, TensorType, TensorValue, ops
 
-from whisper_max.graph.panels import PANEL, n_panels
+from whisper_max.graph.panels import GROUP, PANEL, n_groups, n_panels
 
 Declared = dict[str, tuple[tuple[int, ...], DType]]
 """Full name -> shape and dtype of a weight."""
@@ -25,7 +25,8 @@ class Weights:
     by full name, shared by all prefixes of one graph module.
 
     dtype: of activations and of weights that are small. storage: of the matrices of linear layers. On a GPU it is
-    ``dtype``; on a CPU float32, float16 (widened as it is read, exact) or int8 (with a scale for each output).
+    ``dtype``; on a CPU float32, float16 (widened as it is read, exact) or int8 (with a scale for each output; layers
+    quantise their inputs too then, and compute in integers).
     """
 
     dtype: DType
@@ -41,16 +42,32 @@ class Weights:
         """Declare the weight ``prefix + name`` of the given shape and return it as a graph value."""
         return self._declare(name, shape, self.dtype)
 
-    def panels(self, name: str, n_in: int, n_out: int) -> tuple[TensorValue, TensorValue]:
-        """Declare a linear layer's matrix in panels, and its scales.
+    def kernel(self, name: str) -> str:
+        """The custom operation ``name`` for matrices in the storage dtype."""
+        return f"whisper_max.int8_{name}" if self.storage == DType.int8 else f"whisper_max.{name}"
 
-        Returns (n_panels, n_in, PANEL) in the storage dtype and (n_panels * PANEL,) float32; without int8 the scales
-        are one value that nobody reads.
+    def panels(self, name: str, n_in: int, n_out: int) -> list[TensorValue]:
+        """Declare a linear layer's matrix in panels: (n_panels, n_in, PANEL) in the storage dtype.
+
+        In int8 it is (n_panels, n_groups, PANEL, GROUP), and its scales (n_panels * PANEL,) float32 come with it.
         """
-        matrix = self._declare(f"{name}.weight", (n_panels(n_out), n_in, PANEL), self.storage)
-        if self.storage == DType.int8:
-            return matrix, self._declare(f"{name}.scale", (n_panels(n_out) * PANEL,), DType.float32)
-        return matrix, ops.constant([1.0], DType.float32, device=self.device)
+        if self.storage != DType.int8:
+            return [self._declare(f"{name}.weight", (n_panels(n_out), n_in, PANEL), self.storage)]
+        matrix = self._declare(f"{name}.weight", (n_panels(n_out), n_groups(n_in), PANEL, GROUP), DType.int8)
+        return [matrix, self._declare(f"{name}.scale", (n_panels(n_out) * PANEL,), DType.float32)]
+
+    def operands(self, name: str, n_in: int, n_out: int) -> list[TensorValue]:
+        """Declare what the linear kernels take of a layer: the matrix and the bias, zeros where there is none.
+
+        In int8 these are followed by scale and offset, both (n_panels * PANEL,), and by what the processor can do.
+        """
+        matrix, *scale = self.panels(name, n_in, n_out)
+        bias = self._declare(f"{name}.bias", (n_panels(n_out) * PANEL,), self.dtype)
+        if self.storage != DType.int8:
+            return [matrix, bias]
+        offset = self._declare(f"{name}.offset", (n_panels(n_out) * PANEL,), DType.int32)
+        everywhere = Weights(self.dtype, self.storage, self.device, "", self.declared)
+        return [matrix, bias, *scale, offset, everywhere._declare("vnni", (1,), DType.int32)]
 
     def _declare(self, name: str, shape: tuple[int, ...], dtype: DType) -> TensorValue:
         full_name = self.prefix + name

@@ -10,7 +10,7 @@ from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, exp, min, sqrt
-from std.memory import alloc, dealloc, unsafe_memcpy
+from std.memory import alloc, dealloc
 from std.memory.alloc import Layout
 
 from .tiles import FloatPointer, PANEL, TILE_COLUMNS, TILE_ROWS, Vector, WIDTH, multiply_tile
@@ -26,15 +26,15 @@ def scratch_floats(head_dim: Int, n_queries: Int) -> Int:
 
 
 @fieldwise_init
-struct Head[head_dim: Int, causal: Bool](ImplicitlyCopyable, Movable):
+struct Head[head_dim: Int, causal: Bool, dtype: DType](ImplicitlyCopyable, Movable):
     """One head of one window: where its queries, keys and values are, and how far apart their rows."""
 
     var out_ptr: FloatPointer
     var out_stride: Int
     var q: FloatPointer
     var q_stride: Int
-    var k: FloatPointer
-    var v: FloatPointer
+    var k: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]
+    var v: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]
     var kv_stride: Int
     var n_keys: Int
 
@@ -74,10 +74,11 @@ struct Head[head_dim: Int, causal: Bool](ImplicitlyCopyable, Movable):
                 continue
             var source = (start + key) * self.kv_stride
             for lane in range(0, Self.head_dim, WIDTH):
-                var part = self.k.unsafe_load[width=WIDTH](source + lane)
+                var part = self.k.unsafe_load[width=WIDTH](source + lane).cast[DType.float32]()
                 comptime for i in range(WIDTH):
                     keys.unsafe_store(column + (lane + i) * PANEL, part[i])
-                values.unsafe_store(key * Self.head_dim + lane, self.v.unsafe_load[width=WIDTH](source + lane))
+                var value = self.v.unsafe_load[width=WIDTH](source + lane).cast[DType.float32]()
+                values.unsafe_store(key * Self.head_dim + lane, value)
 
     def run_tile[
         rows: Int
@@ -145,7 +146,7 @@ def weigh(
 
 
 def run_in_parallel[
-    head_dim: Int, causal: Bool, HeadOf: def(Int) -> Head[head_dim, causal]
+    head_dim: Int, causal: Bool, dtype: DType, HeadOf: def(Int) -> Head[head_dim, causal, dtype]
 ](head_of: HeadOf, n_heads: Int, n_queries: Int):
     """Give every worker its share of the heads, and of the queries where there are more workers than heads."""
     var n_workers = max(parallelism_level(None), 1)
@@ -185,7 +186,7 @@ struct SelfAttention:
         var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
         var qkv_ptr = rebind[FloatPointer](qkv.unsafe_ptr())
 
-        def head_of(index: Int) {imm} -> Head[head_dim, causal]:
+        def head_of(index: Int) {imm} -> Head[head_dim, causal, DType.float32]:
             var window = index // n_head
             var lane = index % n_head * head_dim
             var q = qkv_ptr.unsafe_offset(window * n_positions * 3 * n_state + lane)
@@ -200,7 +201,7 @@ struct SelfAttention:
                 n_positions,
             }
 
-        run_in_parallel[head_dim, causal](head_of, qkv.dim_size(0) * n_head, n_positions)
+        run_in_parallel[head_dim, causal, DType.float32](head_of, qkv.dim_size(0) * n_head, n_positions)
 
 
 @extensibility.register("whisper_max.cross_attention")
@@ -213,8 +214,8 @@ struct CrossAttention:
     ](
         output: OutputTensor[dtype=DType.float32, rank=3, ...],  # (B, T, H * hd)
         queries: InputTensor[dtype=DType.float32, rank=3, ...],  # (B, T, H * hd)
-        keys: InputTensor[dtype=DType.float32, rank=4, ...],  # (B, H, S, hd)
-        values: InputTensor[dtype=DType.float32, rank=4, ...],  # (B, H, S, hd)
+        keys: InputTensor[rank=4, ...],  # (B, H, S, hd)
+        values: InputTensor[dtype=keys.dtype, rank=4, ...],  # (B, H, S, hd)
         ctx: DeviceContext,
     ) raises:
         var n_queries = queries.dim_size(1)
@@ -223,10 +224,10 @@ struct CrossAttention:
         var n_keys = keys.dim_size(2)
         var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
         var q_ptr = rebind[FloatPointer](queries.unsafe_ptr())
-        var k_ptr = rebind[FloatPointer](keys.unsafe_ptr())
-        var v_ptr = rebind[FloatPointer](values.unsafe_ptr())
+        var k_ptr = rebind[Pointer[Scalar[keys.dtype], MutUntrackedOrigin]](keys.unsafe_ptr())
+        var v_ptr = rebind[Pointer[Scalar[keys.dtype], MutUntrackedOrigin]](values.unsafe_ptr())
 
-        def head_of(index: Int) {imm} -> Head[head_dim, False]:
+        def head_of(index: Int) {imm} -> Head[head_dim, False, keys.dtype]:
             var place = index // n_head * n_queries * n_state + index % n_head * head_dim
             return {
                 out_ptr.unsafe_offset(place),
@@ -239,4 +240,4 @@ struct CrossAttention:
                 n_keys,
             }
 
-        run_in_parallel[head_dim, False](head_of, queries.dim_size(0) * n_head, n_queries)
+        run_in_parallel[head_dim, False, keys.dtype](head_of, queries.dim_size(0) * n_head, n_queries)

@@ -1,7 +1,7 @@
 """Attention of one new token a row over its caches.
 
-Scores live in a few kilobytes of scratch, the caches are read where they stand, and every core takes a share of the
-(row, head) pairs. Accumulation is in float32.
+Scores live in a few kilobytes of scratch, the caches, of float32 or float16, are read where they stand, and every core
+takes a share of the (row, head) pairs. Accumulation is in float32.
 """
 
 import extensibility
@@ -11,23 +11,32 @@ from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, exp, min, sqrt
-from std.memory import alloc, dealloc, unsafe_memcpy
+from std.memory import alloc, dealloc
 from std.memory.alloc import Layout
 
 from .tiles import FloatPointer, Vector, WIDTH
 
 
 @always_inline
-def dot[head_dim: Int](a: FloatPointer, b: FloatPointer) -> Float32:
+def dot[
+    dtype: DType, //, head_dim: Int
+](a: FloatPointer, b: Pointer[Scalar[dtype], MutUntrackedOrigin]) -> Float32:
     """The dot product of two head vectors."""
     var total = Vector(0)
     comptime for lane in range(0, head_dim, WIDTH):
-        total = a.unsafe_load[width=WIDTH](lane).fma(b.unsafe_load[width=WIDTH](lane), total)
+        total = a.unsafe_load[width=WIDTH](lane).fma(b.unsafe_load[width=WIDTH](lane).cast[DType.float32](), total)
     return total.reduce_add()
 
 
-def attend[head_dim: Int](
-    output: FloatPointer, q: FloatPointer, k: FloatPointer, v: FloatPointer, scores: FloatPointer, n_keys: Int
+def attend[
+    dtype: DType, //, head_dim: Int
+](
+    output: FloatPointer,
+    q: FloatPointer,
+    k: Pointer[Scalar[dtype], MutUntrackedOrigin],
+    v: Pointer[Scalar[dtype], MutUntrackedOrigin],
+    scores: FloatPointer,
+    n_keys: Int,
 ):
     """One head: `softmax(q . k * hd ** -0.5) . v`. q, output: (hd,); k, v: (n_keys, hd); scores: n_keys of scratch."""
     var scale = 1 / sqrt(Float32(head_dim))
@@ -54,9 +63,19 @@ def attend[head_dim: Int](
     for key in range(n_keys):
         var weight = Vector(scores.unsafe_load(key))
         comptime for part in range(n_vectors):
-            result[part] = v.unsafe_load[width=WIDTH](key * head_dim + part * WIDTH).fma(weight, result[part])
+            var value = v.unsafe_load[width=WIDTH](key * head_dim + part * WIDTH).cast[DType.float32]()
+            result[part] = value.fma(weight, result[part])
     comptime for part in range(n_vectors):
         output.unsafe_store(part * WIDTH, result[part] / total)
+
+
+@always_inline
+def copy_head[
+    dtype: DType, //, head_dim: Int
+](target: Pointer[Scalar[dtype], MutUntrackedOrigin], source: FloatPointer):
+    """Write a head vector into a cache."""
+    comptime for lane in range(0, head_dim, WIDTH):
+        target.unsafe_store(lane, source.unsafe_load[width=WIDTH](lane).cast[dtype]())
 
 
 @extensibility.register("whisper_max.decode_self_attention")
@@ -68,8 +87,8 @@ struct DecodeSelfAttention:
         output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (rows, H * hd)
         qkv: InputTensor[dtype=DType.float32, rank=2, ...],  # (rows, 3 * H * hd)
         lengths: InputTensor[dtype=DType.int32, rank=1, ...],  # (rows,), also the slot that is written
-        k_cache: MutableInputTensor[dtype=DType.float32, rank=4, ...],  # (rows, H, capacity, hd)
-        v_cache: MutableInputTensor[dtype=DType.float32, rank=4, ...],
+        k_cache: MutableInputTensor[rank=4, ...],  # (rows, H, capacity, hd)
+        v_cache: MutableInputTensor[dtype=k_cache.dtype, rank=4, ...],
         ctx: DeviceContext,
     ) raises:
         var n_head = k_cache.dim_size(1)
@@ -78,8 +97,8 @@ struct DecodeSelfAttention:
         var n_state = n_head * head_dim
         var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
         var qkv_ptr = rebind[FloatPointer](qkv.unsafe_ptr())
-        var k_ptr = rebind[FloatPointer](k_cache.unsafe_ptr())
-        var v_ptr = rebind[FloatPointer](v_cache.unsafe_ptr())
+        var k_ptr = rebind[Pointer[Scalar[k_cache.dtype], MutUntrackedOrigin]](k_cache.unsafe_ptr())
+        var v_ptr = rebind[Pointer[Scalar[k_cache.dtype], MutUntrackedOrigin]](v_cache.unsafe_ptr())
         var length_ptr = rebind[Pointer[Int32, MutUntrackedOrigin]](lengths.unsafe_ptr())
         var n_workers = min(parallelism_level(None), n_pairs)
         var share = ceildiv(n_pairs, n_workers)
@@ -93,8 +112,8 @@ struct DecodeSelfAttention:
                 var q = qkv_ptr.unsafe_offset(row * 3 * n_state + (pair % n_head) * head_dim)
                 var keys = k_ptr.unsafe_offset(pair * capacity * head_dim)
                 var values = v_ptr.unsafe_offset(pair * capacity * head_dim)
-                unsafe_memcpy(dest=keys.unsafe_offset(slot * head_dim), src=q.unsafe_offset(n_state), count=head_dim)
-                unsafe_memcpy(dest=values.unsafe_offset(slot * head_dim), src=q.unsafe_offset(2 * n_state), count=head_dim)
+                copy_head[head_dim](keys.unsafe_offset(slot * head_dim), q.unsafe_offset(n_state))
+                copy_head[head_dim](values.unsafe_offset(slot * head_dim), q.unsafe_offset(2 * n_state))
                 attend[head_dim](
                     out_ptr.unsafe_offset(pair * head_dim), q, keys, values, scratch_ptr.unsafe_offset(worker * capacity), slot + 1
                 )
@@ -111,8 +130,8 @@ struct DecodeCrossAttention:
     def execute[head_dim: Int](
         output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (rows, H * hd)
         q: InputTensor[dtype=DType.float32, rank=2, ...],  # (rows, H * hd)
-        k: InputTensor[dtype=DType.float32, rank=4, ...],  # (windows, H, n_audio_ctx, hd)
-        v: InputTensor[dtype=DType.float32, rank=4, ...],
+        k: InputTensor[rank=4, ...],  # (windows, H, n_audio_ctx, hd)
+        v: InputTensor[dtype=k.dtype, rank=4, ...],
         ctx: DeviceContext,
     ) raises:
         var n_windows = k.dim_size(0)
@@ -122,8 +141,8 @@ struct DecodeCrossAttention:
         var n_pairs = n_windows * n_head
         var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
         var q_ptr = rebind[FloatPointer](q.unsafe_ptr())
-        var k_ptr = rebind[FloatPointer](k.unsafe_ptr())
-        var v_ptr = rebind[FloatPointer](v.unsafe_ptr())
+        var k_ptr = rebind[Pointer[Scalar[k.dtype], MutUntrackedOrigin]](k.unsafe_ptr())
+        var v_ptr = rebind[Pointer[Scalar[k.dtype], MutUntrackedOrigin]](v.unsafe_ptr())
         var n_workers = min(parallelism_level(None), n_pairs)
         var share = ceildiv(n_pairs, n_workers)
         var scratch = alloc(Layout[Float32](count=n_workers * n_keys))

@@ -1,65 +1,37 @@
 """Linear layers: `x @ weight + bias`, with what follows them.
 
-Weights are stored in panels (see `tiles.mojo`) of float32, float16 or int8; arithmetic is in float32. One token reads
-every weight once and is bound by memory, so narrow weights are widened in registers; many rows are bound by arithmetic,
-so a group of panels is widened once, into a scratch that stays in the second-level cache.
+Weights are stored in panels (see `tiles.mojo`) of float32 or float16; arithmetic is in float32. One token reads every
+weight once and is bound by memory, so narrow weights are widened in registers; many rows are bound by arithmetic, so a
+group of panels is widened once, into a scratch that stays in the second-level cache. For int8 see `int8_linear.mojo`.
 """
 
 import extensibility
 from extensibility import InputTensor, OutputTensor
+from extensibility import _MutableInputTensor as MutableInputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
-from std.math import ceildiv, erf, min
+from std.math import ceildiv, min
 from std.memory import alloc, dealloc
 from std.memory.alloc import Layout
 
+from .finish import Finish, Heads, Rows
 from .tiles import FloatPointer, PANEL, TILE_COLUMNS, TILE_ROWS, Vector, WIDTH, multiply_tile
 
 comptime SCRATCH_FLOATS = 98304
 """Widened weights a worker keeps at hand: 384 KB, within the second-level cache of any x86-64-v3 processor."""
 comptime WIDEN_FROM_ROWS = 32
 """From how many rows on a group of panels is widened first."""
-comptime SQRT_HALF = 0.70710678118654752440
 
 
 @fieldwise_init
-struct Product[dtype: DType, gelu: Bool, scaled: Bool, residual: Bool](ImplicitlyCopyable, Movable):
+struct Product[dtype: DType, Finisher: Finish](ImplicitlyCopyable, Movable):
     """One linear layer at work: where its operands are."""
 
-    var out_ptr: FloatPointer  # (n_rows, n_columns)
+    var finish: Self.Finisher
     var x: FloatPointer  # (n_rows, depth)
     var weight: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]  # (n_panels, depth, PANEL)
-    var scale: FloatPointer  # (n_panels * PANEL,)
-    var bias: FloatPointer  # (n_panels * PANEL,)
-    var added: FloatPointer  # (n_rows, n_columns)
     var depth: Int
-    var n_columns: Int
-
-    @always_inline
-    def store[rows: Int](self, tile: Array[Vector, 2 * rows], row: Int, column: Int):
-        """Finish a tile and write it; columns past the last are dropped."""
-        comptime for i in range(rows):
-            comptime for half in range(2):
-                var at = column + half * WIDTH
-                if at < self.n_columns:
-                    var value = tile[2 * i + half]
-                    comptime if Self.scaled:
-                        value *= self.scale.unsafe_load[width=WIDTH](at)
-                    value += self.bias.unsafe_load[width=WIDTH](at)
-                    comptime if Self.gelu:
-                        value = 0.5 * value * (1.0 + erf(value * SQRT_HALF))
-                    var place = (row + i) * self.n_columns + at
-                    if at + WIDTH <= self.n_columns:
-                        comptime if Self.residual:
-                            value += self.added.unsafe_load[width=WIDTH](place)
-                        self.out_ptr.unsafe_store(place, value)
-                    else:
-                        for lane in range(self.n_columns - at):
-                            var last = value[lane]
-                            comptime if Self.residual:
-                                last += self.added.unsafe_load(place + lane)
-                            self.out_ptr.unsafe_store(place + lane, last)
 
     @always_inline
     def run_rows[
@@ -74,7 +46,7 @@ struct Product[dtype: DType, gelu: Bool, scaled: Bool, residual: Bool](Implicitl
                 PANEL,
                 self.depth,
             )
-            self.store[rows](tile, row, column + part * TILE_COLUMNS)
+            self.finish.store[rows](tile, row, column + part * TILE_COLUMNS)
 
     def run_panel[
         panel_dtype: DType
@@ -113,8 +85,8 @@ struct Product[dtype: DType, gelu: Bool, scaled: Bool, residual: Bool](Implicitl
 
 
 def run_in_parallel[
-    dtype: DType, gelu: Bool, scaled: Bool, residual: Bool
-](product: Product[dtype, gelu, scaled, residual], n_rows: Int, n_panels: Int):
+    dtype: DType, Finisher: Finish
+](product: Product[dtype, Finisher], n_rows: Int, n_panels: Int):
     """Give every worker its share of the panels, and of the rows where there are more workers than panels."""
     var n_workers = max(parallelism_level(None), 1)
     var n_column_shares = min(n_workers, n_panels)
@@ -143,29 +115,6 @@ def run_in_parallel[
     dealloc(scratch^)
 
 
-def product_of[
-    dtype: DType, gelu: Bool, residual: Bool
-](
-    output: OutputTensor[dtype=DType.float32, rank=2, ...],
-    x: InputTensor[dtype=DType.float32, rank=2, ...],
-    weight: InputTensor[dtype=dtype, rank=3, ...],
-    scale: InputTensor[dtype=DType.float32, rank=1, ...],
-    bias: InputTensor[dtype=DType.float32, rank=1, ...],
-    added: FloatPointer,
-) -> Product[dtype, gelu, dtype == DType.int8, residual]:
-    """The operands of a layer; int8 weights have a scale for each column."""
-    return {
-        rebind[FloatPointer](output.unsafe_ptr()),
-        rebind[FloatPointer](x.unsafe_ptr()),
-        rebind[Pointer[Scalar[dtype], MutUntrackedOrigin]](weight.unsafe_ptr()),
-        rebind[FloatPointer](scale.unsafe_ptr()),
-        rebind[FloatPointer](bias.unsafe_ptr()),
-        added,
-        x.dim_size(1),
-        output.dim_size(1),
-    }
-
-
 @extensibility.register("whisper_max.linear")
 struct Linear:
     """`x @ weight + bias`, then GELU where asked."""
@@ -177,13 +126,12 @@ struct Linear:
         output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, n_columns)
         x: InputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, depth)
         weight: InputTensor[rank=3, ...],  # (n_panels, depth, PANEL)
-        scale: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,) for int8, else not read
         bias: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,)
         ctx: DeviceContext,
     ) raises:
-        var nothing = rebind[FloatPointer](x.unsafe_ptr())
-        var product = product_of[weight.dtype, gelu, False](output, x, weight, scale, bias, nothing)
-        run_in_parallel(product, x.dim_size(0), weight.dim_size(0))
+        var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
+        var bias_ptr = rebind[FloatPointer](bias.unsafe_ptr())
+        multiply(Rows[gelu, False](out_ptr, bias_ptr, bias_ptr, output.dim_size(1)), x, weight)
 
 
 @extensibility.register("whisper_max.linear_residual")
@@ -194,15 +142,43 @@ struct LinearResidual:
     def execute(
         output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, n_columns)
         x: InputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, depth)
-        weight: InputTensor[rank=3, ...],  # (n_panels, depth, PANEL)
-        scale: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,) for int8, else not read
-        bias: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,)
         added: InputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, n_columns)
+        weight: InputTensor[rank=3, ...],  # (n_panels, depth, PANEL)
+        bias: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,)
         ctx: DeviceContext,
     ) raises:
+        var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
+        var bias_ptr = rebind[FloatPointer](bias.unsafe_ptr())
         var added_ptr = rebind[FloatPointer](added.unsafe_ptr())
-        var product = product_of[weight.dtype, False, True](output, x, weight, scale, bias, added_ptr)
-        run_in_parallel(product, x.dim_size(0), weight.dim_size(0))
+        multiply(Rows[False, True](out_ptr, bias_ptr, added_ptr, output.dim_size(1)), x, weight)
+
+
+@extensibility.register("whisper_max.linear_heads")
+struct LinearHeads:
+    """`x @ weight + bias`, written by heads."""
+
+    @staticmethod
+    def execute[
+        head_dim: Int
+    ](
+        output: MutableInputTensor[rank=4, ...],  # (windows, H, n_positions, hd)
+        x: InputTensor[dtype=DType.float32, rank=2, ...],  # (windows * n_positions, depth)
+        weight: InputTensor[rank=3, ...],  # (n_panels, depth, PANEL)
+        bias: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,)
+        ctx: DeviceContext,
+    ) raises:
+        var out_ptr = rebind[Pointer[Scalar[output.dtype], MutUntrackedOrigin]](output.unsafe_ptr())
+        var bias_ptr = rebind[FloatPointer](bias.unsafe_ptr())
+        multiply(Heads[output.dtype, head_dim](out_ptr, bias_ptr, output.dim_size(1), output.dim_size(2)), x, weight)
+
+
+def multiply[
+    Finisher: Finish
+](finish: Finisher, x: InputTensor[dtype=DType.float32, rank=2, ...], weight: InputTensor[rank=3, ...]):
+    """All rows of x by all panels."""
+    var x_ptr = rebind[FloatPointer](x.unsafe_ptr())
+    var weight_ptr = rebind[Pointer[Scalar[weight.dtype], MutUntrackedOrigin]](weight.unsafe_ptr())
+    run_in_parallel(Product[weight.dtype, Finisher](finish, x_ptr, weight_ptr, x.dim_size(1)), x.dim_size(0), weight.dim_size(0))
 
 
 @extensibility.register("whisper_max.panel_columns")
@@ -214,18 +190,12 @@ struct PanelColumns:
         output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (n, depth)
         columns: InputTensor[dtype=DType.int32, rank=1, ...],  # (n,)
         weight: InputTensor[rank=3, ...],  # (n_panels, depth, PANEL)
-        scale: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,) for int8, else not read
         ctx: DeviceContext,
     ) raises:
         var depth = weight.dim_size(1)
-        var weight_ptr = weight.unsafe_ptr()
-        var out_ptr = output.unsafe_ptr()
         for row in range(columns.dim_size(0)):
             var column = Int(columns.unsafe_ptr().unsafe_load(row))
             var start = column // PANEL * depth * PANEL + column % PANEL
-            var factor = Float32(1)
-            comptime if weight.dtype == DType.int8:
-                factor = scale.unsafe_ptr().unsafe_load(column)
             for k in range(depth):
-                var value = weight_ptr.unsafe_load(start + k * PANEL).cast[DType.float32]()
-                out_ptr.unsafe_store(row * depth + k, value * factor)
+                var value = weight.unsafe_ptr().unsafe_load(start + k * PANEL).cast[DType.float32]()
+                output.unsafe_ptr().unsafe_store(row * depth + k, value)

@@ -1,0 +1,77 @@
+"""The integer dot product: four bytes of a row by four bytes of each column, summed into 32 bits.
+
+Processors differ in how they do it best, never in the result: every way here is exact.
+"""
+
+from std.memory import bitcast
+from std.sys import CompilationTarget, inlined_assembly
+from std.sys.intrinsics import llvm_intrinsic
+
+from .tiles import WIDTH
+
+comptime GROUP = 4
+"""Bytes along the depth that are multiplied and added at once."""
+comptime IntVector = SIMD[DType.int32, WIDTH]
+comptime IntPointer = Pointer[Int32, MutUntrackedOrigin]
+
+
+@always_inline
+def add_dots[fast: Bool](total: IntVector, x: IntVector, weights: IntVector) -> IntVector:
+    """`total` plus, in each lane, the dot product of four unsigned bytes of x and four signed ones of weights.
+
+    fast: by `vpdpbusd`, one instruction that not every processor has which runs this code; who calls knows.
+    """
+    comptime if fast and has_fast_dots():
+        return dots_by_vnni(total, x, weights)
+    elif CompilationTarget.has_avx2():
+        return dots_of_pairs(total, x, weights)
+    else:
+        return dots_by_shifts(total, x, weights)
+
+
+def has_fast_dots() -> Bool:
+    """True where this code can hold the instruction."""
+    return CompilationTarget.has_avx2() and (WIDTH == 16 or WIDTH == 8)
+
+
+def is_fast(vnni: Int32) -> Bool:
+    """True where the processor has the instruction at this code's width.
+
+    vnni: what the processor has, 1 for AVX512-VNNI, which this needs at 512 bits, plus 2 for AVX-VNNI, at 256.
+    """
+    comptime needed = Int32(1 if WIDTH == 16 else 2)
+    return vnni & needed != 0
+
+
+@always_inline
+def dots_by_vnni(total: IntVector, x: IntVector, weights: IntVector) -> IntVector:
+    """In assembly, because the compiler refuses the intrinsic for a target that does not promise it."""
+    comptime prefix = "" if WIDTH == 16 else "{vex} "
+    comptime constraints = "=v,v,v,0" if WIDTH == 16 else "=x,x,x,0"
+    return inlined_assembly[
+        prefix + "vpdpbusd $2, $1, $0", IntVector, constraints=constraints, has_side_effect=False
+    ](x, weights, total)
+
+
+@always_inline
+def dots_of_pairs(total: IntVector, x: IntVector, weights: IntVector) -> IntVector:
+    """By `vpmaddwd`: bytes 0 and 2, then bytes 1 and 3, as 16 bit numbers. Nothing saturates."""
+    comptime name = "llvm.x86.avx512.pmaddw.d.512" if WIDTH == 16 else "llvm.x86.avx2.pmadd.wd"
+    var x_pairs = bitcast[DType.uint16, 2 * WIDTH](x)
+    var w_pairs = bitcast[DType.int16, 2 * WIDTH](weights)
+    var x_even = bitcast[DType.int16, 2 * WIDTH](x_pairs & 0xFF)
+    var x_odd = bitcast[DType.int16, 2 * WIDTH](x_pairs >> 8)
+    var even = llvm_intrinsic[name, IntVector, has_side_effect=False](x_even, (w_pairs << 8) >> 8)
+    var odd = llvm_intrinsic[name, IntVector, has_side_effect=False](x_odd, w_pairs >> 8)
+    return total + even + odd
+
+
+@always_inline
+def dots_by_shifts(total: IntVector, x: IntVector, weights: IntVector) -> IntVector:
+    """On any processor: one byte after the other."""
+    var result = total
+    comptime for byte in range(GROUP):
+        var left = (x >> IntVector(8 * byte)) & 0xFF
+        var right = (weights << IntVector(24 - 8 * byte)) >> 24
+        result += left * right
+    return result
