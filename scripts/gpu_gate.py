@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     runs: list[Run] = []
     for size in sizes:
         for dtype in dtypes:
-            for form in ("fast", "plain"):
+            for form in args.forms.split(","):
                 if time.monotonic() < deadline:
                     runs.append(check_size(size, dtype, form, device, code, args.artifacts, seed, args.spoil))
                     print_run(runs[-1])
@@ -101,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="gpu", choices=["gpu", "cpu"])
     parser.add_argument("--models", default=",".join(SIZES), help="sizes to check, with commas between")
     parser.add_argument("--dtypes", default="bfloat16,float32", help="bfloat16, float16, float32")
+    parser.add_argument("--forms", default="fast,plain", help="see docs/gpu.md")
     parser.add_argument("--whole", default="tiny.en,base", help="real models to compare; empty for none")
     parser.add_argument("--weights_dir", type=Path)
     parser.add_argument("--audio", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "audio")
@@ -166,7 +167,7 @@ def check_whole(
     clips = find_clips(args.audio, args.clips)
     for name in names:
         for dtype in dtypes:
-            for form in ("fast", "plain"):
+            for form in args.forms.split(","):
                 checked = [run for run in runs if (run.dtype, run.form) == (dtype.name, form)]
                 if not clips or not all(run.passed for run in checked):
                     continue
