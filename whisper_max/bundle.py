@@ -11,9 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-from max.dtype import DType
+from typing import TYPE_CHECKING, Any
 
 from whisper_max.atomic import whole_file
 from whisper_max.checkpoint import Checkpoint, ModelFiles
@@ -27,6 +25,9 @@ from whisper_max.engine.processors import cpu_codes, missing_features
 from whisper_max.engine.weights import quantized
 from whisper_max.errors import ArtifactError, CheckpointError, OptionError
 from whisper_max.version import VERSION
+
+if TYPE_CHECKING:
+    from max.dtype import DType
 
 MANIFEST, WEIGHTS, ARTIFACTS = "bundle.json", "model.safetensors", "artifacts"
 FORMAT, FORMAT_VERSION = "whisper_max bundle", 1
@@ -181,7 +182,7 @@ def write_bundle(
     model = OwnModel(
         checkpoint.dims, checkpoint.tensors, checkpoint.vocabulary, checkpoint.alignment_heads, checkpoint.name
     )
-    int8 = all(build.key.storage == DType.int8 for build in wanted)
+    int8 = all(build.key.storage.name == "int8" for build in wanted)
     try:
         write_own_format(weights, model, quantized if int8 else None)
         manifest = _manifest(checkpoint, folder, modules, compute_type)

@@ -1,4 +1,4 @@
-"""The command line: ``python -m whisper_max transcribe | serve | evaluate | verify | models | doctor``.
+"""The command line: ``python -m whisper_max transcribe | live | serve | evaluate | verify | models | doctor``.
 
 Exit status: 0 when all went well, 1 when any file failed, 2 for wrong usage, 130 after Ctrl-C, 141 when standard output
 was closed. Transcripts and tables go to standard output; progress and one line for each error go to standard error.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from whisper_max.cli_compile import add_compile
 from whisper_max.cli_evaluate import add_evaluate
+from whisper_max.cli_live import add_live
 from whisper_max.cli_options import TRANSCRIBE_GROUPS
 from whisper_max.cli_serve import add_serve
 from whisper_max.cli_transcribe import (
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
             group.add_argument("--resume", action="store_true", help=RESUME_HELP)
     transcribe.set_defaults(run=run_transcribe, parser=transcribe)
 
+    add_live(commands)
     add_evaluate(commands)
     add_compile(commands)
     add_serve(commands)

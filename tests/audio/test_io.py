@@ -424,3 +424,51 @@ def test_without_the_extra_the_error_names_it(tmp_path, monkeypatch):
         f"{path}: format not recognised: expected wav, flac, ogg, opus or mp3; "
         "for mp4, m4a, webm, aac and other media install the extra: pip install 'whisper-max[media]'"
     )
+
+
+# ---------------------------------------------------------------- watched by whoever calls
+
+
+def test_whoever_calls_is_told_the_seconds_and_may_end_it(tmp_path):
+    path = write_audio(tmp_path / "a.wav", tone(20.0, 44100), 44100)
+    told = []
+    with open_audio(path, on_decoded=told.append) as waveform:
+        assert told == sorted(told)
+        assert told[-1] == waveform.duration == 20.0
+
+    class Enough(Exception):
+        pass
+
+    def stop(seconds):
+        if seconds > 5:
+            raise Enough(seconds)
+
+    with pytest.raises(Enough) as ended, open_audio(path, on_decoded=stop):
+        pass
+    assert 5 < ended.value.args[0] < 10
+    with pytest.raises(Enough), open_audio(tone(20.0).astype(np.float32), on_decoded=stop):
+        pass
+
+
+def test_how_much_stays_in_memory_can_be_chosen(tmp_path):
+    path = write_audio(tmp_path / "a.wav", tone(4.0))
+    for seconds, kind in ((3.9, SpooledWaveform), (4.1, ArrayWaveform)):
+        with open_audio(path, in_memory_seconds=seconds) as waveform:
+            assert isinstance(waveform, kind)
+            assert waveform.n_samples == 64000
+
+
+def test_an_unbuffered_file_is_read_where_it_is(tmp_path, monkeypatch):
+    path = write_audio(tmp_path / "a.wav", tone(1.0))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with open(path, "rb", buffering=0) as file:
+        with open_audio(file) as waveform:
+            assert waveform.n_samples == 16000
+        assert not file.closed
+    with open(path, "rb") as file, pytest.raises(AudioError, match="no temporary file"), open_audio(file):
+        pass
+
+
+def test_more_channels_than_any_recording_has(tmp_path):
+    path = write_audio(tmp_path / "a.wav", np.zeros((100, 65)))
+    assert "too many channels: expected at most 64, found 65" in error_of(path)

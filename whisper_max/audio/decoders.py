@@ -33,6 +33,7 @@ _CONVERT_HINT = "get the whole file, or convert what is there to wav"
 _SIZE_MISMATCH = re.compile(r"^\s*(data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 _UNKNOWN_SIZE = 0x7FFFF000  # writers that can't seek back (pipes) put this or more where the size belongs
 
+_MAX_CHANNELS = 64  # a block of more would take much memory, and no recording has them
 _UNKNOWN_FRAMES = 2**63 - 1  # SF_COUNT_MAX
 _RAW_FORMATS = ("WAV", "WAVEX", "W64", "RF64", "AIFF", "AU")
 _LARGE_HEADER = 4096  # bytes; a raw format without samples is smaller than that
@@ -86,6 +87,8 @@ def _open_sound(file: FileIO, where: str) -> soundfile.SoundFile | None:
 
 def _decode_sound(sound: soundfile.SoundFile, file: FileIO, where: str) -> Iterator[Block]:
     n_bytes = os.fstat(file.fileno()).st_size
+    if sound.channels > _MAX_CHANNELS:
+        raise AudioError("too many channels", where=where, expected=f"at most {_MAX_CHANNELS}", found=sound.channels)
     if sound.frames == 0 and sound.format in _RAW_FORMATS and n_bytes > _LARGE_HEADER:
         raise AudioError("no samples by its header", where=where, found=f"a file of {n_bytes} bytes")
     _check_sizes(sound.extra_info, where)

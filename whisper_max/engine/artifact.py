@@ -88,13 +88,19 @@ def read_artifact(path: Path) -> bytes:
     return lzma.decompress(data[start:])
 
 
+def _filter(size: int) -> dict[str, int]:
+    """xz at its best, with a dictionary as large as the module: its graphs repeat each other from end to end."""
+    dictionary = min(max(size, 1 << 12), 1 << 26)  # what xz takes, and its largest preset's
+    return {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": dictionary}
+
+
 def write_artifact(path: Path, module: bytes) -> None:
     """Write a compiled module so that no reader ever sees a part of it.
 
     Raises:
         ArtifactError: the folder or the file can't be written.
     """
-    payload = lzma.compress(module)
+    payload = lzma.compress(module, filters=[_filter(len(module))])
     try:
         with whole_file(path) as file:
             file.write(MAGIC + hashlib.sha256(payload).digest() + payload)

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from whisper_max.server.asked import Asked
 from whisper_max.server.errors import APIError, as_api_error
-from whisper_max.server.formats import segment_of, text_of, usage_of, verbose, word_of
+from whisper_max.server.formats import segment_of, text_of, usage_of, verbose
 from whisper_max.server.jobs import Event, Finished, Progress
 from whisper_max.transcribe.result import Segment
 
@@ -57,7 +57,7 @@ def messages(asked: Asked, event: Event, deltas: Deltas) -> list[dict[str, Any]]
 def _segment(segment: Segment) -> dict[str, Any]:
     body = {**segment_of(segment), "type": "transcript.text.segment", "id": str(segment.id)}
     if segment.words is not None:
-        body["words"] = [word_of(word) for word in segment.words]
+        body["words"] = [word.to_dict() for word in segment.words]  # with their spaces: joined, the text
     return body
 
 

@@ -3,7 +3,6 @@
 import { OFFLINE, PageError, httpError, streamError } from "./errors.js";
 import { languageCode } from "./languages.js";
 import { eventReader } from "./sse.js";
-import { spaceWords } from "./words.js";
 
 /** @typedef {import("./types.js").Result} Result */
 /** @typedef {import("./types.js").Segment} Segment */
@@ -112,7 +111,8 @@ function streamReader({ onProgress, onSegment }) {
     if (event.type === "transcript.progress") onProgress(event.seconds_done, event.seconds);
     if (event.type === "transcript.text.done") done = event;
     if (event.type === "transcript.text.segment") {
-      segments.push(segmentOf(event));
+      const { type: _, ...segment } = event;
+      segments.push({ ...segment, id: Number(segment.id) }); // OpenAI's ids are texts
       onSegment(segments[segments.length - 1]);
     }
   });
@@ -129,13 +129,4 @@ function streamReader({ onProgress, onSegment }) {
       return { text, segments, language: languageCode(language), duration };
     },
   };
-}
-
-/**
- * @param {any} event
- * @returns {Segment}
- */
-function segmentOf({ type: _, words, ...segment }) {
-  const own = { ...segment, id: Number(segment.id) };
-  return words ? { ...own, words: spaceWords(segment.text, words) } : own;
 }

@@ -3,6 +3,7 @@
 import { byId, make } from "./dom.js";
 
 /** @typedef {import("./types.js").Segment} Segment */
+/** @typedef {import("./types.js").Word} Word */
 
 /**
  * @typedef {object} Item an utterance
@@ -11,6 +12,7 @@ import { byId, make } from "./dom.js";
  * @property {HTMLElement} tentative
  * @property {number} start seconds
  * @property {number} end seconds
+ * @property {Word[]} [words] once it is over
  */
 
 export class Captions {
@@ -21,6 +23,7 @@ export class Captions {
     this.box.replaceChildren();
     /** @type {Map<string, Item>} */
     this.items = new Map();
+    this.language = "";
   }
 
   /** @param {any} event of the realtime session */
@@ -35,7 +38,10 @@ export class Captions {
     if (kind === "completed") {
       item.committed.textContent = event.transcript;
       item.tentative.textContent = "";
-      item.end = Math.max(item.start, item.end || this.now());
+      item.end = event.end ?? Math.max(item.start, item.end || this.now());
+      item.start = event.start ?? item.start;
+      item.words = event.words;
+      this.language ||= event.language ?? "";
     }
     item.element.hidden = item.element.textContent === "";
     this.box.scrollTop = this.box.scrollHeight;
@@ -44,9 +50,11 @@ export class Captions {
   /** What is committed. @returns {Segment[]} */
   segments() {
     return [...this.items.values()]
-      .map(({ committed, start, end }) => ({ text: ` ${committed.textContent?.trim()}`, start, end: end || this.now() }))
-      .filter(({ text }) => text.trim() !== "")
-      .map((segment, id) => ({ id, ...segment }));
+      .filter(({ committed }) => committed.textContent?.trim())
+      .map(({ committed, start, end, words }, id) => {
+        const segment = { id, text: ` ${committed.textContent?.trim()}`, start, end: end || this.now() };
+        return words ? { ...segment, words } : segment;
+      });
   }
 
   /**

@@ -4,6 +4,7 @@ import { listModels } from "./api.js";
 import { Captions } from "./captions.js";
 import { byId, clock } from "./dom.js";
 import { asPageError } from "./errors.js";
+import { languageCode } from "./languages.js";
 import { Level } from "./level.js";
 import { Microphone, RATE } from "./microphone.js";
 import { Realtime } from "./realtime.js";
@@ -78,7 +79,7 @@ export class Live {
     const segments = this.captions.segments();
     const transcript = new Transcript("recording");
     const text = segments.map((segment) => segment.text).join("");
-    transcript.finish({ text, segments, language: "", duration: this.seconds });
+    transcript.finish({ text, segments, language: languageCode(this.captions.language), duration: this.seconds });
     return { transcript, recording: wavFile(this.parts, RATE) };
   }
 }

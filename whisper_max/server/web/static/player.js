@@ -31,6 +31,7 @@ export class Player extends EventTarget {
       ...colours(),
     });
     this.waves.on("timeupdate", () => this.moved());
+    this.audio.addEventListener("seeked", () => this.moved());
     this.waves.on("play", () => this.showPlaying(true));
     this.waves.on("pause", () => this.showPlaying(false));
     byId("play-button").addEventListener("click", () => this.toggle());
@@ -111,7 +112,9 @@ export class Player extends EventTarget {
 
   /** @param {number} seconds */
   seek(seconds) {
-    if (this.duration > 0) this.waves.setTime(Math.max(0, Math.min(this.duration, seconds)));
+    if (this.duration === 0) return;
+    this.waves.setTime(Math.max(0, Math.min(this.duration, seconds)));
+    this.moved();
   }
 
   toggle() {

@@ -7,7 +7,7 @@ import { RATE } from "./microphone.js";
 /** @typedef {import("./types.js").Settings} Settings */
 
 const BACKLOG_LIMIT = 4 << 20; // bytes that wait to be sent: about a minute of speech
-const NOTHING_SAID = "input_audio_buffer_commit_empty"; // the code of an error that is none: the buffer was empty
+const NOTHING_LEFT = "input_audio_buffer_commit_empty"; // the code of an error that is none
 
 export class Realtime {
   /**
@@ -20,6 +20,7 @@ export class Realtime {
     this.onEvent = onEvent;
     this.onError = onError;
     this.over = false;
+    this.flushed = false; // the server has refused a commit, since nothing is left
     /** @type {Set<string>} items that are still being recognised */
     this.open = new Set();
     /** @type {(() => void) | null} */
@@ -74,6 +75,7 @@ export class Realtime {
       this.finished = () => resolve(undefined);
       if (this.over) return this.finished();
       this.send({ type: "input_audio_buffer.commit" });
+      this.send({ type: "input_audio_buffer.commit" }); // is refused once everything before it is recognised
     });
   }
 
@@ -85,17 +87,14 @@ export class Realtime {
 
   /** @param {any} event */
   receive(event) {
-    if (event.type === "error" && event.error?.code !== NOTHING_SAID) return this.fail(streamError(event.error));
+    if (event.type === "error" && event.error?.code !== NOTHING_LEFT) return this.fail(streamError(event.error));
     if (event.type.endsWith("input_audio_transcription.failed")) return this.fail(streamError(event.error));
     if (event.type === "input_audio_buffer.speech_started" || event.type === "input_audio_buffer.committed") this.open.add(event.item_id);
     this.onEvent(event);
     if (event.type.endsWith("input_audio_transcription.completed")) this.open.delete(event.item_id);
-    const flushed = event.type === "error" || event.type === "input_audio_buffer.committed" || this.flushed;
-    if (this.finished !== null) this.flushed = flushed;
+    if (event.type === "error") this.flushed = true;
     if (this.flushed && this.open.size === 0) this.finished?.();
   }
-
-  flushed = false;
 
   /** @param {PageError} error */
   fail(error) {

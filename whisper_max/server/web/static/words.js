@@ -4,23 +4,6 @@
 /** @typedef {import("./types.js").Word} Word */
 
 /**
- * Give words the spaces of their segment's text back, which the server leaves out.
- * @param {string} text of the segment
- * @param {Word[]} words
- * @returns {Word[]}
- */
-export function spaceWords(text, words) {
-  let cursor = 0;
-  return words.map((word) => {
-    const found = text.indexOf(word.word, cursor);
-    if (found < 0) return word;
-    const start = cursor;
-    cursor = found + word.word.length;
-    return { ...word, word: text.slice(start, cursor) };
-  });
-}
-
-/**
  * The words of an edited text: those that stayed keep their times; new ones share the time of those they replace, in
  * proportion to their letters, and have no probability.
  * @param {Segment} segment before the edit

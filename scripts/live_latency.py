@@ -1,0 +1,147 @@
+"""How late words come, and how right they are: recordings fed to the live transcriber at the pace of real time.
+
+The clock is simulated: audio comes in pieces of 0.1 s of simulated time, and each call takes as much of it as it takes
+of real time on this machine. Latencies are those of real pace, without the waiting. A word's latency is the time from
+its end, as the model times it, to when it is committed.
+
+    python scripts/live_latency.py ../shared/audio/manifest.jsonl --models tiny.en base base:int8 --limit 12 \\
+        --json docs/results/live_latency.json --figure docs/figures/live_latency.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import whisper_max
+from whisper_max.audio.io import load_audio
+from whisper_max.evaluate import Entry, Errors, Normaliser, count_errors, read_manifest
+from whisper_max.live import Committed, LiveTranscriber, LiveTranscript
+
+RATE = 16000
+PIECE = 1600  # samples
+SILENCE = 1.5  # seconds after each recording: the speaker stops
+
+
+def stream(live: LiveTranscriber, samples: NDArray[np.float32]) -> tuple[list[float], float, float, str]:
+    """Latency of each word, seconds of decoding, longest call and text of one recording."""
+    clock, fed, busy, longest = 0.0, 0, 0.0, 0.0
+    latencies = []
+    transcript = LiveTranscript()
+    while fed < len(samples):
+        come = min(int(clock * RATE + 0.5) // PIECE * PIECE, len(samples))
+        if come <= fed:
+            clock = (fed + PIECE) / RATE
+            continue
+        start = time.perf_counter()
+        events = live.feed(samples[fed:come])
+        took = time.perf_counter() - start
+        fed, clock, busy, longest = come, clock + took, busy + took, max(longest, took)
+        transcript.add(events)
+        latencies += [clock - word.end for event in events if isinstance(event, Committed) for word in event.words]
+    start = time.perf_counter()
+    events = live.finish()
+    took = time.perf_counter() - start
+    clock, busy = clock + took, busy + took
+    transcript.add(events)
+    latencies += [clock - word.end for event in events if isinstance(event, Committed) for word in event.words]
+    return latencies, busy, longest, transcript.result().text
+
+
+def measure(name: str, entries: Sequence[Entry], step: float) -> dict[str, Any]:
+    model_name, _, compute_type = name.partition(":")
+    model = whisper_max.load_model(model_name, device="cpu", compute_type=compute_type or "auto", progress=print)
+    normalise = Normaliser()
+    options = {"language": "en"}
+    warm = np.concatenate([load_audio(entries[0].path)[: 2 * RATE], np.zeros(RATE, np.float32)])
+    stream(model.live(**options), warm)
+    latencies, seconds, busy, longest = [], 0.0, 0.0, 0.0
+    live_errors, offline_errors = Errors(), Errors()
+    for entry in entries:
+        samples = np.concatenate([load_audio(entry.path), np.zeros(round(SILENCE * RATE), np.float32)])
+        late, took, most, text = stream(model.live(step=step, **options), samples)
+        latencies += late
+        seconds, busy, longest = seconds + len(samples) / RATE, busy + took, max(longest, most)
+        reference = normalise(entry.transcript, "en")
+        offline = model.transcribe(entry.path, **options).text
+        live_errors += count_errors(reference, normalise(text, "en"), "en")[0]
+        offline_errors += count_errors(reference, normalise(offline, "en"), "en")[0]
+    return {
+        "model": model_name,
+        "target": model.target,
+        "step": step,
+        "recordings": len(entries),
+        "seconds": round(seconds, 1),
+        "words": len(latencies),
+        "latency_mean": round(float(np.mean(latencies)), 2),
+        "latency_median": round(float(np.median(latencies)), 2),
+        "latency_p95": round(float(np.percentile(latencies, 95)), 2),
+        "wer_live": live_errors.rate,
+        "wer_offline": offline_errors.rate,
+        "busy": round(busy / seconds, 3),
+        "longest_call": round(longest, 2),
+        "latencies": [round(each, 3) for each in latencies],
+    }
+
+
+def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for result in results:
+        late = np.sort(result["latencies"])
+        label = f"{result['model']}, {result['target']}: mean {result['latency_mean']} s, p95 {result['latency_p95']} s"
+        axes.plot(late, np.arange(1, len(late) + 1) / len(late) * 100, label=label)
+    axes.set(xlabel="seconds from a word's end to when it is committed", ylabel="% of words", xlim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="lower right")
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--source", default="resemble-ai/Resemblyzer", help="key `source` of the recordings to take")
+    parser.add_argument("--limit", type=int, default=12)
+    parser.add_argument("--models", nargs="+", default=["tiny.en", "base", "base:int8"])
+    parser.add_argument("--step", type=float, default=1.0)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--figure", type=Path)
+    args = parser.parse_args()
+    entries = read_manifest(args.manifest).select({"source": args.source}, args.limit).entries
+    results = []
+    for name in args.models:
+        results.append(measure(name, entries, args.step))
+        print({key: value for key, value in results[-1].items() if key != "latencies"}, flush=True)
+    report = {
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))},
+        "versions": {
+            "whisper_max": whisper_max.__version__,
+            "max": version("max"),
+            "python": platform.python_version(),
+        },
+        "clock": "simulated: audio at real-time pace, calls take what they take",
+        "results": results,
+    }
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(report, indent=1) + "\n")
+    if args.figure:
+        args.figure.parent.mkdir(parents=True, exist_ok=True)
+        draw(results, args.figure)
+
+
+if __name__ == "__main__":
+    main()

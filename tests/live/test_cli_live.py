@@ -1,0 +1,213 @@
+import io
+import os
+import queue
+import signal
+import sys
+import threading
+import types
+
+import numpy as np
+import pytest
+from fake_inference import DIMS, FakeInference
+from live_world import live_words
+from synthetic_vocabulary import synthetic_vocabulary
+
+import whisper_max
+from whisper_max import api, cli, cli_live
+from whisper_max.errors import AudioError
+from whisper_max.live import Committed, Tentative, UtteranceEnded
+from whisper_max.live import transcriber as live_transcriber
+
+RATE = 16000
+
+
+@pytest.fixture
+def fake_model(monkeypatch):
+    model = api.Model(FakeInference(DIMS), synthetic_vocabulary())
+    monkeypatch.setattr(whisper_max, "load_model", lambda *_args, **_options: model)
+    monkeypatch.setattr(live_transcriber, "new_detector", lambda: lambda chunk: float(np.abs(chunk).max() > 0.1))
+
+
+def pcm(seconds, quiet=1.0):
+    rng = np.random.default_rng(11)
+    samples = np.concatenate([rng.uniform(-0.5, 0.5, round(seconds * RATE)), np.zeros(round(quiet * RATE))])
+    return (samples * 32767).astype("<i2").tobytes()
+
+
+@pytest.fixture
+def piped(monkeypatch):
+    """Gives bytes to standard input, through a pipe; returns its writing end's closer."""
+
+    def give(data, close=True):
+        reading, writing = os.pipe()
+        monkeypatch.setattr(sys, "stdin", os.fdopen(reading, "rb"))
+
+        def write():
+            with os.fdopen(writing, "wb") as pipe:
+                pipe.write(data)
+                pipe.flush()
+                if not close:
+                    ended.wait(30)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        threads.append(thread)
+
+    ended, threads = threading.Event(), []
+    yield give
+    ended.set()
+    for thread in threads:
+        thread.join(30)
+    sys.stdin.close()
+
+
+def test_standard_input_to_the_screen_and_a_file(fake_model, piped, capsys, tmp_path):
+    piped(pcm(4) + pcm(3))
+    out = tmp_path / "said.srt"
+    assert cli.main(["live", "--language", "en", "--output", str(out)]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == f"wrote {out}\n"
+    lines = shown.out.splitlines()
+    assert "\x1b" not in shown.out
+    written = "".join(
+        line for line in out.read_text().split("\n") if line and "-->" not in line and not line.isdecimal()
+    )
+    assert written.replace(" ", "") == "".join(lines).replace(" ", "")
+    assert len(written) > 10
+
+
+def test_ctrl_c_finishes_with_the_transcript(fake_model, piped, capsys, tmp_path):
+    piped(pcm(4, quiet=0), close=False)
+    out = tmp_path / "said.json"
+    before = signal.getsignal(signal.SIGINT)
+    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        assert cli.main(["live", "--language", "en", "-o", str(out)]) == 0
+    finally:
+        timer.join()
+    assert signal.getsignal(signal.SIGINT) is before
+    assert out.read_text().startswith('{"text":')
+    assert "interrupted" not in capsys.readouterr().err
+
+
+def test_half_a_sample_is_an_error(fake_model, piped, capsys):
+    piped(pcm(1) + b"\x00")
+    assert cli.main(["live", "--language", "en"]) == 1
+    assert capsys.readouterr().err == "error: standard input: the sound ends within a sample\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--output", "said.doc"], "output: unknown format"),
+        (["--step", "0"], "step: out of range"),
+        (["--rate", "3"], "sampling_rate: out of range"),
+    ],
+)
+def test_wrong_usage(fake_model, piped, capsys, argv, message):
+    piped(b"")
+    assert cli.main(["live", *argv]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_microphone_needs_its_extra(fake_model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert cli.main(["live", "microphone"]) == 2
+    assert "pip install 'whisper-max[microphone]'" in capsys.readouterr().err
+
+
+def fake_sounddevice(data, fails=False):
+    module = types.ModuleType("sounddevice")
+
+    class PortAudioError(Exception):
+        pass
+
+    class RawInputStream:
+        def __init__(self, *, samplerate, blocksize, device, channels, dtype, callback):
+            if fails:
+                raise PortAudioError("no such device")
+            assert (samplerate, channels, dtype, device) == (RATE, 1, "int16", 3)
+            self.callback, self.size = callback, blocksize * 2
+
+        def __enter__(self):
+            status = types.SimpleNamespace(input_overflow=False)
+            for start in range(0, len(data), self.size):
+                self.callback(memoryview(data)[start : start + self.size], self.size // 2, None, status)
+            signal.raise_signal(signal.SIGINT)
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+    module.RawInputStream, module.PortAudioError, module.CallbackStop = RawInputStream, PortAudioError, StopIteration
+    return module
+
+
+def test_a_microphone(fake_model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sounddevice", fake_sounddevice(pcm(4)))
+    assert cli.main(["live", "microphone", "--input_device", "3", "--language", "en"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == "listening; Ctrl-C ends it\n"
+    assert len(shown.out) > 5
+
+
+def test_a_microphone_that_can_not_be_opened(fake_model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sounddevice", fake_sounddevice(b"", fails=True))
+    assert cli.main(["live", "microphone", "--input_device", "3"]) == 1
+    assert "the microphone can't be opened" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_tentative_words_are_dimmed_and_taken_back(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "12")
+    terminal = Terminal()
+    screen = cli_live.Screen(terminal)
+    words = tuple(live_words("so my fellow Americans"))
+    screen.show(
+        [Tentative(0, words[:2]), Committed(0, words[:2]), Tentative(0, words[2:]), UtteranceEnded(0, 0, 1, "en", 1)]
+    )
+    assert terminal.getvalue() == (
+        "\x1b[K\x1b7\x1b[2m so my\x1b[0m\x1b8\x1b[Kso my\x1b[K\x1b7\x1b[2m fell\x1b[0m\x1b8\x1b[K\n"
+    )
+
+
+class SlowLive:
+    """Takes what it is fed and notes how much came at once."""
+
+    position = 0.0
+
+    def __init__(self):
+        self.fed = []
+
+    def feed(self, samples):
+        self.fed.append(len(samples))
+        return []
+
+
+def test_what_waits_is_fed_at_once():
+    live, pieces = SlowLive(), queue.Queue()
+    for _ in range(5):
+        pieces.put(np.zeros(1600, np.int16))
+    pieces.put(None)
+    cli_live.follow(live, pieces, list, RATE)
+    assert live.fed == [8000]
+
+
+def test_errors_come_after_what_was_said_before():
+    live, pieces = SlowLive(), queue.Queue()
+    pieces.put(np.zeros(1600, np.int16))
+    pieces.put(AudioError("broken"))
+    with pytest.raises(AudioError, match="broken"):
+        cli_live.follow(live, pieces, list, RATE)
+    assert live.fed == [1600]
+
+
+def test_stdin_that_is_a_terminal(fake_model, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    assert cli.main(["live"]) == 1
+    assert "standard input: no sound" in capsys.readouterr().err

@@ -1,0 +1,51 @@
+"""The formats that the benchmark writes for the peers hold the numbers of the checkpoint they are made from."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from whisper_max.checkpoint import read_checkpoint, resolve
+from whisper_max.errors import WhisperMaxError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def weights(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
+    from benchmarks import weights as module
+
+    yield module
+    for name in [name for name in sys.modules if name.partition(".")[0] == "benchmarks"]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def base():
+    try:
+        return read_checkpoint(resolve("base", offline=True))
+    except WhisperMaxError:
+        pytest.skip("the base weights are not installed")
+
+
+@pytest.mark.parametrize("kind", ["ggml-f16.bin", "huggingface"])
+def test_written_formats_read_back_as_the_same_checkpoint(weights, base, tmp_path, kind):
+    weights.make_weights({kind}, tmp_path, {})
+    again = read_checkpoint(tmp_path / kind)
+    assert again.dims == base.dims
+    assert again.vocabulary.ranks == base.vocabulary.ranks
+    for name in base.tensors:
+        np.testing.assert_array_equal(again.tensors[name], base.tensors[name], err_msg=name)
+
+
+def test_q8_0_keeps_each_value_within_half_a_step(weights):
+    values = np.random.default_rng(0).standard_normal((3, 64)).astype(np.float32)
+    values[1, :32] = 0
+    packed = np.frombuffer(weights.q8_0(values), np.dtype([("scale", "<f2"), ("values", "i1", 32)]))
+    restored = (packed["scale"].astype(np.float32)[:, None] * packed["values"]).reshape(values.shape)
+    steps = np.repeat(np.abs(values.reshape(-1, 32)).max(axis=1) / 127, 32).reshape(values.shape)
+    assert np.all(np.abs(restored - values) <= 0.5 * steps + 127 * steps * 2**-11)
+    assert not restored[1, :32].any()
+    assert set(np.abs(packed["values"].astype(int)).max(axis=1)) == {0, 127}

@@ -1,0 +1,148 @@
+"""How the page is to use: keyboard, colours, small screens, screen readers."""
+
+import pytest
+from web_page import SPEECH, ready, until, upload
+
+
+def time(page):
+    minutes, seconds = page.inner_text("#player-time").split(":")
+    return int(minutes) * 60 + int(seconds)
+
+
+def now(page, word):
+    until(page, f"document.querySelector('.word.now')?.textContent === {word!r}")
+
+
+def test_the_keyboard(done):
+    done.keyboard.press("ArrowRight")
+    until(done, "document.querySelector('#player-time').textContent === '0:05'")
+    done.keyboard.press("ArrowLeft")
+    now(done, "And")
+    done.keyboard.press("Shift+ArrowRight")
+    now(done, "so,")
+    done.keyboard.press("Shift+ArrowDown")
+    now(done, "ask")
+    assert time(done) == 7
+    done.keyboard.press("Shift+ArrowUp")
+    now(done, "And")
+    done.keyboard.press("Space")
+    until(done, "document.querySelector('#play-button').getAttribute('aria-label') === 'Pause'")
+    done.keyboard.press("Space")
+    until(done, "document.querySelector('#play-button').getAttribute('aria-label') === 'Play'")
+    done.keyboard.press("e")
+    done.keyboard.press("Home")
+    done.keyboard.type("Well. ")
+    assert time(done) < 7  # keys went into the text
+    done.keyboard.press("Enter")
+    assert "Well. And so" in done.inner_text(".segment-text >> nth=0")
+    assert done.evaluate("document.activeElement.className") == "segment-time clock"
+    done.keyboard.press("?")
+    assert done.is_visible("#help")
+    done.keyboard.press("Escape")
+    assert done.is_hidden("#help")
+
+
+def test_escape_cancels(page, behaviour):
+    behaviour.delay = 2.0
+    page.set_input_files("#file", SPEECH)
+    page.wait_for_selector("#job:not([hidden])")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("[data-state=done]")
+    assert page.is_hidden("#message")
+
+
+def test_tab_order_and_focus(done):
+    done.evaluate("document.activeElement.blur()")
+    seen = []
+    for _ in range(20):
+        done.keyboard.press("Tab")
+        seen.append(
+            done.evaluate(
+                """() => {
+                    const { id, className, tagName, hash } = document.activeElement;
+                    const outline = getComputedStyle(document.activeElement);
+                    return [id || hash || className || tagName, outline.outlineStyle, parseFloat(outline.outlineWidth)];
+                }"""
+            )
+        )
+        if seen[-1][0] == "BODY":
+            seen.pop()
+            break
+    assert [name for name, *_ in seen][:16] == [
+        "#main", "help-button", "theme-button", "model", "language", "task", "choose-button", "talk-button",
+        "play-button", "speed", "waveform", "copy-button", "button primary",
+        "segment-time clock", "icon-button edit-button", "segment-time clock",
+    ]  # fmt: skip
+    assert {(style, width >= 2) for _, style, width in seen} == {("solid", True)}
+
+
+def background(page):
+    return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+def test_dark_mode(open_page, mock_address, behaviour):
+    light, dark = "rgb(245, 246, 244)", "rgb(16, 20, 19)"
+    page = open_page(mock_address[0], dark=True)
+    assert background(page) == dark
+    assert page.get_attribute("#theme-button", "aria-pressed") == "true"
+    page.click("#theme-button")
+    assert background(page) == light
+    page.reload()
+    assert background(page) == light
+    page.click("#theme-button")
+    assert background(page) == dark
+    assert background(open_page(mock_address[0])) == light
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing(open_page, mock_address, behaviour, log, dark):
+    from axe_playwright_python.sync_playwright import Axe
+
+    log.expected.append("401")
+    page = open_page(mock_address[0], dark=dark)
+    ready(page)
+    states = {}
+
+    def check(state):
+        once = "document.getAnimations().filter((it) => it.effect.getTiming().iterations === 1)"
+        page.evaluate(f"Promise.all({once}.map((it) => it.finished))")
+        found = Axe().run(page).response["violations"]
+        states[state] = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+
+    check("idle")
+    upload(page)
+    page.click(".word >> nth=6")
+    page.click("#downloads summary")
+    check("done")
+    page.keyboard.press("Escape")
+    page.keyboard.press("e")
+    check("editing")
+    page.keyboard.press("Escape")
+    behaviour.delay = 5.0
+    page.set_input_files("#file", SPEECH)
+    page.wait_for_selector("#job")
+    check("working")
+    page.click("#cancel-button")
+    behaviour.key = "k"
+    page.set_input_files("#file", SPEECH)
+    page.wait_for_selector("#message")
+    check("error")
+    behaviour.key = None
+    page.click("#talk-button")
+    until(page, "document.querySelector('#captions').textContent.includes('one')")
+    check("live")
+    page.click("#stop-button")
+    assert states == {state: [] for state in states}
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_small_screens_need_no_sideways_scrolling(open_page, mock_address, behaviour, width):
+    page = open_page(mock_address[0], width=width, height=800)
+    ready(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    upload(page)
+    page.click("#downloads summary")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    box = page.locator("#download-list").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width

@@ -1,0 +1,279 @@
+"""``live`` on the command line: words while somebody speaks, from standard input or a microphone."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import queue
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_max.cli_options import MODEL_OPTIONS, language
+from whisper_max.cli_transcribe import EXIT_OK, print_progress, say
+from whisper_max.errors import AudioError, OptionError
+from whisper_max.output import FORMATS, render, write_atomically
+
+if TYPE_CHECKING:
+    from whisper_max.live import LiveEvent, LiveTranscriber
+
+MICROPHONE, STDIN = "microphone", "-"
+_PIECE = 0.1  # seconds read at a time
+_MOST_WAITING = 600.0  # seconds of a microphone that may wait to be transcribed
+_LAGGING = 5.0  # seconds behind that are told
+_BYTES = 2  # of a sample
+
+Pieces = queue.Queue[NDArray[np.int16] | None | Exception]
+
+
+def add_live(commands: Any) -> None:  # noqa: ANN401 - argparse does not export its type
+    """Register the command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "live",
+        help="words while somebody speaks",
+        description="Transcribe 16-bit little-endian samples from standard input, or a microphone, as they come. "
+        "Ctrl-C ends it and keeps the transcript.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("source", nargs="?", choices=(STDIN, MICROPHONE), default=STDIN, help="where sound comes from")
+    for option in MODEL_OPTIONS:
+        option.add_to(parser)
+    parser.add_argument("--offline", action="store_true", help="never ask the hub")
+    parser.add_argument("--rate", type=int, default=16000, help="samples in a second")
+    parser.add_argument("--channels", type=int, default=1, help="channels; they are averaged")
+    parser.add_argument("--input_device", default=None, metavar="DEVICE", help="microphone, by number or name")
+    parser.add_argument("--language", type=language, default=None, help="language spoken; None: detect it")
+    parser.add_argument("--task", choices=("transcribe", "translate"), default="transcribe", help="or to English")
+    parser.add_argument("--initial_prompt", default=None, metavar="TEXT", help="text for names and spelling")
+    parser.add_argument("--step", type=float, default=1.0, help="least seconds between two decodings")
+    parser.add_argument("--buffer", type=float, default=25.0, help="most seconds of sound that are kept, up to 30")
+    parser.add_argument("--silence_ms", type=float, default=600, help="silence that ends an utterance")
+    parser.add_argument("--no_vad", action="store_true", help="listen to silence too, all as one utterance")
+    parser.add_argument(
+        "--output", "-o", type=Path, default=None, metavar="FILE", help=f"transcript to write: .{', .'.join(FORMATS)}"
+    )
+    parser.set_defaults(run=run_live)
+
+
+def run_live(args: argparse.Namespace) -> int:
+    """Listen until the sound ends, or Ctrl-C."""
+    format = _output_format(args.output)
+    import whisper_max
+    from whisper_max.live import LiveTranscript
+
+    source = _microphone if args.source == MICROPHONE else _standard_input
+    if args.source == STDIN and sys.stdin.isatty():
+        raise AudioError("no sound", where="standard input", hint="pipe samples into it, or say microphone")
+    model = whisper_max.load_model(
+        args.model,
+        device=args.device,
+        compute_type=args.compute_type,
+        offline=args.offline,
+        weights_dir=args.model_dir,
+        progress=print_progress,
+    )
+    live = model.live(
+        sampling_rate=args.rate,
+        channels=args.channels,
+        step=args.step,
+        buffer=args.buffer,
+        vad=False if args.no_vad else {"min_silence_duration_ms": args.silence_ms},
+        language=args.language,
+        task=args.task,
+        initial_prompt=args.initial_prompt,
+    )
+    transcript = LiveTranscript()
+    screen = Screen(sys.stdout)
+
+    def take(events: list[LiveEvent]) -> None:
+        transcript.add(events)
+        screen.show(events)
+
+    with until_interrupted() as stop:
+        with source(args, stop) as pieces:
+            follow(live, pieces, take, args.rate)
+        take(live.finish())
+    if args.output is not None and format is not None:
+        result = transcript.result(live.position, {"task": args.task, "language": args.language})
+        write_atomically(args.output, render(result, format))
+        say(f"wrote {args.output}")
+    return EXIT_OK
+
+
+def _output_format(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    format = path.suffix.removeprefix(".").lower()
+    if format not in FORMATS:
+        raise OptionError(
+            "unknown format", where="output", expected=f"a name ending in .{', .'.join(FORMATS)}", found=path
+        )
+    return format
+
+
+def follow(live: LiveTranscriber, pieces: Pieces, take: Callable[[list[LiveEvent]], object], rate: int) -> None:
+    """Feed what waits, all at once, until the end: when decoding is slower than the sound, its steps become longer."""
+    start = time.monotonic()
+    lags = False
+    while (piece := pieces.get()) is not None:
+        waiting: list[NDArray[np.int16] | Exception | None] = [piece]
+        ended = False
+        while not ended and not pieces.empty():
+            waiting.append(pieces.get())
+            ended = waiting[-1] is None
+        samples = [each for each in waiting if isinstance(each, np.ndarray)]
+        if samples:
+            take(live.feed(np.concatenate(samples)))
+        for each in waiting:
+            if isinstance(each, Exception):
+                raise each
+        behind = min(pieces.qsize() * _PIECE, time.monotonic() - start - live.position)
+        if (behind > _LAGGING) != lags:
+            lags = not lags
+            say(f"this machine lags {behind:.0f} s behind; nothing is lost" if lags else "it has caught up")
+        if ended:
+            return
+
+
+@contextmanager
+def until_interrupted() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; the second one interrupts."""
+    stop = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _standard_input(args: argparse.Namespace, stop: threading.Event) -> Iterator[Pieces]:
+    """Pieces of standard input; it is not read faster than a few seconds ahead."""
+    pieces: Pieces = queue.Queue(maxsize=300)
+    frame = _BYTES * args.channels
+    size = max(round(_PIECE * args.rate), 1) * frame
+
+    def read() -> None:
+        rest = b""
+        while data := os.read(sys.stdin.fileno(), size):
+            data = rest + data
+            whole = len(data) - len(data) % frame
+            rest = data[whole:]
+            if whole:
+                pieces.put(_samples(data[:whole], args.channels))
+        if rest:
+            pieces.put(AudioError("the sound ends within a sample", where="standard input"))
+        pieces.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    yield _ending(pieces, stop)
+
+
+@contextmanager
+def _microphone(args: argparse.Namespace, stop: threading.Event) -> Iterator[Pieces]:
+    """Pieces of a microphone."""
+    try:
+        import sounddevice
+    except (ImportError, OSError) as error:  # OSError: PortAudio is missing
+        raise OptionError(
+            "no microphone without sounddevice",
+            where="microphone",
+            found=error,
+            hint="install the extra: pip install 'whisper-max[microphone]' (and PortAudio)",
+        ) from error
+    pieces: Pieces = queue.Queue()
+
+    def take(data: Any, _frames: int, _time: object, status: Any) -> None:  # noqa: ANN401 - of sounddevice
+        if status.input_overflow:
+            say("the system dropped sound from the microphone")
+        pieces.put(_samples(bytes(data), args.channels))
+        if pieces.qsize() * _PIECE > _MOST_WAITING:
+            pieces.put(AudioError("this machine is too slow", where="microphone", hint="take a smaller model"))
+            raise sounddevice.CallbackStop
+
+    device = int(args.input_device) if (args.input_device or "").isdecimal() else args.input_device
+    try:
+        with sounddevice.RawInputStream(
+            samplerate=args.rate,
+            blocksize=round(_PIECE * args.rate),
+            device=device,
+            channels=args.channels,
+            dtype="int16",
+            callback=take,
+        ):
+            say("listening; Ctrl-C ends it")
+            yield _ending(pieces, stop)
+    except sounddevice.PortAudioError as error:
+        raise AudioError("the microphone can't be opened", where=device or "microphone", found=error) from error
+
+
+def _ending(pieces: Pieces, stop: threading.Event) -> Pieces:
+    """The pieces, with their end behind those that wait when ``stop`` is set."""
+
+    def end() -> None:
+        stop.wait()
+        pieces.put(None)
+
+    threading.Thread(target=end, daemon=True).start()
+    return pieces
+
+
+def _samples(data: bytes, channels: int) -> NDArray[np.int16]:
+    samples = np.frombuffer(data, "<i2").astype(np.int16)
+    return samples if channels == 1 else samples.reshape(-1, channels)
+
+
+class Screen:
+    """Prints committed words as they come, a line for each utterance; on a terminal, tentative ones dimmed after them.
+
+    Args:
+        stream: standard output.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_terminal = stream.isatty()
+        self._line = ""
+
+    def show(self, events: list[LiveEvent]) -> None:
+        """Print what the events bring."""
+        from whisper_max.live import Committed, Tentative, UtteranceEnded
+        from whisper_max.live.events import text_of
+
+        for event in events:
+            if isinstance(event, Committed):
+                text = text_of(event.words)
+                self._write(text if self._line else text.lstrip())
+                self._line += text
+            elif isinstance(event, Tentative) and self._is_terminal:
+                self._dim(text_of(event.words))
+            elif isinstance(event, UtteranceEnded) and self._line:
+                self._write("\n")
+                self._line = ""
+        self._stream.flush()
+
+    def _write(self, text: str) -> None:
+        self._stream.write(("\x1b[K" if self._is_terminal else "") + text)
+
+    def _dim(self, text: str) -> None:
+        """As much as fits in the line: what has wrapped could not be taken back. Save, dim, restore (ECMA-48, DEC)."""
+        width = shutil.get_terminal_size().columns
+        room = max(width - len(self._line) % width - 1, 0)
+        self._write(f"\x1b7\x1b[2m{text[:room]}\x1b[0m\x1b8")
