@@ -107,6 +107,7 @@ class GpuEngine(WhisperEngine):
             group = super().encode(mel[start : start + most])
             (rows,) = rows_of([xa], slice(start, start + group.n_windows))
             rows.inplace_copy_from(group.xa)
+            placement.device.synchronize()  # the group's memory is given back with it
         return EncodedWindows(xa)
 
 
