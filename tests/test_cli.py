@@ -147,6 +147,7 @@ def test_the_model_gets_the_options_under_openai_whispers_names(model: StubModel
         "name": "base",
         "device": "auto",
         "compute_type": "auto",
+        "gpu_memory_utilization": None,
         "offline": False,
         "threads": None,
         "weights_dir": None,

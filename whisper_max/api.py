@@ -18,7 +18,7 @@ from whisper_max.checkpoint.checksum import sha256_of
 from whisper_max.checkpoint.published import ALIASES, MODELS
 from whisper_max.decode.language import DetectedLanguage, detect_language
 from whisper_max.dims import ModelDimensions
-from whisper_max.engine import Target, WhisperEngine, select_target
+from whisper_max.engine import Target, WhisperEngine, check_utilization, open_engine, select_target
 from whisper_max.engine.engine import compute_type_for
 from whisper_max.errors import OptionError
 from whisper_max.live.options import LiveOptions, live_vad
@@ -281,6 +281,7 @@ def load_model(
     device: str = "auto",
     compute_type: str = "auto",
     threads: int | None = None,
+    gpu_memory_utilization: float | None = None,
     offline: bool = False,
     weights_dir: str | Path | None = None,
     revision: str | None = None,
@@ -291,11 +292,13 @@ def load_model(
     Args:
         model: a published name ("base", "large-v3", "turbo", "distil-large-v3"...), a checkpoint file or folder of any
             format that is read, a hub id ("owner/name"), or the folder that ``export`` made.
-        device: "auto" (the best that can run the model), "cpu", "gpu" or "gpu:N".
+        device: "auto" (a GPU that was checked on this machine, else the CPU), "cpu", "gpu" or "gpu:N".
         compute_type: "auto" (float32 on a CPU, bfloat16 on a GPU; for int8 weights and for bundles what they were made
             for), "float32", "int8", "float16" or "bfloat16".
         threads: that run the graphs on a CPU, the same for all models of a process; None for
             ``$WHISPER_MAX_THREADS``, else every core that the process may use.
+        gpu_memory_utilization: share of what a GPU has free once the weights are loaded, to plan batches with; None
+            for nine tenths. A CPU takes none.
         offline: never ask the hub.
         weights_dir: a folder with checkpoints by name, looked at first.
         revision: a branch, tag or commit of a model on the hub.
@@ -304,9 +307,9 @@ def load_model(
     Raises:
         UnknownModelError, HubError: no such model, or it can't be had.
         CheckpointError: the checkpoint is damaged or not a Whisper model.
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, can't be used, or has too little free memory.
         ArtifactError: the graphs can't be compiled or loaded.
-        OptionError: an impossible device, compute type or number of threads.
+        OptionError: an impossible device, compute type, number of threads or share of memory.
     """
 
     def report(line: str) -> None:
@@ -314,6 +317,7 @@ def load_model(
             progress(line)
 
     target = select_target(device, compute_type, threads)  # refuses what is impossible for any model
+    check_utilization(target, gpu_memory_utilization)
     bundle = None if str(model) in (*MODELS, *ALIASES) else read_bundle(model)
     if bundle is None:
         folder = Path(weights_dir) if weights_dir else None
@@ -326,9 +330,9 @@ def load_model(
     compute_type = compute_type_for(checkpoint, compute_type)
     if device == "auto" and (compute_type == "int8" or kinds == {"cpu"}):
         device = "cpu"  # the only kind of device that can run it
-    target = select_target(device, compute_type, threads)
+    target = select_target(device, compute_type, threads, report)
     artifacts = None if bundle is None else bundle.artifacts_for(target)
     vocabulary = Vocabulary(checkpoint.vocabulary.ranks, checkpoint.dims.n_vocab)
-    engine = WhisperEngine(checkpoint, target, report, artifacts)
+    engine = open_engine(checkpoint, target, report, artifacts, gpu_memory_utilization)
     used = replace(target, codes=(engine.code,))
     return Model(engine, vocabulary, checkpoint.name, files.weights, target_name(used))

@@ -159,6 +159,7 @@ LAYOUT_OPTIONS = (
 OTHER_OPTIONS = (
     Option("files_at_once", int, 1, "recordings to decode side by side; each comes out as it does alone"),
     Option("threads", int, 0, "CPU threads; 0: every core that may be used"),
+    Option("gpu_memory_utilization", optional_float, None, "share of a GPU's free memory to plan with; None: 0.9"),
     Option("fp16", boolean, None, "openai-whisper's name for --compute_type float16 (True) or float32 (False)"),
 )
 

@@ -46,6 +46,7 @@ def run_transcribe(args: argparse.Namespace) -> int:
             device=args.device,
             compute_type=_compute_type(args),
             threads=args.threads or None,
+            gpu_memory_utilization=args.gpu_memory_utilization,
             offline=args.offline,
             weights_dir=args.model_dir,
             progress=print_progress,

@@ -76,7 +76,7 @@ def _mel_to_hz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=1)
-def _hann_window() -> NDArray[np.float64]:
+def hann_window() -> NDArray[np.float64]:
     """Periodic Hann window (400,) with the float32 values that the reference uses, its rounded angles included."""
     angles = np.arange(N_FFT, dtype=np.float32) * np.float32(2.0 * np.pi / N_FFT)
     cosines = np.cos(angles.astype(np.float64)).astype(np.float32)
@@ -114,7 +114,7 @@ class _LogMel:
             return np.full((_BLOCK, self.n_mels), _LOG_FLOOR)  # nothing but padding
         samples = self._read(start, start + (_BLOCK - 1) * HOP_LENGTH + N_FFT)
         frames = sliding_window_view(samples, N_FFT)[::HOP_LENGTH]  # (_BLOCK, 400)
-        spectrum = np.fft.rfft(frames * _hann_window())  # (_BLOCK, 201) complex128
+        spectrum = np.fft.rfft(frames * hann_window())  # (_BLOCK, 201) complex128
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
         mel = power @ self._filters.T  # (_BLOCK, n_mels)
         log_mel: NDArray[np.float64] = np.log10(np.maximum(mel, np.float32(1e-10)).astype(np.float64))

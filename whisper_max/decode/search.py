@@ -174,10 +174,10 @@ def new_search(options: DecodingOptions, eot: int, stream: Sequence[int]) -> Sea
         return BeamSearch(eot, options.beam_size, options.patience)
     if options.temperature == 0:
         return GreedySearch(eot)
-    return SamplingSearch(eot, options.temperature, _random_streams(options, stream))
+    return SamplingSearch(eot, options.temperature, random_streams(options, stream))
 
 
-def _random_streams(options: DecodingOptions, stream: Sequence[int]) -> list[np.random.Generator]:
+def random_streams(options: DecodingOptions, stream: Sequence[int]) -> list[np.random.Generator]:
     """One generator for each sample, from seed, window, temperature and sample alone."""
     temperature_bits = int(np.float64(options.temperature).view(np.uint64))
     return [

@@ -22,14 +22,18 @@ from whisper_max.dims import ModelDimensions
 from whisper_max.errors import ArtifactError
 
 
-def compile_module(dims: ModelDimensions, dtype: DType, storage: DType, code: str) -> bytes:
+def compile_module(
+    dims: ModelDimensions, dtype: DType, storage: DType, code: str, only: Sequence[str] = ()
+) -> bytes:
     """Compile all graphs of a model in a child process; takes minutes.
 
     Args:
         dims: the model's.
         dtype: of activations.
         storage: of the matrices of linear layers.
-        code: what to compile for: "cpu:x86-64-v3", "cpu:native-...", "gpu:sm_90a"; need not be this machine's.
+        code: what to compile for: "cpu:x86-64-v3", "cpu:native-...", "gpu:sm_90a", or "gpu:sm_90a:fast" with the forms
+            of `graph.gpu`; need not be this machine's.
+        only: names of the graphs to compile; all where empty.
 
     Returns:
         the compiled module in MAX's format.
@@ -40,7 +44,7 @@ def compile_module(dims: ModelDimensions, dtype: DType, storage: DType, code: st
     check_compiler()
     with tempfile.TemporaryDirectory(prefix="whisper_max_") as folder:
         output = Path(folder) / "module.mef"
-        arguments = [json.dumps(asdict(dims)), dtype.name, storage.name, code, str(output)]
+        arguments = [json.dumps(asdict(dims)), dtype.name, storage.name, code, str(output), "--only", *only]
         command = [sys.executable, "-m", "whisper_max.engine.compiler", *arguments]
         result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if result.returncode != 0 or not output.exists():
@@ -69,15 +73,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("dims", help="model dimensions, as JSON")
     parser.add_argument("dtype")
     parser.add_argument("storage")
-    parser.add_argument("code", help="cpu:x86-64-v3, cpu:native-..., gpu:sm_90a...")
+    parser.add_argument("code", help="cpu:x86-64-v3, cpu:native-..., gpu:sm_90a, gpu:sm_90a:fast...")
     parser.add_argument("output", type=Path)
+    parser.add_argument("--only", nargs="*", default=[], help="graphs to compile; by default all")
     args = parser.parse_args(argv)
-    kind, _, architecture = args.code.partition(":")
+    kind, _, rest = args.code.partition(":")
+    architecture, _, form = rest.partition(":")
     dims = ModelDimensions(**json.loads(args.dims))
-    _export(dims, DType[args.dtype], DType[args.storage], kind, architecture, args.output)
+    _export(dims, DType[args.dtype], DType[args.storage], kind, architecture, form, args.only, args.output)
 
 
-def _export(dims: ModelDimensions, dtype: DType, storage: DType, kind: str, architecture: str, output: Path) -> None:
+def _export(
+    dims: ModelDimensions,
+    dtype: DType,
+    storage: DType,
+    kind: str,
+    architecture: str,
+    form: str,
+    only: list[str],
+    output: Path,
+) -> None:
     # Virtual targets must be set before anything of MAX starts, hence the order and the imports here.
     from max import driver
 
@@ -95,7 +110,7 @@ def _export(dims: ModelDimensions, dtype: DType, storage: DType, kind: str, arch
 
     device = DeviceRef.GPU() if kind == "gpu" else DeviceRef.CPU()
     session = InferenceSession(devices=[driver.Accelerator() if kind == "gpu" else driver.CPU()])
-    module, _ = build_module(dims, dtype, storage, device)
+    module, _ = build_module(dims, dtype, storage, device, fast={"": False, "fast": True}[form], only=only)
     session.compile(module, custom_extensions=[KERNELS]).export_mef(output)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from max.driver import CPU, Accelerator, Device, accelerator_architecture_name, accelerator_count
+from max.driver import CPU, Device
 from max.dtype import DType
 
+from whisper_max.engine.gpu_support import find_checked_gpu, find_gpu
 from whisper_max.engine.processors import cpu_codes, is_native
 from whisper_max.engine.threads import start_workers
-from whisper_max.errors import DeviceError, OptionError
+from whisper_max.errors import OptionError
 
 _COMPUTE_TYPES: dict[str, dict[str, tuple[DType, DType | None]]] = {
     "cpu": {"float32": (DType.float32, None), "int8": (DType.float32, DType.int8)},
@@ -47,17 +49,23 @@ class Target:
         return self.code.startswith("cpu:")
 
 
-def select_target(device: str = "auto", compute_type: str = "auto", threads: int | None = None) -> Target:
+def select_target(
+    device: str = "auto",
+    compute_type: str = "auto",
+    threads: int | None = None,
+    report: Callable[[str], object] | None = None,
+) -> Target:
     """The target for what the user asked.
 
     Args:
-        device: "auto" (a GPU where there is one), "cpu", "gpu" (or "cuda"), "gpu:1"...
+        device: "auto" (a GPU that a check found right, see ``gpu_support``), "cpu", "gpu" (or "cuda"), "gpu:1"...
         compute_type: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32", "int8" (CPU: linear layers in integers),
             "float16" or "bfloat16" (GPU).
         threads: that run graphs on a CPU; see ``start_workers``.
+        report: called with a line where "auto" passes over a GPU.
 
     Raises:
-        DeviceError: a GPU was asked for and is not there.
+        DeviceError: a GPU was asked for and is not there, or can't be used.
         OptionError: no such device, a compute type that the device doesn't offer, or a number of threads that can't
             be had.
     """
@@ -65,16 +73,14 @@ def select_target(device: str = "auto", compute_type: str = "auto", threads: int
     kind, _, number = device.lower().replace("cuda", "gpu").partition(":")
     if kind not in ("auto", "cpu", "gpu") or (number and (kind != "gpu" or not number.isdecimal())):
         raise OptionError("unknown device", where="device", expected="auto, cpu, gpu or gpu:N", found=device)
-    n_gpus = accelerator_count()
-    if kind == "auto":
-        kind = "gpu" if n_gpus else "cpu"
-    if kind == "cpu":
+    gpu = None
+    if kind == "gpu":
+        gpu = find_gpu(int(number or 0), dtypes("gpu", compute_type)[0])
+    elif kind == "auto" and (compute_type == "auto" or compute_type in _COMPUTE_TYPES["gpu"]):
+        gpu = find_checked_gpu(dtypes("gpu", compute_type)[0], report or (lambda line: None))
+    if gpu is None:
         return Target(CPU(), *dtypes("cpu", compute_type), cpu_codes())
-    index = int(number or 0)
-    if index >= n_gpus:
-        raise DeviceError("no such GPU", where=device, found=f"{n_gpus} on this machine", hint="use --device cpu")
-    code = f"gpu:{accelerator_architecture_name()}"
-    return Target(Accelerator(index), *dtypes("gpu", compute_type), (code,))
+    return Target(gpu.device, *dtypes("gpu", compute_type), gpu.codes)
 
 
 def dtypes(kind: str, compute_type: str) -> tuple[DType, DType | None]:

@@ -1,0 +1,171 @@
+"""A small model decoded with every token chosen by graphs, against NumPy and the host's rules, one window at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from max.driver import CPU, Buffer
+from max.dtype import DType
+from numpy_whisper import NumpyWhisper
+from synthetic_vocabulary import synthetic_ranks
+
+from whisper_max.decode.fallback import NO_THRESHOLDS, Thresholds
+from whisper_max.decode.on_device import decode_windows_on_device, token_masks
+from whisper_max.decode.options import DecodingOptions
+from whisper_max.decode.rules import build_rules
+from whisper_max.decode.search import best_candidate, new_search
+from whisper_max.decode.task import DecodeRequest, DecodingTask
+from whisper_max.engine.features import EncodedWindows
+from whisper_max.engine.gpu_decoding import DeviceDecoding
+from whisper_max.engine.tensors import Placement
+from whisper_max.errors import OptionError, WhisperMaxError
+from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
+
+N_WINDOWS = 5
+N_TEXT = 300
+OPTIONS = DecodingOptions(suppress_tokens="-1,100,200", sample_len=20)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(device_dims):
+    vocabulary = Vocabulary(synthetic_ranks(N_TEXT), device_dims.n_vocab)
+    return build_tokenizer(vocabulary, multilingual=True, language="en", task="transcribe")
+
+
+@pytest.fixture(scope="module")
+def xa(device_dims):
+    shape = (N_WINDOWS, device_dims.n_audio_ctx, device_dims.n_audio_state)
+    return 3 * np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def features(xa):
+    return EncodedWindows(Buffer.from_numpy(xa))
+
+
+class Inference:
+    """A model whose graphs choose tokens, with room for ``fits`` windows."""
+
+    def __init__(self, dims, graphs, fits=N_WINDOWS):
+        self.dims, self._graphs, self._fits = dims, graphs, fits
+        self.batches = []
+
+    def device_batch(self, masks, n_windows, n_hyps, *, sampled):
+        placement = Placement(CPU(), DType.float32)
+        n_windows = min(n_windows, self._fits)
+        batch = DeviceDecoding(
+            self._graphs, self.dims, placement, masks, n_windows, n_hyps, sampled=sampled, report=pytest.fail
+        )
+        self.batches.append(batch)
+        return batch
+
+
+@pytest.fixture(scope="module")
+def by_numpy(device_dims, device_tensors, tokenizer, xa):
+    """Decode a window as the host does, with the logits of NumPy's model."""
+    model = NumpyWhisper(device_dims, device_tensors)
+
+    def decode(window, options):
+        request = REQUESTS[window]
+        task = DecodingTask(device_dims, tokenizer, [options])
+        prompt = list(task.initial_tokens(request.prompt, request.language))
+        limit = min(task.sample_len, task.n_ctx + 1 - len(prompt))
+        rules, search = build_rules(tokenizer, options), new_search(options, tokenizer.eot, request.stream)
+        while len(search.sampled[0]) < limit and not (search.sampled[0] and search.done):
+            histories = [[*prompt, *tokens] for tokens in search.sampled]
+            rows = [model.decode(history, xa[window])[0][-1] for history in histories]
+            logits = np.stack(rows).astype(np.float32)
+            for rule in rules:
+                rule.apply(logits, search.sampled)
+            search.update(logits)
+        at_sot = model.decode(prompt, xa[window])[0][len(prompt) + task.sot_index]
+        weights = np.exp(at_sot - at_sot.max())
+        best = best_candidate(search.candidates(), None)
+        return best.tokens, best.sum_logprob / (len(best.tokens) + 1), weights[tokenizer.no_speech] / weights.sum()
+
+    return decode
+
+
+REQUESTS = [
+    DecodeRequest(stream=(7,)), DecodeRequest((5, 6, 7), (8,)), DecodeRequest(stream=(9,)),
+    DecodeRequest((3,) * 30, (10,)), DecodeRequest((9,), (12,)),
+]  # fmt: skip
+
+
+def on_device(inference, tokenizer, features, ladder, thresholds=NO_THRESHOLDS):
+    task = DecodingTask(inference.dims, tokenizer, ladder, thresholds)
+    return decode_windows_on_device(inference, task, features, REQUESTS)
+
+
+@pytest.mark.parametrize("fits", [1, 2, 6])
+@pytest.mark.parametrize(
+    "options",
+    [
+        OPTIONS,
+        replace(OPTIONS, without_timestamps=True),
+        replace(OPTIONS, temperature=0.8, best_of=3),
+        replace(OPTIONS, max_initial_timestamp=None, suppress_blank=False, suppress_tokens=""),
+    ],
+    ids=["timestamps", "text", "samples", "few rules"],
+)
+def test_windows_decode_as_on_the_host(
+    device_dims, device_graphs, tokenizer, features, by_numpy, options, fits
+):
+    inference = Inference(device_dims, device_graphs, fits)
+    results = on_device(inference, tokenizer, features, [options])
+    assert inference.batches[0].n_windows == min(fits, N_WINDOWS)
+    assert len(results) == N_WINDOWS
+    for window, result in enumerate(results):
+        tokens, avg_logprob, no_speech_prob = by_numpy(window, options)
+        assert result.tokens == tokens
+        assert result.avg_logprob == pytest.approx(avg_logprob, abs=1e-4)
+        assert result.no_speech_prob == pytest.approx(no_speech_prob, rel=1e-3)
+        assert result.temperature == options.temperature
+
+
+def test_windows_that_fail_are_decoded_again_at_the_next_temperature(
+    device_dims, device_graphs, tokenizer, features, by_numpy
+):
+    ladder = [OPTIONS, replace(OPTIONS, temperature=0.6)]
+    first = [by_numpy(window, OPTIONS)[1] for window in range(N_WINDOWS)]
+    thresholds = Thresholds(compression_ratio=None, logprob=float(np.median(first)), no_speech=None)
+    inference = Inference(device_dims, device_graphs, 3)
+    results = on_device(inference, tokenizer, features, ladder, thresholds)
+    expected = [ladder[logprob < thresholds.logprob] for logprob in first]
+    assert [result.temperature for result in results] == [options.temperature for options in expected]
+    assert 0 < sum(options.temperature > 0 for options in expected) < len(REQUESTS)
+    for window, (options, result) in enumerate(zip(expected, results, strict=True)):
+        assert result.tokens == by_numpy(window, options)[0]
+
+
+@pytest.mark.parametrize(
+    "options", [{"beam_size": 2}, {"repetition_penalty": 1.2}, {"no_repeat_ngram_size": 2}], ids=str
+)
+def test_what_needs_the_host_is_refused_before_anything_runs(device_dims, tokenizer, features, options):
+    options = replace(OPTIONS, **options)
+    assert token_masks(tokenizer, options, device_dims.n_vocab) is None
+    inference = Inference(device_dims, {})
+    assert on_device(inference, tokenizer, features, [OPTIONS, options]) is None
+
+
+def test_a_window_without_a_possible_token(device_dims, device_graphs, tokenizer, features):
+    every = list(range(device_dims.n_vocab))
+    options = replace(OPTIONS, suppress_tokens=every, without_timestamps=True)
+    with pytest.raises(OptionError, match="leave no token"):
+        on_device(Inference(device_dims, device_graphs), tokenizer, features, [options])
+
+
+def test_features_that_are_not_finite(device_dims, device_graphs, tokenizer, xa):
+    spoiled = xa.copy()
+    spoiled[2, 0, 0] = np.nan
+    features = EncodedWindows(Buffer.from_numpy(spoiled))
+    with pytest.raises(WhisperMaxError, match="not finite"):
+        on_device(Inference(device_dims, device_graphs), tokenizer, features, [OPTIONS])
+
+
+def test_a_language_to_be_found_out_needs_the_host(device_dims, tokenizer, features):
+    task = DecodingTask(device_dims, tokenizer, [OPTIONS])
+    requests = [replace(request, detect_language=True) for request in REQUESTS]
+    assert decode_windows_on_device(Inference(device_dims, {}), task, features, requests) is None

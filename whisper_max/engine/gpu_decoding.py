@@ -1,0 +1,338 @@
+"""Decoding whose tokens stay on the device: each step's choice is the next one's input, and the host looks on later.
+
+The places of a batch are fixed. A finished window's place is idle, stepping on without effect, until another window
+starts in it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from max.driver import Buffer, DeviceEvent, Usage
+from max.dtype import DType
+from max.engine import Model
+from numpy.typing import NDArray
+
+from whisper_max.dims import ModelDimensions
+from whisper_max.engine.features import EncodedWindows
+from whisper_max.engine.gpu_replay import ReplayedGraph
+from whisper_max.engine.tensors import Placement, causal_mask, rows_of
+from whisper_max.errors import OptionError, WhisperMaxError
+from whisper_max.graph.stages import BROKEN, IMPOSSIBLE, ROW_STATE
+
+LAG = 4
+"""Steps under way before the host asks what the first of them finished; as many are wasted at a batch's end."""
+Report = Callable[[str], object]
+
+
+class Masks(Protocol):
+    """What may be said, for all rows; see ``graph/choose.py``."""
+
+    @property
+    def never(self) -> NDArray[np.bool_]:
+        """(n_vocab,), never said."""
+        ...
+
+    @property
+    def not_first(self) -> NDArray[np.bool_]:
+        """(n_vocab,), not said first."""
+        ...
+
+    @property
+    def eot(self) -> int:
+        """The end of a transcript."""
+        ...
+
+    @property
+    def timestamp_begin(self) -> int:
+        """The first timestamp; n_vocab where timestamps have no rules."""
+        ...
+
+    @property
+    def no_speech(self) -> int:
+        """The token that says that nobody speaks."""
+        ...
+
+
+class WindowStart(Protocol):
+    """A window about to be decoded."""
+
+    @property
+    def prompt(self) -> Sequence[int]:
+        """The tokens before the transcript."""
+        ...
+
+    @property
+    def sot(self) -> int:
+        """The place of the transcript's start among them."""
+        ...
+
+    @property
+    def limit(self) -> int:
+        """The most tokens."""
+        ...
+
+    @property
+    def temperature(self) -> float:
+        """Of sampling, above 0; not looked at otherwise."""
+        ...
+
+    @property
+    def draws(self) -> NDArray[np.float32]:
+        """For sampling, (n_hyps, n_text_ctx) in [0, 1): one for each token; not looked at otherwise."""
+        ...
+
+
+@dataclass(frozen=True)
+class WindowEnd:
+    """What became of a window: each hypothesis' tokens (the end included where it came) and summed log-probability."""
+
+    tokens: list[list[int]]
+    sum_logprobs: list[float]
+    no_speech_prob: float
+
+
+class DeviceDecoding:
+    """A batch of ``n_windows`` places with ``n_hyps`` hypotheses each, all greedy or all sampled.
+
+    Args:
+        graphs: a module's, for a GPU (or, slowly, a host with the same graphs).
+        sampled: take samples, at each window's temperature.
+        record: whether the device records its launches.
+        report: called with a line where it can't.
+    """
+
+    def __init__(
+        self,
+        graphs: dict[str, Model],
+        dims: ModelDimensions,
+        placement: Placement,
+        masks: Masks,
+        n_windows: int,
+        n_hyps: int = 1,
+        *,
+        sampled: bool = False,
+        record: bool = True,
+        report: Report,
+    ) -> None:
+        self.n_windows, self.n_hyps = n_windows, n_hyps
+        self._graphs, self._dims, self._placement = graphs, dims, placement
+        self._sampled = sampled
+        rows, n_layer = n_windows * n_hyps, dims.n_text_layer
+        head_dim = dims.n_text_state // dims.n_text_head
+        self._cache = [
+            placement.zeros((rows, dims.n_text_head, dims.n_text_ctx, head_dim)) for _ in range(2 * n_layer)
+        ]
+        self._cross = [
+            placement.zeros((n_windows, dims.n_text_head, dims.n_audio_ctx, head_dim)) for _ in range(2 * n_layer)
+        ]
+        self._masks = [
+            self._new(DType.bool, dims.n_vocab), self._new(DType.bool, dims.n_vocab), self._new(DType.int32, 3)
+        ]
+        self._no_speech = self._new(DType.int32, 1)
+        self._limits = self._new(DType.int32, rows)
+        self._sampling = [self._new(DType.float32, rows), self._new(DType.float32, rows, dims.n_text_ctx)]
+        self._set(self._sampling[0], np.ones(rows, np.float32))
+        self._state = {name: self._new(_state_dtype(name), *_state_shape(name, rows, dims)) for name in ROW_STATE}
+        self._no_speech_probs: dict[int, tuple[Buffer, int]] = {}
+        self._started: set[int] = set()
+        self._under_way: deque[_Report] = deque()
+
+        self.restart(masks)
+
+        tokens = self._state["tokens"].view(DType.int32, (n_windows, n_hyps))
+        step_inputs = [tokens, self._state["lengths"], *self._cache, *self._cross]
+        record = record and not placement.device.is_host
+        self._step = ReplayedGraph(graphs["step"], step_inputs, record=record, report=report)
+        self._choose_graph = graphs["sample" if sampled else "choose"]
+        self._choice: ReplayedGraph | None = None
+        if self._step.recorded:
+            inputs = self._choose_inputs(self._step.outputs[0], slice(0, rows))
+            self._choice = ReplayedGraph(self._choose_graph, inputs, record=True, report=report)
+
+    def restart(self, masks: Masks) -> None:
+        """Forget all windows, and take other rules from here on."""
+        ids = np.array([masks.eot, masks.timestamp_begin, self._dims.n_text_ctx], np.int32)
+        for target, values in zip(self._masks, (masks.never, masks.not_first, ids), strict=True):
+            self._set(target, values)
+        self._set(self._no_speech, np.array([masks.no_speech], np.int32))
+        self._set(self._limits, np.zeros(self.n_windows * self.n_hyps, np.int32))
+        self._started.clear()
+        self._no_speech_probs.clear()
+        self._under_way.clear()
+
+    def start(self, places: Sequence[int], features: EncodedWindows, starts: Sequence[WindowStart]) -> None:
+        """Begin windows in idle places, each with its first token chosen.
+
+        Args:
+            places: increasing.
+            features: of these windows, in the same order.
+            starts: what each begins with.
+        """
+        for run in _runs(places):
+            self._start_run(places[run.start], rows_of([features.xa], run)[0], starts[run])
+        self._started.update(places)
+        self._under_way.clear()  # said nothing of these windows
+
+    def advance(self) -> None:
+        """Queue one more token for every window."""
+        (logits,) = self._step.run()
+        if self._choice is not None:
+            (finished,) = self._choice.run()
+        else:
+            rows = slice(0, self.n_windows * self.n_hyps)
+            (finished,) = self._choose_graph.execute(*self._choose_inputs(logits, rows))
+        self._under_way.append(_Report(self._placement, finished))
+
+    def finished(self) -> list[int]:
+        """The places whose windows are known to be finished; lags ``LAG`` steps behind what was queued.
+
+        Raises:
+            OptionError: the rules leave a window no token to choose from.
+            WhisperMaxError: logits that are not finite.
+        """
+        done: list[int] = []
+        while len(self._under_way) > LAG:
+            said = self._under_way.popleft().read().reshape(self.n_windows, self.n_hyps)
+            _check(said)
+            done = [place for place in sorted(self._started) if (said[place] >= 0).all()]
+        return done
+
+    def take(self, place: int) -> WindowEnd:
+        """What a finished window became; its place is idle after it."""
+        rows = slice(place * self.n_hyps, (place + 1) * self.n_hyps)
+        names = ("transcript", "n_sampled", "sum_logprobs")
+        transcript, lengths, sums = (self._placement.get(rows_of([self._state[name]], rows)[0]) for name in names)
+        probs, index = self._no_speech_probs.pop(place)
+        self._started.remove(place)
+        return WindowEnd(
+            tokens=[row[:length].tolist() for row, length in zip(transcript, lengths, strict=True)],
+            sum_logprobs=[float(value) for value in sums],
+            no_speech_prob=float(self._placement.get(probs)[index]),
+        )
+
+    def close(self) -> None:
+        """Give the recordings' memory back."""
+        for graph in (self._choice, self._step):
+            if graph is not None:
+                graph.close()
+
+    def _start_run(self, first: int, xa: Buffer, starts: Sequence[WindowStart]) -> None:
+        """Start neighbouring places. xa: their own rows."""
+        n_windows, n_hyps, put = len(starts), self.n_hyps, self._placement.put
+        windows, rows = slice(first, first + n_windows), slice(first * n_hyps, (first + n_windows) * n_hyps)
+        lengths = [len(start.prompt) for start in starts]
+        width = max(lengths)
+        tokens = np.zeros((n_windows, width), np.int32)
+        for row, start in zip(tokens, starts, strict=True):
+            row[: len(start.prompt)] = start.prompt
+        last = [window * width + length - 1 for window, length in enumerate(lengths) for _ in range(n_hyps)]
+        sot = [window * width + start.sot for window, start in enumerate(starts)]
+        cross = rows_of(self._cross, windows)
+        self._graphs["cross_kv"].execute(xa, *cross)
+        (logits,) = self._graphs["prefill"].execute(
+            put(tokens),
+            put(np.arange(width, dtype=np.int32)),
+            put(causal_mask(width)),
+            put(np.array(last + sot, np.int32)),
+            put(np.repeat(np.arange(n_windows, dtype=np.int32), n_hyps)),
+            *rows_of(self._cache, rows),
+            *cross,
+        )
+        n_rows = n_windows * n_hyps
+        (at_sot,) = rows_of([logits], slice(n_rows, n_rows + n_windows))
+        (probs,) = self._graphs["no_speech"].execute(at_sot, self._no_speech)
+        self._no_speech_probs |= {first + window: (probs, window) for window in range(n_windows)}
+        self._set_rows(rows, starts, np.repeat(np.array(lengths, np.int32), n_hyps))
+        (first_logits,) = rows_of([logits], slice(0, n_rows))
+        (said,) = self._choose_graph.execute(*self._choose_inputs(first_logits, rows))
+        _check(self._placement.get(said))
+
+    def _set_rows(self, rows: slice, starts: Sequence[WindowStart], lengths: NDArray[np.int32]) -> None:
+        """The state of rows whose caches hold a prompt and that have said nothing."""
+        n = len(lengths)
+        values: dict[str, NDArray[Any]] = {
+            "tokens": np.zeros(n, np.int32),
+            "lengths": lengths - 1,
+            "before": np.full(n, self._dims.n_vocab, np.int32),
+            "last_timestamp": np.full(n, -1, np.int32),
+            "n_sampled": np.zeros(n, np.int32),
+            "sum_logprobs": np.zeros(n, np.float32),
+        }
+        for name, value in values.items():
+            self._set(rows_of([self._state[name]], rows)[0], value)
+        limits = np.repeat(np.array([start.limit for start in starts], np.int32), self.n_hyps)
+        self._set(rows_of([self._limits], rows)[0], limits)
+        if self._sampled:
+            temperatures = np.repeat(np.array([start.temperature for start in starts], np.float32), self.n_hyps)
+            self._set(rows_of([self._sampling[0]], rows)[0], temperatures)
+            draws = np.concatenate([start.draws for start in starts])
+            self._set(rows_of([self._sampling[1]], rows)[0], draws)
+
+    def _choose_inputs(self, logits: Buffer, rows: slice) -> list[Buffer]:
+        sampling = rows_of(self._sampling, rows) if self._sampled else []
+        state = [self._state[name] for name in ROW_STATE]
+        return [logits, *self._masks, *rows_of([self._limits], rows), *sampling, *rows_of(state, rows)]
+
+    def _new(self, dtype: DType, *shape: int) -> Buffer:
+        return Buffer.zeros(shape, dtype, device=self._placement.device)
+
+    def _set(self, target: Buffer, values: NDArray[Any]) -> None:
+        """Overwrite a buffer; done before what the device does next."""
+        target.inplace_copy_from(self._placement.put(values))
+        if self._placement.device.is_host:
+            self._placement.device.synchronize()
+
+
+class _Report:
+    """What a step said of its rows, on its way to the host."""
+
+    def __init__(self, placement: Placement, finished: Buffer) -> None:
+        self._event: DeviceEvent | None = None
+        if placement.device.is_host:
+            self._values = finished
+        else:
+            self._values = Buffer(
+                dtype=finished.dtype, shape=finished.shape, device=placement.device, usage=Usage.STAGING
+            )
+            self._values.inplace_copy_from(finished)
+            self._event = placement.device.default_queue.record_event()
+
+    def read(self) -> NDArray[np.int32]:
+        """(rows,) int32: how long a finished row's transcript is, else -1; waits until it is there."""
+        if self._event is not None:
+            self._event.synchronize()
+        values: NDArray[np.int32] = self._values.to_numpy()
+        return values
+
+
+def _check(said: NDArray[np.int32]) -> None:
+    """Raise what a choice said of its rows.
+
+    Raises:
+        OptionError: the rules leave no token to choose from.
+        WhisperMaxError: logits that are not finite.
+    """
+    if (said == IMPOSSIBLE).any():
+        raise OptionError("the options leave no token to choose from", where="suppress_tokens")
+    if (said == BROKEN).any():
+        raise WhisperMaxError("the model returned logits that are not finite")
+
+
+def _state_dtype(name: str) -> DType:
+    return DType.float32 if name == "sum_logprobs" else DType.int32
+
+
+def _state_shape(name: str, rows: int, dims: ModelDimensions) -> tuple[int, ...]:
+    return (rows, dims.n_text_ctx) if name == "transcript" else (rows,)
+
+
+def _runs(places: Sequence[int]) -> list[slice]:
+    """The stretches of consecutive places in a list, as slices of it."""
+    breaks = [index for index in range(1, len(places)) if places[index] != places[index - 1] + 1]
+    return [slice(start, stop) for start, stop in pairwise([0, *breaks, len(places)]) if start < stop]

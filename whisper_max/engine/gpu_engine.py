@@ -1,0 +1,149 @@
+"""The engine on a GPU: as many windows at once as its memory holds, and tokens that stay there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from max.driver import Buffer
+
+from whisper_max.checkpoint import Checkpoint
+from whisper_max.engine.devices import Target
+from whisper_max.engine.engine import Float32, WhisperEngine
+from whisper_max.engine.features import EncodedWindows
+from whisper_max.engine.gpu_decoding import DeviceDecoding, Masks
+from whisper_max.engine.gpu_memory import (
+    DEFAULT_UTILIZATION,
+    BatchLimit,
+    Report,
+    check_share,
+    free_bytes,
+    plan_memory,
+)
+from whisper_max.engine.gpu_support import FAST
+from whisper_max.engine.tensors import rows_of
+from whisper_max.errors import OptionError
+
+BUCKETS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 320, 384, 448, 512)
+"""Batch sizes that decoding is recorded for; a batch in between takes the next one, its last places idle."""
+
+
+class GpuEngine(WhisperEngine):
+    """``WhisperEngine`` on a GPU. Implements ``decode.on_device.DeviceInference`` too.
+
+    Args:
+        checkpoint, target, report, bundle: as for ``WhisperEngine``.
+        utilization: share of the memory that is free once the weights are loaded, to plan batches with.
+
+    Raises:
+        DeviceError: not one window fits.
+        OptionError: an impossible share.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        target: Target,
+        report: Report,
+        bundle: Path | None = None,
+        *,
+        utilization: float = DEFAULT_UTILIZATION,
+    ) -> None:
+        check_share(utilization)
+        super().__init__(checkpoint, target, report, bundle)
+        self._report = report
+        fast = self.code.endswith(f":{FAST}")
+        plan = plan_memory(free_bytes(target.device), utilization, checkpoint.dims, target.dtype, fast=fast)
+        self._encoded = BatchLimit(plan.encoded, "windows in the encoder", report)
+        self._decoded = BatchLimit(plan.decoded, "windows in the decoder", report)
+        self._batches: dict[tuple[int, int, bool], DeviceDecoding] = {}
+
+    @property
+    def encode_size(self) -> int:
+        """How many windows to encode together."""
+        return self._encoded.most
+
+    def encode(self, mel: Float32) -> EncodedWindows:
+        """mel: (n_windows, n_mels, n_frames) float32 -> features, one row a window; in groups that fit.
+
+        Raises:
+            DeviceError: out of memory with a single window.
+        """
+        return self._encoded.attempt(lambda most: self._encode_in_groups(mel, most))
+
+    def device_batch(self, masks: Masks, n_windows: int, n_hyps: int, *, sampled: bool) -> DeviceDecoding:
+        """Places for windows: at most ``n_windows`` rounded up to a bucket, fewer where they don't fit.
+
+        A batch of the same shape is used again, with its recordings; its windows, if any, are forgotten.
+
+        Raises:
+            DeviceError: out of memory with a single window.
+        """
+
+        def make(most: int) -> DeviceDecoding:
+            places = bucket(min(n_windows, most), most)
+            shape = (places, n_hyps, sampled)
+            if shape not in self._batches:
+                self._forget_batches()
+                parts = (self._graphs, self._dims, self._placement, masks)
+                self._batches[shape] = DeviceDecoding(*parts, places, n_hyps, sampled=sampled, report=self._report)
+            self._batches[shape].restart(masks)
+            return self._batches[shape]
+
+        return self._decoded.attempt(make)
+
+    def _forget_batches(self) -> None:
+        """One batch at a time: its caches are planned with all of the memory."""
+        for batch in self._batches.values():
+            batch.close()
+        self._batches.clear()
+
+    def _encode_in_groups(self, mel: Float32, most: int) -> EncodedWindows:
+        if len(mel) <= most:
+            return super().encode(mel)
+        dims, placement = self._dims, self._placement
+        shape = (len(mel), dims.n_audio_ctx, dims.n_audio_state)
+        xa = Buffer(dtype=placement.dtype, shape=shape, device=placement.device)
+        for start in range(0, len(mel), most):
+            group = super().encode(mel[start : start + most])
+            (rows,) = rows_of([xa], slice(start, start + group.n_windows))
+            rows.inplace_copy_from(group.xa)
+            placement.device.synchronize()  # the group's memory is given back with it
+        return EncodedWindows(xa)
+
+
+def bucket(n_windows: int, most: int) -> int:
+    """The least bucket that holds ``n_windows``, or ``most`` where that is less."""
+    return min(most, next((size for size in BUCKETS if size >= n_windows), n_windows))
+
+
+def open_engine(
+    checkpoint: Checkpoint,
+    target: Target,
+    report: Report,
+    bundle: Path | None = None,
+    gpu_memory_utilization: float | None = None,
+) -> WhisperEngine:
+    """The engine that a target needs.
+
+    Raises:
+        DeviceError, OptionError: as of ``GpuEngine``.
+        ArtifactError, CheckpointError: as of ``WhisperEngine``.
+    """
+    check_utilization(target, gpu_memory_utilization)
+    if target.is_cpu:
+        return WhisperEngine(checkpoint, target, report, bundle)
+    if gpu_memory_utilization is None:
+        gpu_memory_utilization = DEFAULT_UTILIZATION
+    return GpuEngine(checkpoint, target, report, bundle, utilization=gpu_memory_utilization)
+
+
+def check_utilization(target: Target, utilization: float | None) -> None:
+    """Refuse a share of a GPU's memory that is none, or that a CPU has no use for.
+
+    Raises:
+        OptionError: such a share.
+    """
+    if utilization is not None:
+        if target.is_cpu:
+            raise OptionError("only a GPU's memory is planned", where="gpu_memory_utilization", found=target.code)
+        check_share(utilization)
