@@ -22,6 +22,8 @@ from whisper_max.errors import ArtifactError
 
 Report = Callable[[str], object]
 MANIFEST = "artifacts.json"
+Storage = DType
+"""The dtype of the matrices of linear layers, for those who know nothing else of MAX."""
 
 
 @dataclass(frozen=True)
