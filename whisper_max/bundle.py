@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from whisper_max.atomic import whole_file
 from whisper_max.checkpoint import Checkpoint, ModelFiles
@@ -19,15 +19,12 @@ from whisper_max.checkpoint.checksum import sha256_of, verify
 from whisper_max.checkpoint.files import OWN, KnownDigest
 from whisper_max.checkpoint.own_format import OwnModel, write_own_format
 from whisper_max.engine.artifact import ArtifactKey, source_digest
-from whisper_max.engine.build import Build, builds, module_for
+from whisper_max.engine.build import Build, Storage, builds, module_for
 from whisper_max.engine.devices import Target
 from whisper_max.engine.processors import cpu_codes, missing_features
 from whisper_max.engine.weights import quantized
 from whisper_max.errors import ArtifactError, CheckpointError, OptionError
 from whisper_max.version import VERSION
-
-if TYPE_CHECKING:
-    from max.dtype import DType
 
 MANIFEST, WEIGHTS, ARTIFACTS = "bundle.json", "model.safetensors", "artifacts"
 FORMAT, FORMAT_VERSION = "whisper_max bundle", 1
@@ -158,7 +155,7 @@ def _is_entry(entry: dict[str, Any], files: dict[str, Any]) -> bool:
 
 
 def write_bundle(
-    checkpoint: Checkpoint, folder: Path, targets: Sequence[str], compute_type: str, storage: DType, report: Report
+    checkpoint: Checkpoint, folder: Path, targets: Sequence[str], compute_type: str, storage: Storage, report: Report
 ) -> None:
     """Make a bundle; the manifest comes last, so a folder that was not finished is no bundle.
 

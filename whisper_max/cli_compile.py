@@ -11,10 +11,9 @@ from whisper_max.cli_transcribe import EXIT_OK, print_progress
 from whisper_max.errors import OptionError, OutputError
 
 if TYPE_CHECKING:
-    from max.dtype import DType
-
     from whisper_max.checkpoint import Checkpoint
     from whisper_max.dims import ModelDimensions
+    from whisper_max.engine.build import Storage
 
 _TARGET_HELP = "cpu:x86-64-v3, cpu:x86-64-v4, cpu:neoverse-n1, cpu:native, cuda:sm_80, cuda:sm_90a...; several at once"
 _EXPORT_TARGET_HELP = f"{_TARGET_HELP}; the most portable that this CPU runs when not given"
@@ -106,7 +105,7 @@ def _checkpoint(args: argparse.Namespace) -> Checkpoint:
     return read_checkpoint(resolve(args.model, offline=args.offline, weights_dir=folder, announce=print_progress))
 
 
-def _model(args: argparse.Namespace) -> tuple[ModelDimensions, str, DType]:
+def _model(args: argparse.Namespace) -> tuple[ModelDimensions, str, Storage]:
     """Dims, compute type and exact dtype; of what OpenAI published they are known without the weights."""
     from whisper_max.checkpoint.published import ALIASES, MODELS
     from whisper_max.engine.engine import PUBLISHED_STORAGE, compute_type_for, narrowest_exact

@@ -13,7 +13,7 @@ from live_world import live_words
 from synthetic_vocabulary import synthetic_vocabulary
 
 import whisper_max
-from whisper_max import api, cli, cli_live
+from whisper_max import api, cli, cli_live, cli_sound
 from whisper_max.errors import AudioError
 from whisper_max.live import Committed, Tentative, UtteranceEnded
 from whisper_max.live import transcriber as live_transcriber
@@ -194,7 +194,7 @@ def test_what_waits_is_fed_at_once():
     for _ in range(5):
         pieces.put(np.zeros(1600, np.int16))
     pieces.put(None)
-    cli_live.follow(live, pieces, list, RATE)
+    cli_sound.follow(live, pieces, list, RATE)
     assert live.fed == [8000]
 
 
@@ -203,7 +203,7 @@ def test_errors_come_after_what_was_said_before():
     pieces.put(np.zeros(1600, np.int16))
     pieces.put(AudioError("broken"))
     with pytest.raises(AudioError, match="broken"):
-        cli_live.follow(live, pieces, list, RATE)
+        cli_sound.follow(live, pieces, list, RATE)
     assert live.fed == [1600]
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from max.dtype import DType
 
@@ -22,6 +22,8 @@ from whisper_max.errors import ArtifactError
 
 Report = Callable[[str], object]
 MANIFEST = "artifacts.json"
+Storage: TypeAlias = DType
+"""The dtype of the matrices of linear layers, for those who know nothing else of MAX."""
 
 
 @dataclass(frozen=True)

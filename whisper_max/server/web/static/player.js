@@ -113,7 +113,7 @@ export class Player extends EventTarget {
   /** @param {number} seconds */
   seek(seconds) {
     if (this.duration === 0) return;
-    this.waves.setTime(Math.max(0, Math.min(this.duration, seconds)));
+    this.audio.currentTime = Math.max(0, Math.min(this.duration, seconds)); // setTime would lose a quick second seek
     this.moved();
   }
 
