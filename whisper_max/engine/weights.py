@@ -8,6 +8,7 @@ openai-whisper.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -19,14 +20,20 @@ from max.driver import Buffer, Device
 from max.dtype import DType
 from numpy.typing import NDArray
 
+from whisper_max.checkpoint import Tensors as StoredTensors
+from whisper_max.cores import usable_cores
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.processors import vnni
 from whisper_max.graph.panels import GROUP, PANEL, n_groups, n_panels
 
-Array = NDArray[np.float32]
+Float32 = NDArray[np.float32]
+Array = NDArray[Any]
+"""float32, or float16 where the checkpoint has that."""
 Tensors = Mapping[str, Array]
 Make = Callable[[Tensors], Array]
 CACHE_LINE = 64
+_ROWS = 32 * PANEL
+"""Rows that are quantised together: their float32 values stay in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,8 @@ def prepare_weights(
 ) -> dict[str, Buffer]:
     """All weights of the graphs, by the graphs' names, on the device.
 
-    One tensor is converted at a time, so little more is ever in memory than the result and the largest tensor.
+    On a CPU all cores convert tensors, one each at a time, from the dtype that they are stored in: little more is ever
+    in memory than the result and the largest tensors.
 
     Args:
         tensors: the checkpoint's state dict, complete and of the right shapes (the checkpoint room sees to that).
@@ -57,19 +65,42 @@ def prepare_weights(
         storage: on a CPU, of the matrices of linear layers: float32, float16 or int8.
         device: where the graphs run.
     """
+    rules = weight_rules(dims)
     weights: dict[str, Buffer] = {}
-    for rule in weight_rules(dims):
-        array = rule.make(tensors)
-        if not (device.is_host and rule.linear):
-            if not rule.filler:
-                weights[rule.name] = to_device(array, dtype, device)
-        elif array.ndim == 1:
-            weights[rule.name] = Buffer.from_numpy(_padded(array))
-        else:
-            weights |= {name: Buffer.from_numpy(part) for name, part in stored(rule.name, array, storage)}
+    if device.is_host:
+        convert = partial(_on_host, tensors=_AsStored(tensors), storage=storage)
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            for parts in pool.map(convert, rules):
+                weights |= {name: Buffer.from_numpy(part) for name, part in parts}
+    else:
+        weights = {rule.name: to_device(rule.make(tensors), dtype, device) for rule in rules if not rule.filler}
     if device.is_host and storage == DType.int8:
         weights["vnni"] = Buffer.from_numpy(np.array([vnni()], np.int32))
     return weights
+
+
+class _AsStored(Mapping[str, Array]):
+    """Tensors of a checkpoint in the dtype that they are stored in: most are only put in another order."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> Array:
+        return self._tensors.raw(name) if isinstance(self._tensors, StoredTensors) else self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+def _on_host(rule: Rule, tensors: Tensors, storage: DType) -> list[tuple[str, NDArray[np.generic]]]:
+    """What one rule makes for a CPU."""
+    array = rule.make(tensors)
+    if not rule.linear:
+        return [(rule.name, np.ascontiguousarray(array, np.float32))]
+    return [(rule.name, _padded(array))] if array.ndim == 1 else list(stored(rule.name, array, storage))
 
 
 def stored(name: str, matrix: Array, storage: DType) -> Iterator[tuple[str, NDArray[np.generic]]]:
@@ -86,37 +117,45 @@ def in_panels(matrix: Array, storage: DType) -> NDArray[np.generic]:
     """(n_out, n_in) -> (n_panels, n_in, PANEL) in the storage dtype, the last panel filled up with zeros."""
     n_out, n_in = matrix.shape
     panels = _aligned_zeros((n_panels(n_out), n_in, PANEL), storage.to_numpy())
-    for panel, start in zip(panels, range(0, n_out, PANEL), strict=True):
-        rows = matrix[start : start + PANEL]
-        panel[:, : len(rows)] = rows.T
+    whole = n_out // PANEL
+    panels[:whole] = matrix[: whole * PANEL].reshape(whole, PANEL, n_in).transpose(0, 2, 1)
+    if rest := n_out % PANEL:
+        panels[whole, :, :rest] = matrix[whole * PANEL :].T
     return panels
 
 
-def in_int8_panels(matrix: Array) -> tuple[NDArray[np.int8], Array, NDArray[np.int32]]:
+def in_int8_panels(matrix: Array) -> tuple[NDArray[np.int8], Float32, NDArray[np.int32]]:
     """(n_out, n_in) -> int8 panels (n_panels, n_groups, PANEL, GROUP) filled up with zeros, and what belongs to them.
 
     Both (n_panels * PANEL,): the scale of each output, and its offset, -128 times the sum of its int8 values: the
     kernels hold their input as unsigned bytes, 128 more than its values.
     """
     n_out, n_in = matrix.shape
-    panels = _aligned_zeros((n_panels(n_out), n_groups(n_in), PANEL, GROUP), np.int8)
-    scale, offset = np.zeros((len(panels), PANEL), np.float32), np.zeros((len(panels), PANEL), np.int32)
-    padded = np.zeros((PANEL, n_groups(n_in) * GROUP), np.int8)
-    for index, start in enumerate(range(0, n_out, PANEL)):
-        narrow, scales = quantized(matrix[start : start + PANEL])
-        padded[len(narrow) :] = 0
+    groups = n_groups(n_in)
+    panels = _aligned_zeros((n_panels(n_out), groups, PANEL, GROUP), np.int8)
+    scale, offset = np.zeros(len(panels) * PANEL, np.float32), np.zeros(len(panels) * PANEL, np.int32)
+    for start in range(0, n_out, _ROWS):
+        narrow, scales = quantized(matrix[start : start + _ROWS])
+        count = n_panels(len(narrow))
+        padded = np.zeros((count * PANEL, groups * GROUP), np.int8)
         padded[: len(narrow), :n_in] = narrow
-        panels[index] = padded.reshape(PANEL, -1, GROUP).transpose(1, 0, 2)
-        scale[index, : len(narrow)] = scales
-        offset[index] = -128 * padded.sum(axis=1, dtype=np.int32)
-    return panels, scale.reshape(-1), offset.reshape(-1)
+        first = start // PANEL
+        # (count, PANEL, groups) -> (count, groups, PANEL): a group's bytes stay together, as one int32
+        panels[first : first + count].view(np.int32)[..., 0] = (
+            padded.view(np.int32).reshape(count, PANEL, groups).transpose(0, 2, 1)
+        )
+        scale[start : start + len(narrow)] = scales
+        offset[start : start + len(padded)] = -128 * padded.sum(axis=1, dtype=np.int32)
+    return panels, scale, offset
 
 
-def quantized(matrix: Array) -> tuple[NDArray[np.int8], Array]:
+def quantized(matrix: Array) -> tuple[NDArray[np.int8], Float32]:
     """A matrix (n_out, n_in) as int8, and the scale of each output: its largest magnitude / 127 (1 for zeros)."""
-    scale = np.abs(matrix).max(axis=1) / np.float32(127)
+    matrix = matrix.astype(np.float32, copy=False)
+    scale = np.maximum(matrix.max(axis=1), -matrix.min(axis=1)) / np.float32(127)
     scale[scale == 0] = 1
-    return np.rint(matrix / scale[:, None]).astype(np.int8), scale
+    steps = matrix / scale[:, None]
+    return np.rint(steps, out=steps).astype(np.int8), scale
 
 
 def _aligned_zeros(shape: tuple[int, ...], dtype: type[np.generic] | np.dtype[Any]) -> NDArray[Any]:
