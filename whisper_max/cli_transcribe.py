@@ -228,12 +228,14 @@ def print_progress(message: str) -> None:
 
 def _check_options(args: argparse.Namespace) -> None:
     """Refuse, by name, what contradicts itself."""
+    from whisper_max.transcribe.options import MOST_SIDE_BY_SIDE
+
     parser: argparse.ArgumentParser = args.parser
     for option in VAD_OPTIONS:
         if getattr(args, option.name) is not None and not args.vad:
             parser.error(f"--{option.name} needs --vad")
-    if args.files_at_once < 1:
-        parser.error(f"--files_at_once: expected 1 or more, found {args.files_at_once}")
+    if not 1 <= args.files_at_once <= MOST_SIDE_BY_SIDE:
+        parser.error(f"--files_at_once: expected 1 to {MOST_SIDE_BY_SIDE}, found {args.files_at_once}")
     if args.files_at_once > 1 and args.batch_size > 1:
         parser.error("--files_at_once and --batch_size above 1 can't be given together")
     step = args.temperature_increment_on_fallback
