@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.ticker import NullLocator
 
 from serverload.load import parts
 
@@ -40,7 +41,9 @@ def draw_load(results: dict[str, Any], path: Path) -> None:
     for axis in axes[:2]:
         axis.set(xlabel="clients", xscale="log")
         axis.set_xticks(results["clients"], [str(each) for each in results["clients"]], minor=False)
-        axis.minorticks_off()
+        axis.xaxis.set_minor_locator(NullLocator())
+    axes[1].yaxis.set_major_formatter("{x:g}")
+    axes[1].yaxis.set_minor_formatter("{x:g}")
     axes[2].set(title="Resident memory", xlabel="seconds under load, with the clients", ylabel="MiB", ylim=(0, None))
     for axis in axes:
         axis.legend(fontsize="small")
