@@ -191,6 +191,19 @@ def test_a_whole_run_of_speech_does_what_a_transcription_does(noise):
     assert whole.calls.keys() == {"decode audio", "log-mel", "encoder", "cross keys and values", "prefill", "step"}
 
 
+def test_speech_is_transcribed_greedily_in_batches_of_the_size_asked_for(noise, monkeypatch):
+    seen = []
+
+    def listen(waveform, options):
+        seen.append((options.language, options.temperature, options.batch_size))
+        return waveform, None
+
+    monkeypatch.setattr("whisper_max.bench.listen", listen)
+    inference = FakeInference(dataclasses.replace(DIMS, n_mels=80))
+    bench(BenchOptions(runs=1, batch=4, language="de"), inference).whole(noise, is_speech=True)
+    assert seen == 2 * [("de", 0.0, 4)]
+
+
 @pytest.mark.parametrize("name", ["runs", "batch", "steps"])
 def test_numbers_below_one_are_refused(name):
     with pytest.raises(OptionError, match=f"{name}: out of range: expected at least 1, found 0"):
