@@ -156,7 +156,7 @@ class _Run:
             names = ", ".join(str(path) for path in recording.transcripts.values())
             say(f"{recording.source}: {result.language}, wrote {names}")
         self.n_done += 1
-        self.audio_seconds += result.duration - share.seconds_before
+        self.audio_seconds += result.duration - (share.seconds_before if self.resume else 0.0)
 
     def summary(self) -> str:
         """``3 done, 1 skipped, 1 failed; 61.5 s of audio in 12.3 s, 5.0 x real time``."""
