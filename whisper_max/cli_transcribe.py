@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from whisper_max.transcribe.result import Segment, TranscriptionResult
 
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+_CONTROLS = {code: ascii(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0))}
 BAR_DELAY = 2.0  # seconds of work before a progress bar is worth showing
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
 
@@ -106,7 +107,7 @@ class _Run:
     def _one_by_one(self, model: Model, recordings: list[Recording], bar: tqdm[Any]) -> None:
         for number, recording in enumerate(recordings, start=1):
             place = f"[{number}/{len(recordings)}] " if len(recordings) > 1 else ""
-            bar.set_description_str(place + os.path.basename(recording.source), refresh=False)
+            bar.set_description_str(place + shown(os.path.basename(recording.source)), refresh=False)
             share = _Share(bar, recording.size)
             try:
                 result = model.transcribe(
@@ -154,7 +155,7 @@ class _Run:
             raise OutputError("can't be removed", where=recording.journal, found=error.strerror or error) from error
         if self.verbose:
             names = ", ".join(str(path) for path in recording.transcripts.values())
-            say(f"{recording.source}: {result.language}, wrote {names}")
+            say(f"{recording.source}: {result.language or 'nothing said'}, wrote {names}")
         self.n_done += 1
         self.audio_seconds += result.duration - (share.seconds_before if self.resume else 0.0)
 
@@ -198,7 +199,7 @@ class _Share:
 
 def _show(segment: Segment, source: str | None = None) -> None:
     """Print a segment, after the name of its recording where several come at once."""
-    name = "" if source is None else f"{source}: "
+    name = "" if source is None else f"{shown(source)}: "
     tqdm.write(name + segment_line(segment), file=sys.stdout)
     sys.stdout.flush()
 
@@ -208,9 +209,14 @@ def segment_line(segment: Segment) -> str:
     return f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {segment.text}"
 
 
+def shown(name: str) -> str:
+    """A name as one line that a terminal can show, however a file is called: control characters are escaped."""
+    return name.translate(_CONTROLS)
+
+
 def say(line: str) -> None:
     """A line on standard error, above the bar where there is one."""
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(shown(line), file=sys.stderr)
 
 
 def print_error(error: WhisperMaxError) -> None:

@@ -75,9 +75,8 @@ class Transcription:
         self._n_segments = 0
 
     def _is_undetectable(self, inference: Inference) -> bool:
-        """True where there is no speech to tell the language from."""
-        silent = self._speech is not None and self.mel.n_frames == 0
-        return silent and self.options.language is None and inference.dims.is_multilingual
+        """True where there is nothing to tell the language from: no sample, or no speech."""
+        return self.mel.n_frames == 0 and self.options.language is None and inference.dims.is_multilingual
 
     def _build_tokenizer(self, inference: Inference, vocabulary: Vocabulary) -> Tokenizer:
         language, task = self.options.language, self.options.task
