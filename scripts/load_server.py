@@ -1,6 +1,6 @@
 """Load the server and one of faster-whisper in turn: throughput, latency, memory, and fairness to short recordings.
 
-    python scripts/load_server.py --peer_python ENV_WITH_FASTER_WHISPER/bin/python              # 10 minutes at most
+    python scripts/load_server.py --peer_python ENV_WITH_FASTER_WHISPER/bin/python              # 11 minutes at most
     python scripts/load_server.py --peer_python ENV_WITH_FASTER_WHISPER/bin/python --fairness   # 4 minutes at most
 
 Both servers run on loopback with the same weights, and one stands still while the other is measured. For each number
@@ -50,7 +50,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.quick:
         args.clients, args.long_seconds = [each for each in args.clients if each <= 4], min(args.long_seconds, 900.0)
-    seconds = args.seconds or (12.0 if args.quick else 75.0)
+    seconds = args.seconds or (12.0 if args.quick else 80.0)
     args.output_dir.mkdir(parents=True, exist_ok=True)
     path = args.output_dir / ("server_fairness.json" if args.fairness else "server_load.json")
     samples = speech(args.audio, REPOSITORY / "samples" / "jfk.flac")

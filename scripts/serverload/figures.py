@@ -46,7 +46,7 @@ def draw_load(results: dict[str, Any], path: Path) -> None:
     axes[1].yaxis.set_minor_formatter("{x:g}")
     axes[2].set(title="Resident memory", xlabel="seconds under load, with the clients", ylabel="MiB", ylim=(0, None))
     for axis in axes:
-        axis.legend(fontsize="small")
+        axis.legend(fontsize="small", loc="upper left" if axis is axes[1] else "lower right")
         axis.grid(alpha=0.3)
     figure.suptitle(results["what"])
     save(figure, path)
@@ -56,18 +56,20 @@ def draw_fairness(results: dict[str, Any], path: Path) -> None:
     """The latency of each short recording over time, before, beside and after the long one."""
     names = list(results["servers"])
     figure, axes = plt.subplots(
-        1, len(names), figsize=(6.5 * len(names), 4.5), layout="constrained", sharey=True, squeeze=False
+        1, len(names), figsize=(6.5 * len(names), 5.5), layout="constrained", sharey=True, squeeze=False
     )
     for axis, name, colour in zip(axes[0], names, _COLOURS, strict=False):
         result = results["servers"][name]
         axis.axvspan(0, result["cancelled_after"], color="0.92", label="a long recording is on its way")
         axis.scatter(*zip(*result["short"], strict=True), s=14, color=colour, label="a short one")
+        if result["long_first_after"] is not None:
+            axis.axvline(result["long_first_after"], color="0.5", ls="--", label="its first segments")
         for part, waits in parts(result).items():
             if waits:
-                axis.plot([], [], " ", label=f"{part}: median {np.median(waits):.2f} s, most {max(waits):.2f} s")
+                axis.plot([], [], " ", label=f"{part}: median {np.median(waits):.2f} s, longest {max(waits):.2f} s")
         axis.set(title=name, xlabel="seconds since the long one's upload began", ylim=(0, None))
         axis.grid(alpha=0.3)
-        axis.legend(fontsize="small")
+        axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     axes[0][0].set(ylabel="seconds until a short one is answered")
     figure.suptitle(results["what"])
     save(figure, path)

@@ -101,23 +101,23 @@ async def fairness(url: str, clip: Clip, long: Path, seconds: float, *, progress
     Args:
         url: of the server.
         clip: the short one. long: the file of the long one.
-        seconds: of all; a sixth alone, then four sixths beside the long one.
+        seconds: of all; an eighth alone, then six eighths beside the long one.
         progress: the server tells how far the long one is.
 
     Returns:
         ``short``: (seconds since the upload of the long one began, latency) of each; ``given_up``: the first of these
         for those that were not answered; ``cancelled_after`` so many seconds, when ``long_seconds_done`` of the long
-        one were done (None where the server does not tell).
+        one were done; ``long_first_after`` so many seconds its first segments came (None where it is not told).
     """
     short: list[tuple[float, float]] = []
     given_up: list[float] = []
-    far = {"done": 0.0 if progress else None}
-    upload = time.monotonic() + seconds / 6
+    far: dict[str, float | None] = {"first": None, "done": None}
+    upload = time.monotonic() + seconds / 8
 
     async def until(end: float) -> None:
         while (began := time.monotonic()) < end and not uploading.done():
             try:
-                async with asyncio.timeout(end - began + seconds / 6):
+                async with asyncio.timeout(end - began + seconds / 8):
                     (await post(http, url, clip.audio)).raise_for_status()
             except TimeoutError:
                 given_up.append(round(began - upload, 3))
@@ -131,7 +131,7 @@ async def fairness(url: str, clip: Clip, long: Path, seconds: float, *, progress
         short[:] = [(round(at - late, 3), took) for at, took in short]
         upload += late
         uploading = asyncio.create_task(_send_long(http, url, long, far if progress else None))
-        await until(upload + seconds * 4 / 6)
+        await until(upload + seconds * 6 / 8)
         finished = uploading.done()
         if finished:
             uploading.result()
@@ -140,17 +140,18 @@ async def fairness(url: str, clip: Clip, long: Path, seconds: float, *, progress
             await uploading
         cancelled = time.monotonic() - upload
         uploading = asyncio.get_running_loop().create_future()
-        await until(upload + seconds * 5 / 6)
+        await until(upload + seconds * 7 / 8)
     return {
         "short": short,
         "given_up": given_up,
         "cancelled_after": round(cancelled, 3),
         "long_finished": finished,
+        "long_first_after": None if far["first"] is None else round(far["first"] - upload, 3),
         "long_seconds_done": far["done"],
     }
 
 
-async def _send_long(http: httpx.AsyncClient, url: str, long: Path, far: dict[str, Any] | None) -> None:
+async def _send_long(http: httpx.AsyncClient, url: str, long: Path, far: dict[str, float | None] | None) -> None:
     """Upload the long recording and read what comes, noting how far it is."""
     data = {"model": "whisper-1", "language": "en"}
     if far is not None:
@@ -161,6 +162,7 @@ async def _send_long(http: httpx.AsyncClient, url: str, long: Path, far: dict[st
             answer.raise_for_status()
             async for line in answer.aiter_lines():
                 if far is not None and line.startswith("data: "):
+                    far["first"] = far["first"] or time.monotonic()
                     far["done"] = json.loads(line[len("data: ") :]).get("seconds_done", far["done"])
 
 

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra server is not installed")
 pytest.importorskip("psutil", reason="the group benchmark is not installed")
+pytest.importorskip("matplotlib", reason="the group benchmark is not installed")
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "server"), str(TESTS / "decode")]
@@ -61,12 +62,25 @@ def test_fairness(module, clips, tmp_path):
         server.loader.inference.seconds = 0.05
         found = asyncio.run(module("load").fairness(server.url, clips[0], long, 6.0, progress=True))
         server.wait(lambda: all(n == 0 for _, n in server.shared.engines.loads().values()))
-    assert found["cancelled_after"] == pytest.approx(4.0, abs=1.0)
+    assert found["cancelled_after"] == pytest.approx(4.5, abs=1.0)
+    assert 0 < found["long_first_after"] < found["cancelled_after"]
     assert (found["long_finished"], found["given_up"]) == (False, [])
     assert 0 < found["long_seconds_done"] < 1200
     parts = module("load").parts(found)
     assert min(len(waits) for waits in parts.values()) >= 1
     assert sum(len(waits) for waits in parts.values()) == len(found["short"])
+
+
+def test_figures(module, tmp_path):
+    figures = module("figures")
+    level = {"clients": 1, "audio_seconds_per_second": 9.0, "p50": 1.0, "p95": 2.0, "p99": 2.5, "began": 0.0}
+    what = {"what": "a model", "clients": [1]}
+    figures.draw_load({**what, "servers": {"ours": {"levels": [level], "rss": [(0.5, 1 << 20)]}}}, tmp_path / "load")
+    short = [(-1.0, 0.5), (1.0, 0.7), (6.0, 0.5)]
+    ours = {"short": short, "cancelled_after": 5.0, "long_first_after": 0.5}
+    peers = {**ours, "long_first_after": None}
+    figures.draw_fairness({**what, "servers": {"ours": ours, "theirs": peers}}, tmp_path / "fairness")
+    assert {path.name for path in tmp_path.iterdir()} == {"load.png", "load.svg", "fairness.png", "fairness.svg"}
 
 
 def test_the_recordings_are_always_the_same(module, tmp_path):

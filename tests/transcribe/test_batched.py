@@ -60,6 +60,23 @@ def test_pieces_side_by_side_are_pieces_one_by_one(values):
     assert len(set(starts)) > 8  # a piece is more than one window where its timestamps end early
 
 
+@pytest.mark.parametrize("seconds", [5, 40])
+def test_a_batch_is_no_larger_than_the_pieces_need(monkeypatch, seconds):
+    sizes = []
+
+    def new_batch(inference, max_windows, n_hyps=1):
+        sizes.append(max_windows)
+        return real(inference, max_windows, n_hyps)
+
+    real = FakeInference.new_batch
+    monkeypatch.setattr(FakeInference, "new_batch", new_batch)
+    inference = FakeInference()
+    work = transcription(inference, n_frames=seconds * 100, batch_size=256, temperature=0.0, sample_len=5)
+    list(transcribe_windows(inference, work))
+    assert sizes == [len(work.tasks)] == [1 if seconds == 5 else 2]
+    assert inference.largest_batch == len(work.tasks)
+
+
 def test_the_batch_size_is_that_of_the_options_and_does_not_change_the_segments():
     found = []
     for batch_size in (2, 3, 8):
