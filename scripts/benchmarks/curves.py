@@ -93,9 +93,12 @@ def draw_curves(result: dict[str, Any], path: Path) -> None:
                 places, values = ([point[name] for point in points] for name in (along, figure_of))
                 axes.plot(places, values, marker="o", label=kind)
             axes.set(xlabel=unit, ylabel=label, xscale="log" if along == "minutes" else "linear")
+            if along != "minutes":
+                axes.set_xticks(sorted({point[along] for _, points in curves(result, along) for point in points}))
             if (along, figure_of) == ("minutes", "seconds"):
                 axes.set_yscale("log")
             else:
+                axes.margins(y=0.15)
                 axes.set_ylim(bottom=0)
             axes.grid(alpha=0.3)
             if axes.lines:
