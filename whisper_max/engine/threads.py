@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from max.driver import CPU
 
 from whisper_max.cores import allowed_cores, usable_cores
+from whisper_max.engine.heap import share_heap
 from whisper_max.errors import OptionError
 
 VARIABLE = "WHISPER_MAX_THREADS"
@@ -37,6 +38,7 @@ def start_workers(threads: int | None = None) -> int:
     with _LOCK:
         if not _started:
             wanted = _wanted(threads)
+            share_heap()
             with _on_cores(wanted):
                 CPU()
             _started.append(wanted)
