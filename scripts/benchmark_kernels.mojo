@@ -7,6 +7,7 @@ from kernels.attention import run_in_parallel as attend_to_all
 from kernels.decode_attention import attend
 from kernels.dot import GROUP, IntPointer, IntVector, add_dots
 from kernels.finish import Rows
+from kernels.int8_attention import Int8Head
 from kernels.int8_linear import Int8Product, WeightPointer
 from kernels.int8_linear import run_in_parallel as multiply_int8
 from kernels.linear import Product
@@ -192,9 +193,35 @@ def time_encoder_attention():
         }
 
     def run() {imm}:
-        attend_to_all[HEAD_DIM, False, DType.float32](head_of, N_HEAD, N_AUDIO)
+        attend_to_all[Head[HEAD_DIM, False, DType.float32]](head_of, N_HEAD, N_AUDIO)
 
     var name = String("encoder attention, ") + String(N_AUDIO) + " positions"
+    report(name, best_ns(run), 4 * N_AUDIO * N_AUDIO * N_STATE, 4 * 4 * N_AUDIO * N_STATE)
+    _ = (qkv^, output^)
+
+
+def time_int8_encoder_attention[fast: Bool]():
+    var qkv = numbers[DType.float32](N_AUDIO * 3 * N_STATE)
+    var output = numbers[DType.float32](N_AUDIO * N_STATE)
+    var qkv_ptr = at_line(qkv)
+    var out_ptr = at_line(output)
+
+    def head_of(index: Int) {imm} -> Int8Head[HEAD_DIM, fast]:
+        var q = qkv_ptr.unsafe_offset(index * HEAD_DIM)
+        return {
+            out_ptr.unsafe_offset(index * HEAD_DIM),
+            N_STATE,
+            q,
+            q.unsafe_offset(N_STATE),
+            q.unsafe_offset(2 * N_STATE),
+            3 * N_STATE,
+            N_AUDIO,
+        }
+
+    def run() {imm}:
+        attend_to_all[Int8Head[HEAD_DIM, fast]](head_of, N_HEAD, N_AUDIO)
+
+    var name = String("encoder attention int8, ") + ("VNNI " if fast else "pairs ") + String(N_AUDIO) + " positions"
     report(name, best_ns(run), 4 * N_AUDIO * N_AUDIO * N_STATE, 4 * 4 * N_AUDIO * N_STATE)
     _ = (qkv^, output^)
 
@@ -243,6 +270,7 @@ def time_int8[fast: Bool]():
     time_int8_linear[fast](N_AUDIO, 4 * N_STATE, N_STATE)
     for n_rows in [1, 8]:
         time_int8_linear[fast](n_rows, N_STATE, N_VOCAB)
+    time_int8_encoder_attention[fast]()
 
 
 def time_float[dtype: DType]():

@@ -145,6 +145,21 @@ def self_attention(qkv: TensorValue, n_head: int, mask: TensorValue | None = Non
     return merge_heads(attention(q, k, v, mask))
 
 
+def int8_self_attention(qkv: TensorValue, n_head: int, vnni: TensorValue) -> TensorValue:
+    """The same on a CPU with products of 8 bit integers, without a mask. vnni: see ``Weights.vnni``."""
+    batch, length, width = qkv.shape
+    n_state = int(width) // 3
+    result_type = TensorType(qkv.dtype, [batch, length, n_state], device=qkv.device)
+    (attended,) = ops.custom(
+        "whisper_max.int8_self_attention",
+        qkv.device,
+        [qkv, vnni],
+        out_types=[result_type],
+        parameters={"head_dim": n_state // n_head},
+    )
+    return cast(TensorValue, attended)
+
+
 def cross_attention(q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorValue:
     """A sequence over the audio. q: (B, T, n_state); keys, values: (B, H, S, hd). Returns (B, T, n_state)."""
     n_head, head_dim = int(keys.shape[1]), int(keys.shape[3])

@@ -12,7 +12,7 @@ from whisper_max.dims import ModelDimensions
 from whisper_max.graph import choose, decoder, encoder, gpu, kv_cache, log_mel
 from whisper_max.graph.cross_kv import cross_kv, cross_kv_input_types
 from whisper_max.graph.dtypes import kv_dtype
-from whisper_max.graph.layers import self_attention
+from whisper_max.graph.layers import int8_self_attention, self_attention
 from whisper_max.graph.weights import Declared, Weights
 
 Forward = Callable[[Sequence[Value]], TensorValue | Sequence[TensorValue] | None]
@@ -59,7 +59,7 @@ def build_module(
     kv = kv_dtype(dtype, storage)
     audio, text = weights / "encoder", weights / "decoder"
     mel_types = encoder.input_types(dims, device)
-    attend = gpu.encoder_attention if fast else self_attention
+    attend = gpu.encoder_attention if fast else encoder_attention(weights)
     step = gpu.step if fast else decoder.step
     add("encode", mel_types, lambda inputs: encoder.encode(inputs[0].tensor, audio, dims, attend))
     add("encode_stages", mel_types, lambda inputs: encoder.encode_stages(inputs[0].tensor, audio, dims, attend))
@@ -71,6 +71,13 @@ def build_module(
     if not device.is_cpu():
         add_gpu_graphs(add, dims, device)
     return module, weights.declared
+
+
+def encoder_attention(weights: Weights) -> encoder.SelfAttention:
+    """The encoder's attention for the weights' device: in integers where the matrices of a CPU are."""
+    if not weights.device.is_cpu() or weights.storage != DType.int8:
+        return self_attention
+    return lambda qkv, n_head: int8_self_attention(qkv, n_head, weights.vnni())
 
 
 def add_gpu_graphs(add: Add, dims: ModelDimensions, device: DeviceRef) -> None:

@@ -66,8 +66,12 @@ class Weights:
         if self.storage != DType.int8:
             return [matrix, bias]
         offset = self._declare(f"{name}.offset", (n_panels(n_out) * PANEL,), DType.int32)
+        return [matrix, bias, *scale, offset, self.vnni()]
+
+    def vnni(self) -> TensorValue:
+        """Declare what the int8 kernels are told of the processor: (1,) int32, whatever the prefix."""
         everywhere = Weights(self.dtype, self.storage, self.device, "", self.declared)
-        return [matrix, bias, *scale, offset, everywhere._declare("vnni", (1,), DType.int32)]
+        return everywhere._declare("vnni", (1,), DType.int32)
 
     def _declare(self, name: str, shape: tuple[int, ...], dtype: DType) -> TensorValue:
         full_name = self.prefix + name

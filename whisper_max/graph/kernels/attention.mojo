@@ -20,13 +20,20 @@ comptime KEY_BLOCK = 384
 comptime LOWEST = Float32(-1e30)
 
 
-def scratch_floats(head_dim: Int, n_queries: Int) -> Int:
-    """Scratch of one worker: a block of keys and of values, a tile of scores, maximum and sum of each query."""
-    return 2 * KEY_BLOCK * head_dim + TILE_ROWS * KEY_BLOCK + 2 * n_queries
+trait Attends(Deinitable, ImplicitlyCopyable, Movable):
+    """One head of one window at work."""
+
+    def scratch_floats(self, n_queries: Int) -> Int:
+        """Scratch of one worker for so many queries."""
+        ...
+
+    def run(self, first: Int, last: Int, scratch: FloatPointer):
+        """Attend from queries [first, last)."""
+        ...
 
 
 @fieldwise_init
-struct Head[head_dim: Int, causal: Bool, dtype: DType](ImplicitlyCopyable, Movable):
+struct Head[head_dim: Int, causal: Bool, dtype: DType](Attends):
     """One head of one window: where its queries, keys and values are, and how far apart their rows."""
 
     var out_ptr: FloatPointer
@@ -37,6 +44,10 @@ struct Head[head_dim: Int, causal: Bool, dtype: DType](ImplicitlyCopyable, Movab
     var v: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]
     var kv_stride: Int
     var n_keys: Int
+
+    def scratch_floats(self, n_queries: Int) -> Int:
+        """A block of keys and of values, a tile of scores, maximum and sum of each query."""
+        return 2 * KEY_BLOCK * Self.head_dim + TILE_ROWS * KEY_BLOCK + 2 * n_queries
 
     def run(self, first: Int, last: Int, scratch: FloatPointer):
         """Attend from queries [first, last)."""
@@ -146,7 +157,7 @@ def weigh(
 
 
 def run_in_parallel[
-    head_dim: Int, causal: Bool, dtype: DType, HeadOf: def(Int) -> Head[head_dim, causal, dtype]
+    HeadType: Attends, HeadOf: def(Int) -> HeadType
 ](head_of: HeadOf, n_heads: Int, n_queries: Int):
     """Give every worker its share of the heads, and of the queries where there are more workers than heads."""
     var n_workers = max(parallelism_level(None), 1)
@@ -154,7 +165,7 @@ def run_in_parallel[
     var n_query_shares = max(1, min(n_workers // n_head_shares, ceildiv(n_queries, TILE_ROWS)))
     var head_share = ceildiv(n_heads, n_head_shares)
     var query_share = ceildiv(n_queries, n_query_shares)
-    var size = scratch_floats(head_dim, query_share)
+    var size = head_of(0).scratch_floats(query_share)
     var scratch = alloc(Layout[Float32](count=n_head_shares * n_query_shares * size))
     var scratch_ptr = rebind[FloatPointer](scratch.unsafe_ptr())
 
@@ -201,7 +212,7 @@ struct SelfAttention:
                 n_positions,
             }
 
-        run_in_parallel[head_dim, causal, DType.float32](head_of, qkv.dim_size(0) * n_head, n_positions)
+        run_in_parallel[Head[head_dim, causal, DType.float32]](head_of, qkv.dim_size(0) * n_head, n_positions)
 
 
 @extensibility.register("whisper_max.cross_attention")
@@ -240,4 +251,4 @@ struct CrossAttention:
                 n_keys,
             }
 
-        run_in_parallel[head_dim, False, keys.dtype](head_of, queries.dim_size(0) * n_head, n_queries)
+        run_in_parallel[Head[head_dim, False, keys.dtype]](head_of, queries.dim_size(0) * n_head, n_queries)

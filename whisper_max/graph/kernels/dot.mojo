@@ -29,6 +29,37 @@ def add_dots[fast: Bool](total: IntVector, x: IntVector, weights: IntVector) -> 
         return dots_by_shifts(total, x, weights)
 
 
+@always_inline
+def dot_tile[
+    fast: Bool, rows: Int
+](
+    x: IntPointer,
+    x_stride: Int,
+    weights: IntPointer,
+    stride: Int,
+    n_groups: Int,
+    left: IntVector,
+    right: IntVector,
+) -> Array[IntVector, 2 * rows]:
+    """A tile of `x @ weights`, of `rows` rows by two vectors of columns, in groups of four bytes.
+
+    x: (rows, n_groups), rows x_stride apart; weights: (n_groups, columns), rows stride apart; left, right: what the
+    sums of each column begin with.
+    """
+    var sums = Array[IntVector, 2 * rows](fill=IntVector(0))
+    comptime for row in range(rows):
+        sums[2 * row] = left
+        sums[2 * row + 1] = right
+    for group in range(n_groups):
+        var of_left = weights.unsafe_load[width=WIDTH](group * stride)
+        var of_right = weights.unsafe_load[width=WIDTH](group * stride + WIDTH)
+        comptime for row in range(rows):
+            var four = IntVector(x.unsafe_load(row * x_stride + group))
+            sums[2 * row] = add_dots[fast](sums[2 * row], four, of_left)
+            sums[2 * row + 1] = add_dots[fast](sums[2 * row + 1], four, of_right)
+    return sums^
+
+
 def has_fast_dots() -> Bool:
     """True where this code can hold the instruction."""
     return CompilationTarget.has_avx2() and (WIDTH == 16 or WIDTH == 8)
