@@ -74,7 +74,7 @@ def in_steps(x, axis):
 
 
 def power_of_2(x):
-    """By the kernel's polynomial, which is off by 1 in 13000: enough for some weights to be rounded to the next step."""
+    """By the kernel's polynomial, which is off by 1 in 13000: enough to round some weights to the next step."""
     whole = np.rint(x)
     return np.ldexp(np.polyval(POLYNOMIAL, x - whole), whole.astype(int))
 
