@@ -109,7 +109,7 @@ def off_by(ours, expected):
 def test_what_is_computed(attention, length, n_windows, sharpness):
     qkv = np.float32(sharpness) * random(1, n_windows, length, 3 * N_STATE)
     ours = attention(qkv)
-    assert off_by(ours, in_integers(qkv)) < 3e-4
+    assert off_by(ours, in_integers(qkv)) < 4e-4
     assert off_by(ours, exact(qkv)) < 0.02 * max(1, sharpness)
 
 
