@@ -14,7 +14,7 @@ from std.math import ceildiv, min
 from std.memory import alloc, bitcast, dealloc
 from std.memory.alloc import Layout
 
-from .dot import GROUP, IntPointer, IntVector, dot_tile, is_fast
+from .dot import GROUP, IntPointer, IntVector, add_dots, is_fast
 from .finish import Finish, Heads, Rows
 from .tiles import FloatPointer, PANEL, TILE_COLUMNS, Vector, WIDTH
 
@@ -79,10 +79,18 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
         var x = rebind[IntPointer](bytes)
         comptime for part in range(PANEL // TILE_COLUMNS):
             var column = panel * PANEL + part * TILE_COLUMNS
-            var left = self.offset.unsafe_load[width=WIDTH](column)
-            var right = self.offset.unsafe_load[width=WIDTH](column + WIDTH)
-            var panel_part = weights.unsafe_offset(part * TILE_COLUMNS)
-            var sums = dot_tile[Self.fast, rows](x, self.n_groups, panel_part, PANEL, self.n_groups, left, right)
+            var sums = Array[IntVector, 2 * rows](fill=IntVector(0))
+            comptime for i in range(rows):
+                sums[2 * i] = self.offset.unsafe_load[width=WIDTH](column)
+                sums[2 * i + 1] = self.offset.unsafe_load[width=WIDTH](column + WIDTH)
+            for group in range(self.n_groups):
+                var at = group * PANEL + part * TILE_COLUMNS
+                var left = weights.unsafe_load[width=WIDTH](at)
+                var right = weights.unsafe_load[width=WIDTH](at + WIDTH)
+                comptime for i in range(rows):
+                    var four = IntVector(x.unsafe_load(i * self.n_groups + group))
+                    sums[2 * i] = add_dots[Self.fast](sums[2 * i], four, left)
+                    sums[2 * i + 1] = add_dots[Self.fast](sums[2 * i + 1], four, right)
             var tile = Array[Vector, 2 * rows](fill=Vector(0))
             comptime for i in range(rows):
                 comptime for half in range(2):
