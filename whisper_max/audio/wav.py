@@ -9,12 +9,8 @@ from __future__ import annotations
 import os
 import struct
 from io import FileIO
-from typing import TYPE_CHECKING
 
 from whisper_max.errors import AudioError
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer as Buffer
 
 _FIRST_CHUNK = 12  # after "RIFF", the size of all and "WAVE"
 _HEADERS = {b"RIFF": struct.Struct("<4sI"), b"RIFX": struct.Struct(">4sI")}
@@ -85,31 +81,3 @@ def _is_silent(file: FileIO, place: int) -> bool:
             return False
         place += len(block)
     return True
-
-
-class WavToItsEnd:
-    """A wav file whose size of the samples reads as unknown, so that all that follows counts as samples.
-
-    file: read where it stands. size_at: where the size is stored, as ``find_missing_size`` gave it.
-    """
-
-    def __init__(self, file: FileIO, size_at: int) -> None:
-        self._file = file
-        self._size_at = size_at
-
-    def readinto(self, buffer: Buffer) -> int:
-        """Fill a buffer from the file; the number of bytes that there were."""
-        start = self._file.tell()
-        n_read = self._file.readinto(buffer) or 0
-        with memoryview(buffer) as read:
-            for place in range(max(start, self._size_at), min(start + n_read, self._size_at + 4)):
-                read[place - start] = 0xFF
-        return n_read
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As a file does."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """As a file does."""
-        return self._file.tell()
