@@ -251,6 +251,13 @@ def test_an_ogg_file_joined_with_itself_and_of_other_channels(codec):
     assert len(load(mono + mono + stereo)) == 6 * 16000
 
 
+def test_tags_and_padding_around_an_ogg_file_are_no_audio():
+    part = encoded("OGG", 2.0, subtype="VORBIS")
+    for content in (ID3V2 + part + part, part + part + ID3V1, part + part + bytes(9000)):
+        assert np.array_equal(load(content), load(part + part))
+    assert "damaged: expected a page, found other bytes" in error_of(part + b"\x55" * 2000)
+
+
 def test_chained_ogg_files_of_other_rates_are_refused():
     content = encoded("OGG", subtype="VORBIS") + encoded("OGG", rate=44100, subtype="VORBIS")
     assert "the sampling rate changes midway" in error_of(content)

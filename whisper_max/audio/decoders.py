@@ -116,10 +116,14 @@ def _open_sound(source: FileIO | Pieces, where: str) -> soundfile.SoundFile | No
 
 def _decode_mp3(file: FileIO, where: str) -> Iterator[Block]:
     recordings = mp3.find_recordings(file, where)
+    alone = len(recordings) == 1 and recordings[0].is_plain and mp3.begins(file)
     for recording in recordings:
-        pieces = recording.pieces
-        native = len(recordings) == 1 and len(pieces) == 1 and mp3.begins(file)  # faster than by Python
-        sound = _open_sound(file if native else Pieces(file, pieces), where)
+        sound = _open_sound(file, where) if alone else None
+        if sound is not None and not recording.is_exact and sound.frames < recording.n_samples:  # a guess, too low
+            sound.close()
+            sound = None
+        if sound is None:
+            sound = _open_sound(Pieces(file, recording.pieces), where)
         if sound is None:
             raise AudioError("damaged or truncated", where=where, expected="mp3", hint=_CONVERT_HINT)
         with sound:

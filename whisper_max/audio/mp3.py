@@ -14,7 +14,8 @@ from functools import cache
 from io import FileIO
 from typing import NamedTuple
 
-from whisper_max.audio.pieces import Piece
+from whisper_max.audio.pieces import Piece, count_nonzero
+from whisper_max.audio.tags import tag_size
 from whisper_max.errors import AudioError
 
 _HEAD = 4  # bytes of a frame's header
@@ -25,7 +26,6 @@ _MOST_SEARCHED = 1 << 20  # bytes between all frames: a file with more is no mp3
 _BLOCK = 1 << 12
 _BEGINNING = re.compile(rb"\xff[\xe2-\xff]|ID3|TAG|APETAGEX|LYRICSBEGIN")  # of a frame or a tag
 _LONGEST_BEGINNING = 11
-_MOST_LYRICS = 1 << 16  # bytes
 _HINT = "get the whole file, or convert what is there to wav"
 
 _MPEG_1 = 3  # 2: MPEG 2; 0: MPEG 2.5
@@ -75,6 +75,13 @@ class Recording:
         return not self.is_vbri and self.declared == self.n_frames
 
     @property
+    def is_plain(self) -> bool:
+        """True where it is one stretch of frames, with no header or an exact one."""
+        if self.info is not None and not (self.is_exact and self.info.stop == self.frames[0].start):
+            return False
+        return len(self.frames) == 1
+
+    @property
     def n_samples(self) -> int:
         """Its length by its frames."""
         return self.n_frames * _samples(self.kind)
@@ -83,9 +90,7 @@ class Recording:
     def pieces(self) -> list[Piece]:
         """What a decoder is to read: the frames, behind a header that agrees with them."""
         if self.is_exact and self.info is not None:
-            touches = self.info.stop == self.frames[0].start
-            first = [range(self.info.start, self.frames[0].stop)] if touches else [self.info, self.frames[0]]
-            return [*first, *self.frames[1:]]
+            return [self.info, *self.frames]
         return [*([_info_frame(self)] if self.kind.layer == 3 else []), *self.frames]
 
     def add(self, frame: range) -> None:
@@ -116,7 +121,7 @@ def find_recordings(file: FileIO, where: str) -> list[Recording]:
 def begins(file: FileIO) -> bool:
     """True where the file begins with a frame of mp3, or with tags and then a frame."""
     place = 0
-    while size := _tag_size(file, look := os.pread(file.fileno(), _LOOK, place), place):
+    while size := tag_size(file, look := os.pread(file.fileno(), _LOOK, place), place):
         place += size
     frame = _frame(look)
     return frame is not None and _goes_on(file, place, frame)
@@ -151,11 +156,11 @@ def _walk(file: FileIO, where: str) -> list[Recording]:
         if frame is not None and place + frame.size <= n_bytes and (likely or _goes_on(file, place, frame)):
             _append(recordings, look, frame, place)
             place, in_row = place + frame.size, True
-        elif tag_size := _tag_size(file, look, place):
-            place += tag_size
+        elif size := tag_size(file, look, place):
+            place += size
         else:
             end = _find_frame(file, place + 1, n_bytes)
-            n_junk = _count_junk(file, place, end)
+            n_junk = count_nonzero(file, place, end)
             n_in_all += n_junk
             if n_in_all > _MOST_SEARCHED:
                 raise _damaged(n_in_all, where)
@@ -217,7 +222,7 @@ def _goes_on(file: FileIO, place: int, frame: _Frame) -> bool:
     place += frame.size
     look = os.pread(file.fileno(), _LOOK, place)
     behind = _frame(look)
-    return not look or _tag_size(file, look, place) > 0 or (behind is not None and behind.kind == frame.kind)
+    return not look or tag_size(file, look, place) > 0 or (behind is not None and behind.kind == frame.kind)
 
 
 def _info(look: bytes, frame: _Frame) -> tuple[bool, int | None] | None:
@@ -251,22 +256,6 @@ def _info_frame(recording: Recording) -> bytes:
     raise ValueError("no bit rate has a frame of that size")
 
 
-def _tag_size(file: FileIO, look: bytes, place: int) -> int:
-    """Bytes of a whole tag that begins here; 0 where none does."""
-    size = 0
-    if look[:3] == b"ID3" and len(look) >= 10 and max(look[6:10]) < 0x80:  # ID3v2: 7 bits per byte, less its header
-        footer = 10 if look[5] & 0x10 else 0
-        size = 10 + footer + sum(byte << shift for byte, shift in zip(look[6:10], (21, 14, 7, 0), strict=True))
-    elif look[:8] == b"APETAGEX" and len(look) >= 24:  # its size is that of what follows the header, if it has one
-        size = 32 + (int.from_bytes(look[12:16], "little") if look[23] & 0x20 else 0)
-    elif look[:3] == b"TAG":  # ID3v1
-        size = 128
-    elif look[:11] == b"LYRICSBEGIN":
-        end = os.pread(file.fileno(), _MOST_LYRICS, place).find(b"LYRICS200")
-        size = end + 9 if end >= 0 else 0
-    return size if place + size <= os.fstat(file.fileno()).st_size else 0
-
-
 def _find_frame(file: FileIO, place: int, n_bytes: int) -> int:
     """The next place where a frame or a tag may begin; the end where there is none."""
     while place < n_bytes:
@@ -276,12 +265,3 @@ def _find_frame(file: FileIO, place: int, n_bytes: int) -> int:
             return place + found.start()
         place += max(1, len(block) - _LONGEST_BEGINNING)
     return n_bytes
-
-
-def _count_junk(file: FileIO, start: int, stop: int) -> int:
-    """Bytes of a range that are not zero."""
-    n_junk = 0
-    for place in range(start, stop, _BLOCK):
-        block = os.pread(file.fileno(), min(_BLOCK, stop - place), place)
-        n_junk += len(block) - block.count(0)
-    return n_junk

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from io import FileIO
 
+from whisper_max.audio.pieces import count_nonzero
+from whisper_max.audio.tags import tag_size
 from whisper_max.errors import AudioError
 
 _MARK = b"OggS"
@@ -27,7 +29,7 @@ def find_links(file: FileIO, where: str) -> list[range]:
     """
     n_bytes = os.fstat(file.fileno()).st_size
     starts: list[int] = []
-    place, flags = 0, _LAST_PAGE
+    place, flags = tag_size(file, os.pread(file.fileno(), _HEADER, 0), 0), _LAST_PAGE
     while place < n_bytes:
         page = os.pread(file.fileno(), _HEADER + 255, place)
         if not page.startswith(_MARK):
@@ -45,7 +47,7 @@ def find_links(file: FileIO, where: str) -> list[range]:
     if not starts:
         return []
     _check_last(flags, place, where)
-    if n_bytes - place > _MOST_TAG:
+    if count_nonzero(file, place, n_bytes) > _MOST_TAG:
         raise AudioError("damaged", where=f"{where}, byte {place}", expected="a page", found="other bytes", hint=_HINT)
     return [range(start, stop) for start, stop in zip(starts, [*starts[1:], place], strict=True)]
 

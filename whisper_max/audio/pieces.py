@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 Piece: TypeAlias = "range | bytes"
 """Bytes ``start`` to ``stop`` of the file, or bytes of our own."""
 
+_BLOCK = 1 << 20
+
+
+def count_nonzero(file: FileIO, start: int, stop: int) -> int:
+    """Bytes of a range that are not zero, which is what files are padded with."""
+    n_bytes = 0
+    for place in range(start, stop, _BLOCK):
+        block = os.pread(file.fileno(), min(_BLOCK, stop - place), place)
+        n_bytes += len(block) - block.count(0)
+    return n_bytes
+
 
 class Pieces:
     """The pieces in a row, read as one file.

@@ -10,12 +10,12 @@ import os
 import struct
 from io import FileIO
 
+from whisper_max.audio.pieces import count_nonzero
 from whisper_max.errors import AudioError
 
 _FIRST_CHUNK = 12  # after "RIFF", the size of all and "WAVE"
 _HEADERS = {b"RIFF": struct.Struct("<4sI"), b"RIFX": struct.Struct(">4sI")}
 _MOST_TAG = 1024  # bytes at the end that are no chunk and no audio either, such as an ID3v1 or a Lyrics3 tag
-_BLOCK = 1 << 20
 
 
 def find_missing_size(file: FileIO, where: str) -> int | None:
@@ -40,7 +40,7 @@ def find_missing_size(file: FileIO, where: str) -> int | None:
     if size == 0 and max(ends) == begin:
         return begin - 4
     n_left = n_bytes - max(ends)
-    if n_left > _MOST_TAG and not _is_silent(file, max(ends)):
+    if n_left > _MOST_TAG and count_nonzero(file, max(ends), n_bytes) > 0:
         raise AudioError(
             "its header declares less audio than it holds",
             where=where,
@@ -72,12 +72,3 @@ def _end_of_chunks(file: FileIO, header: struct.Struct, place: int, n_bytes: int
             break
         place = min(end + size % 2, n_bytes)
     return place
-
-
-def _is_silent(file: FileIO, place: int) -> bool:
-    """True where only zeros follow."""
-    while block := os.pread(file.fileno(), _BLOCK, place):
-        if block.count(0) != len(block):
-            return False
-        place += len(block)
-    return True
