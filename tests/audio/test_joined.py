@@ -340,6 +340,26 @@ def test_joined_files_that_decoders_read_in_part_are_refused(format, seconds):
     assert message in error_of(part + part)
 
 
+SIZES = {  # by format: the mark behind which the size stands, and how it is stored
+    "AU": (b".snd\0\0\0\x18", 4, "big"),
+    "AIFF": (b"SSND", 4, "big"),
+    "CAF": (b"data", 8, "big"),
+    "RF64": (b"ds64\x1c\0\0\0", 16, "little"),
+}
+
+
+@pytest.mark.parametrize("format", SIZES)
+def test_files_with_more_samples_than_their_headers_declare_are_refused(format):
+    content = encoded(format, 2.0)
+    mark, width, order = SIZES[format]
+    at = content.rfind(mark) + len(mark)
+    size = 20_000 if format != "RF64" else len(content) - 8 | 20_000 << 64  # of the file, then of the samples
+    less = content[:at] + size.to_bytes(width, order) + content[at + width :]
+    assert "its header declares less audio than it holds: expected 20000 bytes, found" in error_of(less)
+    for after in (ID3V1, bytes(5000)):
+        assert np.array_equal(load(content + after), load(content))
+
+
 @pytest.mark.parametrize("options", [{}, {"movflags": "frag_keyframe+empty_moov"}])
 def test_joined_m4a_files_are_refused(options):
     av = pytest.importorskip("av", reason="the extra 'media' is not installed")

@@ -3,9 +3,10 @@
 libsndfile (soundfile) reads wav, flac, ogg, opus, mp3 and its other formats; what it doesn't know goes to FFmpeg's
 libraries (PyAV, the extra ``media``). Nothing is left out in silence. A file that ends before its own header says so
 is an error, never a short transcript. Where a header tells less than there is, decoders stop early: such an mp3 or flac
-is read to its end, and so is a wav file of a size that programs leave which write to a pipe; another wav is an error.
-Files joined into one are read one after the other (mp3, flac, ogg) or refused. One case can't be told from a whole
-file: an mp3 without a Xing/Info header or a raw .aac stream, which nowhere say how long they are.
+is read to its end, and so is a wav file of a size that programs leave which write to a pipe; another wav, rf64, aiff,
+caf or au file is an error. Files joined into one are read one after the other (mp3, flac, ogg) or refused. One case
+can't be told from a whole file: an mp3 without a Xing/Info header or a raw .aac stream, which nowhere say how long they
+are.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from whisper_max.audio import flac, mp3
+from whisper_max.audio.chunks import find_missing_size
 from whisper_max.audio.joined import check_not_joined
 from whisper_max.audio.ogg import find_links
 from whisper_max.audio.pieces import Pieces
-from whisper_max.audio.wav import find_missing_size
 from whisper_max.errors import AudioError
 
 if TYPE_CHECKING:
