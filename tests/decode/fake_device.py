@@ -83,6 +83,7 @@ class FakeDeviceBatch:
             self.windows[place] = FakeWindow(self.inference.dims, self.masks, self.sampled, signature, start)
             self.windows[place].advance()
         self.inference.started += len(places)
+        self.inference.largest_batch = max(self.inference.largest_batch, len(self.windows))
 
     def advance(self):
         assert self.windows
