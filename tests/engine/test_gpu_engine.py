@@ -146,3 +146,18 @@ def test_they_make_room_for_the_encoder_too(engine, room):
     room(1)
     engine.encode(np.zeros((2, DIMS.n_mels, DIMS.n_frames), np.float32))
     assert FakeDecoding.alive == 0
+
+
+def test_they_make_room_for_what_the_host_decodes(engine, monkeypatch):
+    def new_batch(engine, max_windows, n_hyps):
+        if FakeDecoding.alive:
+            raise ValueError("CUDA_ERROR_OUT_OF_MEMORY")
+        return max_windows, n_hyps
+
+    monkeypatch.setattr(WhisperEngine, "new_batch", new_batch)
+    engine.give_back(engine.device_batch("a", 4, 1, sampled=False))
+    assert engine.new_batch(3, 5) == (3, 5)
+    lent = engine.device_batch("a", 4, 1, sampled=False)
+    with pytest.raises(ValueError, match="OUT_OF_MEMORY"):
+        engine.new_batch(3, 5)
+    lent.close()

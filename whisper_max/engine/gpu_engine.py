@@ -9,6 +9,7 @@ from typing import TypeVar
 from max.driver import Buffer
 
 from whisper_max.checkpoint import Checkpoint
+from whisper_max.engine.batch import KVBatch
 from whisper_max.engine.devices import Target
 from whisper_max.engine.engine import Float32, WhisperEngine
 from whisper_max.engine.features import EncodedWindows
@@ -81,6 +82,11 @@ class GpuEngine(WhisperEngine):
     def chooses_tokens(self) -> bool:
         """False where a check found the device's tokens wrong."""
         return self._tokens
+
+    def new_batch(self, max_windows: int, n_hyps: int = 1) -> KVBatch:
+        """An empty decoder batch, for what the host decodes."""
+        make = super().new_batch
+        return self._spare(lambda most: make(most, n_hyps))(max_windows)
 
     def device_batch(self, masks: Masks, n_windows: int, n_hyps: int, *, sampled: bool) -> DeviceDecoding:
         """Places for ``n_windows``, rounded up to a bucket, fewer where they don't fit; the caller's until given back.
