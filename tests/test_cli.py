@@ -400,7 +400,8 @@ def test_threads_go_to_the_model(model: StubModel, argument: str, threads: int |
         (["a.wav", "--beam"], "unrecognized arguments: --beam"),
         (["a.wav", "--vad_threshold", "0.4"], "--vad_threshold needs --vad"),
         (["-", "-"], "standard input (-) can be transcribed only once"),
-        (["a.wav", "--files_at_once", "0"], "--files_at_once: expected 1 or more, found 0"),
+        (["a.wav", "--files_at_once", "0"], "--files_at_once: expected 1 to 256, found 0"),
+        (["a.wav", "--files_at_once", "257"], "--files_at_once: expected 1 to 256, found 257"),
         (
             ["a.wav", "--files-at-once", "2", "--batch_size", "2"],
             "--files_at_once and --batch_size above 1 can't be given together",

@@ -180,3 +180,27 @@ def test_impossible_options_are_refused_at_once(dims, options, message):
     with pytest.raises(OptionError) as error:
         model(dims).transcribe_many(RECORDINGS, **options)
     assert str(error.value).startswith(message)
+
+
+MANY_WORDS = " ".join(f"word{number}" for number in range(100_000))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hotwords": MANY_WORDS}, "hotwords: too many: expected at most 223 tokens"),
+        ({"prefix": MANY_WORDS}, "prefix: too long"),
+        ({"suppress_tokens": [10**6]}, "suppress_tokens: no such token"),
+    ],
+)
+def test_what_no_window_could_honour_is_refused_before_a_recording_is_opened(monkeypatch, options, message):
+    def never(*_, **__):
+        raise ValueError("opened")
+
+    monkeypatch.setattr(api, "open_audio", never)
+    with pytest.raises(OptionError, match=message):
+        model().transcribe("a.wav", **options)
+    with pytest.raises(OptionError, match=message):
+        model().transcribe_many(["a.wav"], **options)
+    with pytest.raises(OptionError, match=message):
+        next(model().transcribe_segments("a.wav", batch_size=4, **options))

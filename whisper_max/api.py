@@ -26,7 +26,7 @@ from whisper_max.live.transcriber import LiveTranscriber
 from whisper_max.many import ManyRecordings, Outcome
 from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
 from whisper_max.transcribe.journal import Journal, audio_identity
-from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.options import TranscribeOptions, check_batch_size
 from whisper_max.transcribe.result import Segment, TranscriptionResult
 from whisper_max.transcribe.sequential import transcribe_windows
 from whisper_max.transcribe.speech import listen
@@ -133,7 +133,7 @@ class Model:
 
         Args:
             audios: what ``transcribe`` takes; each is opened when there is room for it, at most ``batch_size``.
-            batch_size: windows in the batch, each of another recording.
+            batch_size: windows in the batch, each of another recording, at most 256.
             sampling_rate: of the arrays among them, in Hz; 16000 where it is not given.
             on_segment: called with a recording's place in ``audios`` and each of its segments as it comes.
             on_progress: called with its place, its seconds done and in all, when it is opened and after each window.
@@ -148,8 +148,7 @@ class Model:
         Raises:
             OptionError: an unknown or impossible option, or one that is impossible for this model.
         """
-        if batch_size < 1:
-            raise OptionError("out of range", where="batch_size", expected="at least 1", found=batch_size)
+        check_batch_size(batch_size)
         if resume and journal is None:
             raise OptionError("resume needs journal", where="resume")
         self.check(**options)
@@ -221,6 +220,7 @@ class Model:
         if resume and journal is None:
             raise OptionError("resume needs journal", where="resume")
         wanted = transcribe_options(options)
+        check_model(self.inference, self.vocabulary, wanted)  # before a recording is decoded, which may take long
         with open_audio(audio, sampling_rate=sampling_rate) as waveform:
             heard, speech = listen(waveform, wanted)
             mel = MelWindows(heard, self.dims.n_mels)

@@ -1,4 +1,4 @@
-"""The command line: ``python -m whisper_max transcribe | live | serve | evaluate | verify | models | doctor``.
+"""The command line: ``python -m whisper_max transcribe | live | serve | evaluate | bench | ...``; ``--help`` lists all.
 
 Exit status: 0 when all went well, 1 when any file failed, 2 for wrong usage, 130 after Ctrl-C, 141 when standard output
 was closed. Transcripts and tables go to standard output; progress and one line for each error go to standard error.
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from whisper_max.cli_bench import add_bench
 from whisper_max.cli_compile import add_compile
 from whisper_max.cli_evaluate import add_evaluate
 from whisper_max.cli_live import add_live
@@ -66,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_live(commands)
     add_evaluate(commands)
+    add_bench(commands)
     add_compile(commands)
     add_serve(commands)
     verify = commands.add_parser("verify", help="prove a model against stored reference values")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from whisper_max.transcribe.result import Segment, TranscriptionResult
 
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+_CONTROLS = {code: ascii(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0))}
 BAR_DELAY = 2.0  # seconds of work before a progress bar is worth showing
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
 
@@ -107,7 +108,7 @@ class _Run:
     def _one_by_one(self, model: Model, recordings: list[Recording], bar: tqdm[Any]) -> None:
         for number, recording in enumerate(recordings, start=1):
             place = f"[{number}/{len(recordings)}] " if len(recordings) > 1 else ""
-            bar.set_description_str(place + os.path.basename(recording.source), refresh=False)
+            bar.set_description_str(place + shown(os.path.basename(recording.source)), refresh=False)
             share = _Share(bar, recording.size)
             try:
                 result = model.transcribe(
@@ -155,9 +156,9 @@ class _Run:
             raise OutputError("can't be removed", where=recording.journal, found=error.strerror or error) from error
         if self.verbose:
             names = ", ".join(str(path) for path in recording.transcripts.values())
-            say(f"{recording.source}: {result.language}, wrote {names}")
+            say(f"{recording.source}: {result.language or 'nothing said'}, wrote {names}")
         self.n_done += 1
-        self.audio_seconds += result.duration - share.seconds_before
+        self.audio_seconds += result.duration - (share.seconds_before if self.resume else 0.0)
 
     def summary(self) -> str:
         """``3 done, 1 skipped, 1 failed; 61.5 s of audio in 12.3 s, 5.0 x real time``."""
@@ -199,7 +200,7 @@ class _Share:
 
 def _show(segment: Segment, source: str | None = None) -> None:
     """Print a segment, after the name of its recording where several come at once."""
-    name = "" if source is None else f"{source}: "
+    name = "" if source is None else f"{shown(source)}: "
     tqdm.write(name + segment_line(segment), file=sys.stdout)
     sys.stdout.flush()
 
@@ -209,9 +210,14 @@ def segment_line(segment: Segment) -> str:
     return f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {segment.text}"
 
 
+def shown(name: str) -> str:
+    """A name as one line that a terminal can show, however a file is called: control characters are escaped."""
+    return name.translate(_CONTROLS)
+
+
 def say(line: str) -> None:
     """A line on standard error, above the bar where there is one."""
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(shown(line), file=sys.stderr)
 
 
 def print_error(error: WhisperMaxError) -> None:
@@ -229,12 +235,14 @@ def print_progress(message: str) -> None:
 
 def _check_options(args: argparse.Namespace) -> None:
     """Refuse, by name, what contradicts itself."""
+    from whisper_max.transcribe.options import MOST_SIDE_BY_SIDE
+
     parser: argparse.ArgumentParser = args.parser
     for option in VAD_OPTIONS:
         if getattr(args, option.name) is not None and not args.vad:
             parser.error(f"--{option.name} needs --vad")
-    if args.files_at_once < 1:
-        parser.error(f"--files_at_once: expected 1 or more, found {args.files_at_once}")
+    if not 1 <= args.files_at_once <= MOST_SIDE_BY_SIDE:
+        parser.error(f"--files_at_once: expected 1 to {MOST_SIDE_BY_SIDE}, found {args.files_at_once}")
     if args.files_at_once > 1 and args.batch_size > 1:
         parser.error("--files_at_once and --batch_size above 1 can't be given together")
     step = args.temperature_increment_on_fallback

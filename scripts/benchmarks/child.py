@@ -1,4 +1,4 @@
-"""One run of one system, in a process of its own: ``python -m benchmarks.child SYSTEM AUDIO WEIGHTS THREADS``.
+"""One run of one system, in a process of its own: ``python -m benchmarks.child SYSTEM AUDIO MODEL WEIGHTS THREADS``.
 
 Prints one line of JSON: seconds of loading, to the first text, of the first transcription and, where that is quick, of
 another one; peak memory; versions; the transcript. Or why the system can't run here.
@@ -14,16 +14,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.systems import SYSTEMS, NotHere
+from benchmarks.systems import Asked, NotHere, system_of
 
 QUICK = 20.0
 """Seconds below which a transcription is done once more, warm."""
 
 
-def run(name: str, audio: Path, weights: Path, threads: int) -> dict[str, Any]:
-    system = SYSTEMS[name]
+def run(name: str, audio: Path, asked: Asked) -> dict[str, Any]:
+    system = system_of(name)
     start = time.perf_counter()
-    transcribe = system.load(weights, threads)
+    transcribe = system.load(asked)
     loaded = time.perf_counter()
     seen: list[float] = []
     text = transcribe(audio, lambda: seen.append(time.perf_counter()))
@@ -48,9 +48,9 @@ def peak_mb() -> float:
 
 
 def main() -> None:
-    name, audio, weights, threads = sys.argv[1:]
+    name, audio, model, weights, threads = sys.argv[1:]
     try:
-        result = run(name, Path(audio), Path(weights), int(threads))
+        result = run(name, Path(audio), Asked(model, Path(weights), int(threads)))
     except (ModuleNotFoundError, NotHere) as error:
         result = {"missing": str(error)}
     print(json.dumps(result))

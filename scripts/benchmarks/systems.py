@@ -7,6 +7,7 @@ asked for the same: English, greedy, temperature 0 without fallback, and else th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,18 @@ Transcriber = Callable[[Path, OnText], str]
 """A recording -> its transcript."""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a system is to load. model: a published name. weights: that model in the system's own format."""
+
+    model: str
+    weights: Path
+    threads: int
+
+
+Load = Callable[[Asked], Transcriber]
+
+
 class NotHere(Exception):
     """What a system needs beside its package is not on this machine."""
 
@@ -29,17 +42,15 @@ class System:
     """One system in one mode.
 
     family: whose interpreter it runs in. weights: which format of ``weights.py`` it reads. packages: whose versions
-    matter. load: (weights, threads) -> transcriber. env: variables its process starts with. tier: the place in the
-    table of four tiers. note: what a reader of the table has to know.
+    matter. env: variables its process starts with. note: what a reader of the table has to know.
     """
 
     name: str
     family: str
-    load: Callable[[Path, int], Transcriber]
+    load: Load
     packages: tuple[str, ...]
     weights: str | None = None
     env: dict[str, str] = field(default_factory=dict)
-    tier: str | None = None
     note: str = ""
 
 
@@ -63,13 +74,15 @@ def _join(texts: Iterable[str], on_text: OnText) -> str:
 # ---------------------------------------------------------------- ours
 
 
-def _ours(compute_type: str, batch_size: int = 1, device: str = "cpu") -> Callable[[Path, int], Transcriber]:
-    def load(_weights: Path, _threads: int) -> Transcriber:
+def _ours(compute_type: str, batch_size: int = 1, device: str = "cpu") -> Load:
+    def load(asked: Asked) -> Transcriber:
         import whisper_max
         from whisper_max.errors import DeviceError
 
         try:
-            model = whisper_max.load_model("base", device=device, compute_type=compute_type, offline=True)
+            model = whisper_max.load_model(
+                asked.model, device=device, compute_type=compute_type, threads=asked.threads, offline=True
+            )
         except DeviceError as error:
             raise NotHere(str(error)) from error
         options: dict[str, Any] = {"batch_size": batch_size} if batch_size > 1 else {}
@@ -83,16 +96,16 @@ def _ours(compute_type: str, batch_size: int = 1, device: str = "cpu") -> Callab
 # ---------------------------------------------------------------- openai-whisper
 
 
-def _openai(device: str) -> Callable[[Path, int], Transcriber]:
-    def load(_weights: Path, threads: int) -> Transcriber:
+def _openai(device: str) -> Load:
+    def load(asked: Asked) -> Transcriber:
         import torch
 
         if device == "cuda" and not torch.cuda.is_available():
             raise NotHere("no CUDA device")
         from reference_model import load_reference
 
-        torch.set_num_threads(threads)
-        model = load_reference("base")[0].to(device)
+        torch.set_num_threads(asked.threads)
+        model = load_reference(asked.model)[0].to(device)
         half = device == "cuda"
         return lambda audio, _: str(
             model.transcribe(samples_of(audio), language="en", temperature=0.0, fp16=half)["text"]
@@ -104,11 +117,11 @@ def _openai(device: str) -> Callable[[Path, int], Transcriber]:
 # ---------------------------------------------------------------- faster-whisper
 
 
-def _faster(compute_type: str, batch_size: int = 1) -> Callable[[Path, int], Transcriber]:
-    def load(weights: Path, threads: int) -> Transcriber:
+def _faster(compute_type: str, batch_size: int = 1) -> Load:
+    def load(asked: Asked) -> Transcriber:
         from faster_whisper import BatchedInferencePipeline, WhisperModel
 
-        model = WhisperModel(str(weights), device="cpu", compute_type=compute_type, cpu_threads=threads)
+        model = WhisperModel(str(asked.weights), device="cpu", compute_type=compute_type, cpu_threads=asked.threads)
         options: dict[str, Any] = {"language": "en", "beam_size": 1, "temperature": 0.0}
         run = model.transcribe
         if batch_size > 1:
@@ -122,15 +135,15 @@ def _faster(compute_type: str, batch_size: int = 1) -> Callable[[Path, int], Tra
 # ---------------------------------------------------------------- whisper.cpp
 
 
-def _whisper_cpp(weights: Path, threads: int) -> Transcriber:
+def _whisper_cpp(asked: Asked) -> Transcriber:
     from pywhispercpp.model import Model
 
     model = Model(
-        str(weights),
+        str(asked.weights),
         redirect_whispercpp_logs_to=None,
         print_progress=False,
         print_realtime=False,
-        n_threads=threads,
+        n_threads=asked.threads,
         language="en",
         temperature=0.0,
         temperature_inc=0.0,
@@ -145,12 +158,12 @@ def _whisper_cpp(weights: Path, threads: int) -> Transcriber:
 # ---------------------------------------------------------------- OpenVINO
 
 
-def _openvino(precision: str) -> Callable[[Path, int], Transcriber]:
-    def load(weights: Path, threads: int) -> Transcriber:
+def _openvino(precision: str) -> Load:
+    def load(asked: Asked) -> Transcriber:
         import openvino_genai
 
-        properties = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
-        pipeline = openvino_genai.WhisperPipeline(str(weights), "CPU", **properties)
+        properties = {"INFERENCE_NUM_THREADS": asked.threads, "INFERENCE_PRECISION_HINT": precision}
+        pipeline = openvino_genai.WhisperPipeline(str(asked.weights), "CPU", **properties)
 
         def transcribe(audio: Path, on_text: OnText) -> str:
             def stream(_: str) -> openvino_genai.StreamingStatus:
@@ -169,13 +182,13 @@ def _openvino(precision: str) -> Callable[[Path, int], Transcriber]:
 # ---------------------------------------------------------------- Hugging Face transformers
 
 
-def _transformers(weights: Path, threads: int) -> Transcriber:
+def _transformers(asked: Asked) -> Transcriber:
     import torch
     from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-    torch.set_num_threads(threads)
-    model = WhisperForConditionalGeneration.from_pretrained(weights, dtype=torch.float32).eval()
-    processor = WhisperProcessor.from_pretrained(weights)
+    torch.set_num_threads(asked.threads)
+    model = WhisperForConditionalGeneration.from_pretrained(asked.weights, dtype=torch.float32).eval()
+    processor = WhisperProcessor.from_pretrained(asked.weights)
 
     def transcribe(audio: Path, _: OnText) -> str:
         samples = samples_of(audio)
@@ -200,11 +213,11 @@ _BATCH = "pieces in batches of 8"
 SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
-        System("ours-float32", "ours", _ours("float32"), _OURS, tier="MAX"),
-        System("ours-int8", "ours", _ours("int8"), _OURS, tier="MAX fast"),
+        System("ours-float32", "ours", _ours("float32"), _OURS),
+        System("ours-int8", "ours", _ours("int8"), _OURS),
         System("ours-float32-batch8", "ours", _ours("float32", 8), _OURS, note=_BATCH),
-        System("ours-int8-batch8", "ours", _ours("int8", 8), _OURS, tier="MAX fast, batched", note=_BATCH),
-        System("ours-gpu", "ours", _ours("auto", device="gpu"), _OURS, tier="MAX, GPU"),
+        System("ours-int8-batch8", "ours", _ours("int8", 8), _OURS, note=_BATCH),
+        System("ours-gpu", "ours", _ours("auto", device="gpu"), _OURS),
         System("openvino-float32", "openvino", _openvino("f32"), _OPENVINO, "openvino-fp32"),
         System("openvino-bfloat16", "openvino", _openvino("bf16"), _OPENVINO, "openvino-fp32", note="its default here"),
         System("openvino-int8", "openvino", _openvino("f32"), _OPENVINO, "openvino-int8", note="float32 arithmetic"),
@@ -216,12 +229,27 @@ SYSTEMS: dict[str, System] = {
         System("faster-whisper-int8-batch8", "faster-whisper", _faster("int8", 8), _FASTER, "ctranslate2", note=_BATCH),
         System("whisper.cpp-float16", "whisper.cpp", _whisper_cpp, ("pywhispercpp",), "ggml-f16.bin"),
         System("whisper.cpp-int8", "whisper.cpp", _whisper_cpp, ("pywhispercpp",), "ggml-q8_0.bin", note="q8_0"),
-        System("openai-whisper", "openai-whisper", _openai("cpu"), _OPENAI, tier="reference, CPU"),
-        System("openai-whisper-cuda", "openai-whisper", _openai("cuda"), _OPENAI, tier="reference, GPU"),
+        System("openai-whisper", "openai-whisper", _openai("cpu"), _OPENAI),
+        System("openai-whisper-cuda", "openai-whisper", _openai("cuda"), _OPENAI),
         System("transformers", "transformers", _transformers, _TRANSFORMERS, "huggingface", note="float32"),
     )
 }
 FAMILIES = tuple(dict.fromkeys(system.family for system in SYSTEMS.values()))
+TIERS = {
+    "reference, CPU": "openai-whisper",
+    "reference, GPU": "openai-whisper-cuda",
+    "MAX": "ours-float32",
+    "MAX fast": "ours-int8-batch8",
+}
+"""The four tiers, and the system of each."""
+
+
+def system_of(name: str) -> System:
+    """A system by name; ours also in batches of any size, as ``ours-int8-batch3``."""
+    found = re.fullmatch(r"ours-(float32|int8)-batch([1-9]\d*)", name)
+    if name in SYSTEMS or found is None:
+        return SYSTEMS[name]
+    return System(name, "ours", _ours(found[1], int(found[2])), _OURS, note=f"pieces in batches of {found[2]}")
 
 
 def usable_threads() -> int:

@@ -25,20 +25,32 @@ Record = dict[str, float]
 """A format -> the seconds its making took."""
 
 
-def make_weights(kinds: set[str], folder: Path, pythons: Mapping[str, str]) -> Record:
-    """Make the formats asked for, where they are missing. pythons: the interpreter of each family of systems."""
+class NotMade(Exception):
+    """A format can't be made here: its tool is not installed, or failed."""
+
+
+def make_weights(kinds: set[str], folder: Path, pythons: Mapping[str, str]) -> tuple[Record, dict[str, str]]:
+    """Make the formats asked for, where they are missing; returns also those that can't be made, and why.
+
+    pythons: the interpreter of each family of systems.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     record_path = folder / "seconds.json"
     record: Record = json.loads(record_path.read_text()) if record_path.exists() else {}
     files = resolve("base", offline=True)
     wanted = kinds | ({"huggingface"} if any(kind.startswith("openvino") for kind in kinds) else set())
+    unmade = {}
     for kind in sorted(wanted, key=list(_MAKERS).index):
         if kind not in record:
             start = time.perf_counter()
-            _MAKERS[kind](files, folder / kind, pythons)
+            try:
+                _MAKERS[kind](files, folder / kind, pythons)
+            except NotMade as error:
+                unmade[kind] = str(error)
+                continue
             record[kind] = time.perf_counter() - start
             record_path.write_text(json.dumps(record, indent=1))
-    return record
+    return record, unmade
 
 
 # ---------------------------------------------------------------- CTranslate2: the package's own parts, put together
@@ -246,7 +258,8 @@ def _openvino(weight_format: str) -> Callable[[ModelFiles, Path, Mapping[str, st
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SystemExit(f"optimum-intel can't export {weight_format}: {done.stderr[-2000:]}")
+            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            raise NotMade(f"optimum-intel can't export {weight_format}: {last}")
 
     return make
 

@@ -248,18 +248,65 @@ def test_a_wav_written_to_a_pipe_has_no_size_and_is_read_to_its_end(tmp_path, si
     assert len(load_audio(path)) == 16000
 
 
-def test_a_wav_whose_header_denies_its_samples_is_refused(tmp_path):
-    path = write_audio(tmp_path / "a.wav", tone(1.0), subtype="PCM_16")
-    content = bytearray(path.read_bytes())
-    content[40:44] = bytes(4)
-    path.write_bytes(content)
-    assert error_of(path) == f"{path}: no samples by its header: found a file of 32044 bytes"
+def with_size(path, size, after=b""):
+    """A wav of a second whose header declares ``size`` bytes of samples."""
+    content = bytearray(write_audio(path, tone(1.0), subtype="PCM_16").read_bytes())
+    content[40:44] = size.to_bytes(4, "little")
+    path.write_bytes(content + after)
+    return path
 
 
-def test_bytes_after_the_audio_are_no_error(tmp_path):
-    path = write_audio(tmp_path / "a.wav", tone(1.0), subtype="PCM_16")
-    path.write_bytes(path.read_bytes() + b"junk" * 10)
+INFO = b"LIST" + (26).to_bytes(4, "little") + b"INFOISFT" + (14).to_bytes(4, "little") + b"Lavf60.16.100\0"
+
+
+def test_a_wav_of_size_0_is_read_to_its_end(tmp_path):
+    whole = load_audio(write_audio(tmp_path / "b.wav", tone(1.0), subtype="PCM_16"))
+    assert np.array_equal(load_audio(with_size(tmp_path / "a.wav", 0)), whole)
+    content = (tmp_path / "a.wav").read_bytes()
+    assert np.array_equal(load_audio(io.BytesIO(content)), whole)
+    (tmp_path / "a.wav").write_bytes(content[:4] + bytes(4) + content[8:100])
+    assert len(load_audio(tmp_path / "a.wav")) == 28
+
+
+def test_a_wav_of_big_endian_is_no_exception(tmp_path):
+    path = write_audio(tmp_path / "a.wav", tone(1.0), subtype="PCM_16", endian="BIG")
+    content = path.read_bytes()
+    path.write_bytes(content[:40] + bytes(4) + content[44:])
     assert len(load_audio(path)) == 16000
+
+
+def test_a_wav_of_size_0_before_other_chunks_is_empty(tmp_path):
+    path = write_audio(tmp_path / "a.wav", np.zeros(0, np.float32), subtype="PCM_16")
+    path.write_bytes(path.read_bytes() + INFO * 300)
+    assert len(load_audio(path)) == 0
+
+
+@pytest.mark.parametrize("size", [20000, 30974])
+def test_a_wav_with_more_samples_than_its_header_declares_is_refused(tmp_path, size):
+    assert error_of(with_size(tmp_path / "a.wav", size)) == (
+        f"{tmp_path}/a.wav: its header declares less audio than it holds: expected {size} bytes, "
+        f"found {32000 - size} more that belong to nothing; repair the header, or cut off what is not audio"
+    )
+
+
+def test_samples_after_the_chunks_of_a_wav_are_noticed(tmp_path):
+    samples = np.random.default_rng(0).bytes(2000)
+    path = with_size(tmp_path / "a.wav", 32000, INFO + samples)
+    assert f"found {len(samples)} more" in error_of(path)
+
+
+@pytest.mark.parametrize("after", [INFO, INFO * 2, INFO[:20], b"junk" * 10, b"TAG" + bytes(range(125)), bytes(70_000)])
+def test_chunks_tags_and_padding_after_the_audio_are_no_audio(tmp_path, after):
+    assert len(load_audio(with_size(tmp_path / "a.wav", 32000, after))) == 16000
+
+
+@pytest.mark.parametrize("pad", [b"\0", b""])
+def test_an_odd_size_is_padded_or_not(tmp_path, pad):
+    path = write_audio(tmp_path / "a.wav", tone(1.0), subtype="PCM_U8")
+    content = bytearray(path.read_bytes())
+    content[40:44] = (15999).to_bytes(4, "little")
+    path.write_bytes(content[: 44 + 15999] + pad + INFO * 100)
+    assert len(load_audio(path)) == 15999
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])

@@ -421,6 +421,8 @@ def test_decode_audio_refuses_what_it_does_not_do():
         ({"device": "cuda", "device_index": [1]}, {"device": "cuda:1", "compute_type": "auto"}),
         ({"local_files_only": True, "revision": "v1"}, {"offline": True, "revision": "v1"}),
         ({"use_auth_token": True, "compute_type": "int8"}, {"compute_type": "int8"}),
+        ({"cpu_threads": 4}, {"threads": 4}),
+        ({"cpu_threads": 0}, {"threads": None}),
     ],
 )
 def test_arguments_of_loading_arrive(load, native, asked, expected):
@@ -431,7 +433,6 @@ def test_arguments_of_loading_arrive(load, native, asked, expected):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("cpu_threads", 4),
         ("num_workers", 2),
         ("files", {}),
         ("use_auth_token", "hf_token"),

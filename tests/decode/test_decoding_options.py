@@ -7,6 +7,8 @@ IMPOSSIBLE = [
     ({"task": "lang_id"}, "task: unknown task: expected transcribe or translate, found 'lang_id'"),
     ({"beam_size": 0}, "beam_size: out of range: expected at least 1, found 0"),
     ({"best_of": 0, "temperature": 1.0}, "best_of: out of range: expected at least 1, found 0"),
+    ({"beam_size": 65}, "beam_size: out of range: expected at most 64, found 65"),
+    ({"best_of": 10**9, "temperature": 1.0}, "best_of: out of range: expected at most 64, found 1000000000"),
     ({"sample_len": -1}, "sample_len: out of range: expected at least 1, found -1"),
     ({"seed": -1}, "seed: out of range: expected at least 0, found -1"),
     ({"temperature": -0.1}, "temperature: out of range: expected 0 or more, found -0.1"),
@@ -33,6 +35,7 @@ def test_impossible_options(options, message):
 def test_hypotheses():
     assert DecodingOptions().n_hyps == 1
     assert DecodingOptions(beam_size=5).n_hyps == 5
+    assert DecodingOptions(beam_size=64).n_hyps == 64
     assert DecodingOptions(temperature=0.2, best_of=3).n_hyps == 3
 
 

@@ -221,6 +221,23 @@ def test_settings_that_can_not_be_are_refused(client, heard, param):
     client.until(f"{TRANSCRIPTION}.completed")
 
 
+@pytest.mark.parametrize(
+    ("query", "code"), [("model=large-v9", "model_not_found"), ("intent=conversation", "invalid_value")]
+)
+def test_an_address_that_asks_for_what_is_not_here_is_refused(server, query, code):
+    with websockets_client.connect(f"ws://127.0.0.1:{server.port}/v1/realtime?{query}") as socket:
+        assert json.loads(socket.recv(timeout=20))["error"]["code"] == code
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(timeout=20)
+        assert closed.value.rcvd.code == 1008
+
+
+def test_the_address_may_name_the_model(server):
+    with websockets_client.connect(f"ws://127.0.0.1:{server.port}/v1/realtime?model=whisper-1") as socket:
+        created = json.loads(socket.recv(timeout=20))
+        assert created["session"]["audio"]["input"]["transcription"]["model"] == "base"
+
+
 def test_include_and_other_sessions_are_refused(client):
     for session in ({"include": ["item.input_audio_transcription.logprobs"]}, {"type": "realtime"}, {"voice": "alloy"}):
         client.send("session.update", session=session, event_id="mine")

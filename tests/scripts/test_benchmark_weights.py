@@ -40,6 +40,14 @@ def test_written_formats_read_back_as_the_same_checkpoint(weights, base, tmp_pat
         np.testing.assert_array_equal(again.tensors[name], base.tensors[name], err_msg=name)
 
 
+def test_a_format_whose_tool_is_not_there_is_named_and_left_out(weights, base, tmp_path):
+    record = tmp_path / "seconds.json"
+    record.write_text('{"huggingface": 1.0}')
+    made, unmade = weights.make_weights({"openvino-int8"}, tmp_path, {"openvino": "/bin/false"})
+    assert made == {"huggingface": 1.0}
+    assert unmade == {"openvino-int8": "optimum-intel can't export int8: exit status 1"}
+
+
 def test_q8_0_keeps_each_value_within_half_a_step(weights):
     values = np.random.default_rng(0).standard_normal((3, 64)).astype(np.float32)
     values[1, :32] = 0

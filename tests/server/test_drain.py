@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -92,17 +93,38 @@ sys.exit(run.serve(Settings(port=0)))
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_sigterm():
+@contextmanager
+def other_process(**environment):
+    """A server in a process of its own, and its address."""
     tests = os.path.dirname(__file__)
     program = PROGRAM.format(paths=[tests, os.path.join(os.path.dirname(tests), "decode")])
-    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as process:
-        lines = []
+    command, environment = [sys.executable, "-c", program], {**os.environ, **environment}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         for line in process.stderr:
-            lines.append(line)
             if "running on" in line:
                 break
-        address = lines[-1].split("running on ")[1].split()[0]
+        try:
+            yield process, line.split("running on ")[1].split()[0]
+        finally:
+            process.kill()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_sigterm():
+    with other_process() as (process, address):
         assert httpx.get(f"{address}/health").status_code == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_killed_server_leaves_nothing_and_its_clients_know(make_wav, tmp_path):
+    with other_process(TMPDIR=str(tmp_path)) as (process, address):
+        form = {"data": {"model": "base", "stream": "true"}, "files": {"file": ("a.wav", make_wav(600))}}
+        with httpx.stream("POST", f"{address}/v1/audio/transcriptions", timeout=60, **form) as answer:
+            assert answer.status_code == 200
+            process.kill()
+            with pytest.raises(httpx.RemoteProtocolError):
+                answer.read()
+        process.wait(20)
+    assert list(tmp_path.iterdir()) == []

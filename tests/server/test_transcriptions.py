@@ -109,6 +109,12 @@ def test_options_reach_the_model(server, make_wav, expected, fields, options):
     assert answer.json()["text"] != expected(audio).text.strip()
 
 
+def test_empty_fields_count_as_not_sent(server, make_wav, expected):
+    empty = ("language", "prompt", "response_format", "temperature", "stream", "beam_size", "chunking_strategy")
+    fields = dict.fromkeys((*empty, "timestamp_granularities[]", "include[]", "keywords[]"), "")
+    assert server.post(make_wav(5), **fields).json()["text"] == expected(make_wav(5)).text.strip()
+
+
 def test_temperature_0_is_the_fallback(server, make_wav, expected):
     audio = make_wav(45)
     answer = server.post(audio, temperature="0", logprob_threshold="-0.1")
@@ -180,6 +186,12 @@ def test_nothing_said_is_an_answer(server, make_wav):
             "timestamp_granularities",
             "word, segment",
         ),
+        ({"logprobs": "true"}, "logprobs", "unknown field"),
+        ({"known_speaker_references[]": "data:audio/wav;base64,"}, "known_speaker_references", "not told apart"),
+        ({"languages[]": "en"}, "languages", "give one language"),
+        ({"known_speaker_names[]": ""}, "known_speaker_names", "not told apart"),
+        ({"chunking_strategy": ["auto", "auto"]}, "chunking_strategy", "more than once"),
+        ({"model": ""}, "model", "missing"),
         ({"include[]": "logprobs"}, "include", "logprobs is not available"),
         ({"chunking_strategy": "manual"}, "chunking_strategy", "expected auto or a JSON object"),
         ({"chunking_strategy": "[" * 4000}, "chunking_strategy", "expected auto or a JSON object"),

@@ -68,6 +68,13 @@ def test_median_filter(x, width):
     assert (filtered == np.median(windows, axis=-1)).all()
 
 
+def test_median_filter_of_more_than_it_takes_at_a_time():
+    x = np.random.default_rng(0).normal(0, 1, (2, 21, 1500)).astype(np.float32)
+    padded = np.pad(x, ((0, 0), (0, 0), (3, 3)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 7, axis=2)
+    assert (median_filter(x, 7) == np.median(windows, axis=-1)).all()
+
+
 def test_attention_is_rescaled_over_the_tokens():
     rng = np.random.default_rng(0)
     weights = rng.uniform(0.1, 1, (1, 6, 2)).astype(np.float32)  # two positions: too few for the median filter

@@ -61,6 +61,23 @@ def test_pieces_side_by_side_are_pieces_one_by_one(values):
     assert len(set(starts)) > 8  # a piece is more than one window where its timestamps end early
 
 
+@pytest.mark.parametrize("seconds", [5, 40])
+def test_a_batch_is_no_larger_than_the_pieces_need(monkeypatch, seconds):
+    sizes = []
+
+    def new_batch(inference, max_windows, n_hyps=1):
+        sizes.append(max_windows)
+        return real(inference, max_windows, n_hyps)
+
+    real = FakeInference.new_batch
+    monkeypatch.setattr(FakeInference, "new_batch", new_batch)
+    inference = FakeInference()
+    work = transcription(inference, n_frames=seconds * 100, batch_size=256, temperature=0.0, sample_len=5)
+    list(transcribe_windows(inference, work))
+    assert sizes == [len(work.tasks)] == [1 if seconds == 5 else 2]
+    assert inference.largest_batch == len(work.tasks)
+
+
 def test_the_batch_size_is_that_of_the_options_and_does_not_change_the_segments():
     found = []
     for batch_size in (2, 3, 8):
@@ -140,7 +157,8 @@ def test_stopping_leaves_what_comes_first():
             {"batch_size": 2, "condition_on_previous_text": True},
             "condition_on_previous_text: condition_on_previous_text and a batch_size above 1 can't be given together",
         ),
-        ({"batch_size": 0}, "batch_size: out of range: expected at least 1, found 0"),
+        ({"batch_size": 0}, "batch_size: out of range: expected 1 to 256, found 0"),
+        ({"batch_size": 257}, "batch_size: out of range: expected 1 to 256, found 257"),
         ({"vad_options": {}}, "vad_options: vad_options needs vad"),
         ({"vad": True, "vad_options": {"treshold": 1}}, "vad_options: treshold: unknown option"),
         ({"vad": True, "vad_options": {"threshold": 2}}, "threshold: out of range"),

@@ -2,8 +2,9 @@
 
 libsndfile (soundfile) reads wav, flac, ogg, opus, mp3 and its other formats; what it doesn't know goes to FFmpeg's
 libraries (PyAV, the extra ``media``). A file that ends before its own header says so is an error, never a short
-transcript. One case can't be told from a whole file: an mp3 without a Xing/Info header or a raw .aac stream, which
-nowhere say how long they are.
+transcript; so is a wav file that holds more than its header says, except where the size is one that programs leave
+which write to a pipe: then it is read to its end. One case can't be told from a whole file: an mp3 without a Xing/Info
+header or a raw .aac stream, which nowhere say how long they are.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from whisper_max.audio.wav import WavToItsEnd, find_missing_size
 from whisper_max.errors import AudioError
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ _UNKNOWN_SIZE = 0x7FFFF000  # writers that can't seek back (pipes) put this or m
 
 _MAX_CHANNELS = 64  # a block of more would take much memory, and no recording has them
 _UNKNOWN_FRAMES = 2**63 - 1  # SF_COUNT_MAX
-_RAW_FORMATS = ("WAV", "WAVEX", "W64", "RF64", "AIFF", "AU")
+_RAW_FORMATS = ("W64", "RF64", "AIFF", "AU")
 _LARGE_HEADER = 4096  # bytes; a raw format without samples is smaller than that
 _MP3_HEADER_REACH = 256  # bytes of the first mp3 frame in which its Xing, Info or VBRI header begins
 _MEDIA_SHORTFALL = 0.25  # seconds that FFmpeg may decode less than a container says, for codec delay and rounding
@@ -72,9 +74,13 @@ def decode(file: FileIO, where: str) -> Iterator[Block]:
 
 def _open_sound(file: FileIO, where: str) -> soundfile.SoundFile | None:
     """The file in libsndfile; None where it is to be tried with FFmpeg."""
+    size_at = find_missing_size(file, where)
     file.seek(0)
     try:
-        sound = soundfile.SoundFile(file.fileno(), closefd=False)
+        if size_at is None:
+            sound = soundfile.SoundFile(file.fileno(), closefd=False)
+        else:
+            sound = soundfile.SoundFile(WavToItsEnd(file, size_at))
     except soundfile.LibsndfileError as error:
         if error.code in (_SYSTEM_ERROR, _MALFORMED_FILE):
             raise AudioError("damaged or truncated", where=where, found=error.error_string) from error

@@ -23,6 +23,7 @@ def load(
     download_root: str | None,
     offline: bool = False,
     revision: str | None = None,
+    threads: int | None = None,
 ) -> Model:
     """Load a model; lines about downloads and compilations go to standard error.
 
@@ -34,6 +35,7 @@ def load(
             the model must be elsewhere on this machine.
         offline: never ask the hub.
         revision: branch, tag or commit on the hub.
+        threads: on a CPU, the same for all models of a process; None for every core that may be used.
 
     Raises:
         OptionError: the model is not on this machine and ``download_root`` was given.
@@ -54,6 +56,7 @@ def load(
         offline=offline,
         weights_dir=download_root,
         revision=revision,
+        threads=threads,
         progress=_print_line,
     )
 

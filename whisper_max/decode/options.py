@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import TASKS
 
+_MOST_HYPOTHESES = 64
+"""Of one window: each keeps keys and values of its own, in float32 11 MB of base, 147 MB of large (448 positions x 32
+blocks x 2 x 1280 x 4 bytes)."""
+
 
 @dataclass(frozen=True)
 class DecodingOptions:
@@ -18,9 +22,9 @@ class DecodingOptions:
     task: "transcribe", or "translate" into English. language: code, name or alias; None detects it.
     temperature: 0 takes the likeliest token; above 0 samples. sample_len: most tokens to sample, by default half of
         the model's text context. best_of: independent samples to choose from, with a temperature above 0.
-    beam_size: beams, at temperature 0. patience: finished sequences to wait for, in units of beam_size
-        (arXiv:2204.05424), by default 1. length_penalty: alpha of Google NMT (arXiv:1609.08144), 0..1; None divides
-        by the length.
+    beam_size: beams, at temperature 0. Both are at most 64. patience: finished sequences to wait for, in units of
+        beam_size (arXiv:2204.05424), by default 1. length_penalty: alpha of Google NMT (arXiv:1609.08144), 0..1; None
+        divides by the length.
     prompt: text or tokens before this window. prefix: text or tokens that this window's transcript begins with.
         hotwords: words to expect, put before the prompt of every window.
     suppress_tokens: ids, or "-1" for everything that is not speech; None or empty suppresses nothing, not even
@@ -94,6 +98,10 @@ def _check_ranges(options: DecodingOptions) -> None:
         value = getattr(options, name)
         if value is not None and value < least:
             raise OptionError("out of range", where=name, expected=f"at least {least}", found=value)
+    for name in ("best_of", "beam_size"):
+        value = getattr(options, name)
+        if value is not None and value > _MOST_HYPOTHESES:
+            raise OptionError("out of range", where=name, expected=f"at most {_MOST_HYPOTHESES}", found=value)
     for name in ("temperature", "max_initial_timestamp"):
         value = getattr(options, name)
         if value is not None and not 0 <= value < math.inf:

@@ -7,7 +7,7 @@ from max.dtype import DType
 from whisper_max.checkpoint.published import MODELS
 from whisper_max.engine.artifact import ArtifactKey, artifact_key
 
-SHIPPED_MODELS = ("tiny", "base")
+SHIPPED_MODELS = ("tiny", "base", "small")
 """Small to large; those for English alone share an artifact with them."""
 SHIPPED_STORAGE = (DType.float16, DType.int8)
 SHIPPED_CPUS = ("x86-64-v3", "x86-64-v4")

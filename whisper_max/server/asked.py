@@ -54,7 +54,7 @@ def read_asked(sent: dict[str, list[str]], task: str, largest_batch: int) -> Ask
     """
     sent = dict(sent)
     chunking = _pop_chunking(sent)
-    values = {name: value for name, value in read_fields(sent).items() if value != ""}
+    values = read_fields(sent)
     if "model" not in values:
         raise APIError(400, "model: missing", code="missing_field", param="model")
     _refuse_include(values.pop("include", []))
@@ -91,19 +91,22 @@ def _refuse_include(include: list[str]) -> None:
 def _pop_chunking(sent: dict[str, list[str]]) -> dict[str, str]:
     """The chunking strategy as fields of ours: sent as ``auto``, as JSON, or as ``chunking_strategy[threshold]``..."""
     parts = {name[len(_CHUNKING) + 1 : -1]: name for name in sent if name.startswith(f"{_CHUNKING}[")}
-    given: dict[str, Any] = {part: sent.pop(name)[-1] for part, name in parts.items()}
-    if _CHUNKING in sent:
-        text = FIELDS[_CHUNKING].parse(sent.pop(_CHUNKING)[-1])
-        if text == "auto":
-            given["type"] = "server_vad"
-        else:
-            given |= _json_object(str(text))
+    given: dict[str, Any] = {part: _only(_CHUNKING, sent.pop(name)) for part, name in parts.items()}
+    if text := _only(_CHUNKING, sent.pop(_CHUNKING, [""])):
+        text = str(FIELDS[_CHUNKING].parse(text))
+        given |= {"type": "server_vad"} if text == "auto" else _json_object(text)
     if not given:
         return {}
     if given.pop("type", None) != "server_vad" or not set(given) <= set(_SERVER_VAD):
         expected = f"auto, or type server_vad with {', '.join(_SERVER_VAD)}"
         raise _impossible(_CHUNKING, f"{_CHUNKING}: expected {expected}")
     return {"vad": "true", **{_SERVER_VAD[name]: str(value) for name, value in given.items()}}
+
+
+def _only(name: str, texts: list[str]) -> str:
+    if len(texts) > 1:
+        raise APIError(400, f"{name}: sent more than once", code="duplicate_field", param=name)
+    return texts[0]
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -156,7 +156,7 @@ REFUSED = {
 
 
 def read_fields(sent: dict[str, list[str]]) -> dict[str, Any]:
-    """The values of a form by name: a list for those that may be sent more than once.
+    """The values of a form by name: a list for those that may be sent more than once; an empty text counts as not sent.
 
     Raises:
         APIError: 400 for a field that is unknown, refused, sent twice or has an impossible value.
@@ -169,12 +169,13 @@ def read_fields(sent: dict[str, list[str]]) -> dict[str, Any]:
         field = FIELDS.get(name)
         if field is None or (sent_name != name and not field.many):
             raise APIError(400, f"unknown field {sent_name[:_SHOWN]!r}", code="unknown_field", param=sent_name[:_SHOWN])
-        if field.many:
-            values.setdefault(name, []).extend(field.parse(text) for text in texts)
-        elif len(texts) > 1:
+        given = [field.parse(text) for text in texts if text != ""]
+        if not field.many and len(texts) > 1:
             raise APIError(400, f"{name}: sent more than once", code="duplicate_field", param=name)
-        else:
-            values[name] = field.parse(texts[0])
+        if given and field.many:
+            values.setdefault(name, []).extend(given)
+        elif given:
+            values[name] = given[0]
     return values
 
 

@@ -101,6 +101,7 @@ class _Connection:
     async def run(self) -> None:
         """Serve the client until it leaves; raises ``_End`` where the server ends it."""
         self._enter()
+        await self._begin()
         await self.send({"type": "session.created", "session": self._described()})
         tasks = [
             asyncio.create_task(self._session.work()),
@@ -130,6 +131,18 @@ class _Connection:
             raise _End(APIError(429, message, type=OVERLOADED, code="too_many_sessions"), _TRY_LATER)
         sessions.add(self._id)
         active.set(len(sessions))
+
+    async def _begin(self) -> None:
+        """Take what the address says: ``intent``, which must be transcription, and ``model``, for what comes first."""
+        asked = self._socket.query_params
+        try:
+            if asked.get("intent", "transcription") != "transcription":
+                raise APIError(400, "intent: expected transcription", code="invalid_value", param="intent")
+            if "model" in asked:
+                heard = {"transcription": {"model": self._server.engines.known(asked["model"])}}
+                await self._session.configure(self._session.settings.updated({"audio": {"input": heard}}))
+        except (APIError, WhisperMaxError) as error:
+            raise _End(as_api_error(error), _POLICY) from error
 
     async def end(self, end: _End) -> None:
         """Tell the client why it is over, and end it."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from whisper_max.decode.inference import Float32
 
 MEDIAN_WIDTH = 7  # frames of 20 ms
+_VALUES_TOGETHER = 12_000  # that the median filter works on at a time, so that all its copies stay in a core's cache
 
 _DIAGONAL, _DOWN, _RIGHT = 0, 1, 2
 
@@ -72,11 +73,22 @@ def median_filter(x: Float32, width: int) -> Float32:
     Returns:
         the shape of ``x``.
     """
-    half, n = width // 2, x.shape[-1]
-    if n <= half:
+    n = x.shape[-1]
+    if n <= width // 2:
         return x
+    rows = x.reshape(-1, n)
+    filtered = np.empty_like(rows)
+    n_together = max(1, _VALUES_TOGETHER // n)
+    for start in range(0, len(rows), n_together):
+        filtered[start : start + n_together] = _median_of_rows(rows[start : start + n_together], width // 2)
+    return filtered.reshape(x.shape)
+
+
+def _median_of_rows(x: Float32, half: int) -> Float32:
+    """The median of each value and of ``half`` values to either side of it."""
+    n = x.shape[-1]
     padded = np.concatenate([x[..., half:0:-1], x, x[..., -2 : -2 - half : -1]], axis=-1)
-    shifted = [padded[..., i : i + n].copy() for i in range(width)]
+    shifted = [padded[..., i : i + n].copy() for i in range(2 * half + 1)]
     kept = shifted[: half + 1]
     for newcomer in shifted[half + 1 :]:  # of half + 2 values neither the least nor the largest is the median
         kept = _without_extremes([*kept, newcomer])

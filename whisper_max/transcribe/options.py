@@ -18,6 +18,7 @@ from whisper_max.transcribe.timing import Punctuation
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _TYPES = {"bool": bool, "int": Integral, "float": Real, "str": str, "VadOptions": VadOptions}  # others: collections
+MOST_SIDE_BY_SIDE = 256  # windows in a batch; each takes memory of its own, 75 MB of base and 1 GB of large in float32
 HIGH_TEMPERATURE = 0.5  # text sampled above it is no good prompt (openai/whisper ``transcribe.py``)
 
 
@@ -43,8 +44,8 @@ class TranscribeOptions:
         that belong to the word after or before them. hallucination_silence_threshold: with word timestamps, skip
         silence longer than this many seconds around text that was probably never said.
     vad: transcribe speech only, and nothing where there is none. vad_options: what counts as speech, as ``VadOptions``
-        or its fields by name. batch_size: above 1, cut the recording where nobody speaks and decode that many pieces
-        side by side; it takes the extra ``vad`` too.
+        or its fields by name. batch_size: above 1, cut the recording where nobody speaks and decode that many pieces,
+        at most 256, side by side; it takes the extra ``vad`` too.
     best_of counts at temperatures above 0; beam_size and patience at 0.
 
     After construction condition_on_previous_text, carry_initial_prompt, drop_unlikely and vad_options hold the
@@ -115,8 +116,7 @@ class TranscribeOptions:
 
     def _resolve_batch(self) -> None:
         """Set what depends on the batch size."""
-        if self.batch_size < 1:
-            raise OptionError("out of range", where="batch_size", expected="at least 1", found=self.batch_size)
+        check_batch_size(self.batch_size)
         side_by_side = self.batch_size > 1
         if side_by_side and self.condition_on_previous_text:
             raise OptionError(
@@ -209,6 +209,16 @@ class TranscribeOptions:
         if isinstance(self.vad_options, VadOptions):
             plain["vad_options"] = self.vad_options.to_dict()
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse a number of windows that no machine decodes side by side.
+
+    Raises:
+        OptionError: such a number.
+    """
+    if not 1 <= batch_size <= MOST_SIDE_BY_SIDE:
+        raise OptionError("out of range", where="batch_size", expected=f"1 to {MOST_SIDE_BY_SIDE}", found=batch_size)
 
 
 def _vad_options(values: Mapping[str, Any]) -> VadOptions:

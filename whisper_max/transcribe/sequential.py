@@ -29,9 +29,8 @@ def transcribe_windows(
     """
     if transcription.done:
         return
-    side_by_side = transcribe_side_by_side(
-        inference, [transcription], max_windows=transcription.options.batch_size, should_stop=should_stop
-    )
+    max_windows = min(transcription.options.batch_size, len(transcription.tasks))  # the batch takes memory for all
+    side_by_side = transcribe_side_by_side(inference, [transcription], max_windows=max_windows, should_stop=should_stop)
     for _, segments in side_by_side:
         if on_progress is not None:
             on_progress(*transcription.progress)

@@ -8,6 +8,7 @@ from typing import Protocol
 from whisper_max.audio.mel import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES
 from whisper_max.decode.inference import AudioFeatures, Float32, Inference
 from whisper_max.decode.language import DetectedLanguage, check_translation, detect_language, most_likely_language
+from whisper_max.decode.task import DecodingTask
 from whisper_max.errors import JournalError, OptionError
 from whisper_max.text.tokenizer import Tokenizer, Vocabulary, build_tokenizer
 from whisper_max.transcribe.clips import seek_clips
@@ -74,9 +75,8 @@ class Transcription:
         self._n_segments = 0
 
     def _is_undetectable(self, inference: Inference) -> bool:
-        """True where there is no speech to tell the language from."""
-        silent = self._speech is not None and self.mel.n_frames == 0
-        return silent and self.options.language is None and inference.dims.is_multilingual
+        """True where there is nothing to tell the language from: no sample, or no speech."""
+        return self.mel.n_frames == 0 and self.options.language is None and inference.dims.is_multilingual
 
     def _build_tokenizer(self, inference: Inference, vocabulary: Vocabulary) -> Tokenizer:
         language, task = self.options.language, self.options.task
@@ -218,5 +218,6 @@ def check_model(inference: Inference, vocabulary: Vocabulary, options: Transcrib
     multilingual = inference.dims.is_multilingual
     if options.multilingual and not multilingual:
         raise OptionError("an English-only model can't detect languages", where="multilingual")
-    build_tokenizer(vocabulary, multilingual=multilingual, language=options.language, task=options.task)
+    tokenizer = build_tokenizer(vocabulary, multilingual=multilingual, language=options.language, task=options.task)
     check_translation(inference.dims, options.task)
+    DecodingTask(inference.dims, tokenizer, options.ladder())  # hotwords and prefix fit, suppressed tokens exist

@@ -14,7 +14,8 @@ What differs from faster-whisper 1.2.1:
   ``hallucination_silence_threshold`` without ``word_timestamps``,
   ``multilingual`` with a ``language``, and a language or a task that the model can't do.
 - ``WhisperModel`` computes in float32 on a CPU and in bfloat16 on a GPU by default; int8 types are refused, as are
-  ``cpu_threads``, ``num_workers``, ``files`` and CTranslate2's own options. Sampling has a fixed seed.
+  ``num_workers``, ``files`` and CTranslate2's own options; ``cpu_threads`` are at most the cores, and the same for all
+  models of a process. Sampling has a fixed seed.
 - ``decode_audio`` averages channels: ``split_stereo`` is refused.
 """
 

@@ -60,7 +60,8 @@ class WhisperModel:
         local_files_only: never ask the hub.
         revision: branch, tag or commit on the hub.
         use_auth_token: None or True, for the stored one; ``HF_TOKEN`` gives another.
-        cpu_threads, num_workers, files: their defaults only.
+        cpu_threads: the same for all models of a process; 0 for every core that may be used.
+        num_workers, files: their defaults only.
 
     Raises:
         OptionError: an argument that can't be honoured.
@@ -83,7 +84,6 @@ class WhisperModel:
         **model_kwargs: Any,
     ) -> None:
         only_default = {
-            "cpu_threads": (cpu_threads, 0),
             "num_workers": (num_workers, 1),
             "files": (files, None),
             "use_auth_token": (use_auth_token, None if use_auth_token is None else True),
@@ -99,6 +99,7 @@ class WhisperModel:
             download_root=download_root,
             offline=local_files_only,
             revision=revision,
+            threads=cpu_threads or None,
         )
 
     @property

@@ -1,0 +1,1 @@
+"""What `load_server.py` is made of: recordings, servers, the load itself, and the figures."""
