@@ -32,6 +32,7 @@ from max.dtype import DType
 
 from whisper_max.cache import cache_dir
 from whisper_max.engine.gpu_support import GpuRecord, write_record
+from whisper_max.errors import WhisperMaxError
 
 INSTEAD = {
     "encoder attention": "softmax form (the plain artifact)",
@@ -151,7 +152,7 @@ def check_size(
         module = find_checks(dims, dtype, code + (":fast" if form == "fast" else ""), folder)
         for result in Checker(module, dims, dtype, device, seed, spoil).run():
             results.append(result)
-    except (RuntimeError, ValueError, KeyError) as error:  # a device that fails outright is a finding, too
+    except (RuntimeError, ValueError, KeyError, WhisperMaxError) as error:  # failing outright is a finding, too
         return Run(size, dtype.name, form, time.monotonic() - start, tuple(results), " ".join(str(error).split())[:300])
     return Run(size, dtype.name, form, time.monotonic() - start, tuple(results))
 
@@ -182,8 +183,12 @@ def check_whole(
                     continue
                 start = time.monotonic()
                 target = Target(device, dtype, dtype, (code + (":fast" if form == "fast" else ""),), tokens)
-                results = compare_models(name, target, clips, args.weights_dir, offline=True)
-                run = Run(name, dtype.name, form, time.monotonic() - start, tuple(results))
+                results, error = [], None
+                try:
+                    results = compare_models(name, target, clips, args.weights_dir, offline=True)
+                except (RuntimeError, ValueError, WhisperMaxError) as failure:
+                    error = " ".join(str(failure).split())[:300]
+                run = Run(name, dtype.name, form, time.monotonic() - start, tuple(results), error)
                 print_run(run)
                 yield run
 

@@ -3,6 +3,8 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock, create_autospec
 
 import numpy as np
 import pytest
@@ -145,3 +147,65 @@ def test_a_spoilt_or_unwritten_result_is_no_number(gate):
     assert np.isfinite(values).all()
     unwritten = np.where(np.arange(400).reshape(100, 4) == 250, np.nan, values).astype(np.float32)
     assert not checker._compare("linear", (100,), unwritten, rows, values[rows].astype(np.float64)).passed
+
+
+def test_only_recordings_in_english_that_are_there_are_compared(gate, tmp_path):
+    from gpu_tools.whole import Clip, find_clips
+
+    assert find_clips(tmp_path, 8) == []
+    entries = [
+        {"path": "noise.wav", "speech": "none"}, {"path": "a.wav", "language": "en", "transcript": "Yes."},
+        {"path": "gone.wav", "language": "en"}, {"path": "b.wav", "language": "de"},
+        {"path": "c.wav", "language": "en"},
+    ]  # fmt: skip
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(entry) + "\n\n" for entry in entries))
+    for name in ("noise", "a", "b", "c"):
+        (tmp_path / f"{name}.wav").touch()
+    assert find_clips(tmp_path, 8) == [Clip(tmp_path / "a.wav", "Yes."), Clip(tmp_path / "c.wav", None)]
+    assert len(find_clips(tmp_path, 1)) == 1
+
+
+def test_words_are_counted_without_case_and_marks(gate):
+    from gpu_tools.whole import word_error_rate
+
+    assert word_error_rate(["And so, my fellow", "ask"], ["and so my fellow!", "Ask"]) == 0
+    assert word_error_rate(["one two three four"], ["one too four"]) == 50
+    assert word_error_rate([""], ["more"]) == 100
+
+
+@pytest.mark.parametrize("failure", [None, "CUDA error: an illegal access"])
+def test_real_models_follow_the_sizes_and_may_fail(gate, monkeypatch, tmp_path, failure):
+    from gpu_tools import whole
+
+    asked = []
+
+    def compare(name, target, clips, weights_dir, offline):
+        asked.append((name, target.dtype.name, target.code, target.tokens))
+        if failure is not None:
+            raise RuntimeError(failure)
+        return [gate.Result(f"{name}: encoder", "1 clips", 1e-6, 1e-4)]
+
+    monkeypatch.setattr(whole, "compare_models", compare)
+    monkeypatch.setattr(whole, "find_clips", lambda folder, most: [folder])
+    runs = [run(gate, choose=1.0), run(gate, form="fast", **{"encoder attention": np.nan})]
+    args = SimpleNamespace(audio=tmp_path, clips=1, forms="fast,plain", weights_dir=None)
+    device = SimpleNamespace(is_host=False)
+    found = list(gate.check_whole(["tiny.en"], [DType.float32], runs, device, "gpu:sm_90a", args, float("inf")))
+    assert asked == [("tiny.en", "float32", "gpu:sm_90a", False)]  # not the form that failed, nor the device's tokens
+    assert [(each.what, each.form, each.passed, each.error) for each in found] == [
+        ("tiny.en", "plain", failure is None, failure)
+    ]
+
+
+def test_the_benchmark_takes_the_graphs_that_a_gpu_runs(gate, monkeypatch):
+    from gpu_tools import timing
+
+    find = create_autospec(timing.find_module, return_value=(b"module", "gpu:sm_90a:fast"))
+    monkeypatch.setattr(timing, "find_module", find)
+    for name in ("InferenceSession", "CPU", "read", "random_tensors", "prepare_weights"):
+        monkeypatch.setattr(timing, name, MagicMock())
+    device, dims = SimpleNamespace(is_host=False), gate.dims_of("tiny-shape")
+    timing.Subject(dims, DType.bfloat16, device, "gpu:sm_90a:fast", Path("unused"))
+    (found_dims, storage, target, _), _ = find.call_args
+    assert (found_dims, storage, target.codes) == (dims, DType.bfloat16, ("gpu:sm_90a:fast",))
+    assert (target.device, target.dtype, target.storage) == (device, DType.bfloat16, DType.bfloat16)
