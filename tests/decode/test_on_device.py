@@ -1,5 +1,7 @@
 """Windows whose tokens the device chooses have the host's results, and what it can't do stays with the host."""
 
+import gc
+import weakref
 from dataclasses import replace
 from functools import cache
 
@@ -178,3 +180,17 @@ def test_words_are_aligned_with_the_windows_own_audio():
         batch.put([0], features)
         np.testing.assert_array_equal(alignment.weights, batch.align(0, tokens, eot).weights)
         assert found[mine].result == expected[theirs].result
+
+
+@pytest.mark.parametrize("make", [FakeInference, FakeDevice])
+def test_a_pool_that_nobody_holds_frees_its_batches_at_once(make):
+    pool, _ = pool_of(make(), 3, [DecodingOptions(), DecodingOptions(beam_size=2), DecodingOptions()])
+    pool.advance()
+    crews = [weakref.ref(crew) for crew in pool._crews.values()]
+    assert len(crews) == 2
+    gc.disable()
+    try:
+        del pool
+        assert [crew() for crew in crews] == [None, None]
+    finally:
+        gc.enable()

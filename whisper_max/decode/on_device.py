@@ -8,7 +8,7 @@ detecting languages stay with the host.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -126,14 +126,14 @@ class DeviceCrew:
         masks: the rules.
         job: any of them.
         max_windows: most places.
-        belongs: True for a job whose next attempt is decoded here as well.
+        seat: what the pool knows it by.
     """
 
     def __init__(
-        self, inference: DeviceInference, masks: TokenMasks, job: Job, max_windows: int, belongs: Callable[[Job], bool]
+        self, inference: DeviceInference, masks: TokenMasks, job: Job, max_windows: int, seat: Hashable
     ) -> None:
         self._inference = inference
-        self._belongs = belongs
+        self._seat = seat
         sampled = job.options.temperature > 0
         self._batch: DeviceBatch = inference.device_batch(masks, max_windows, job.options.n_hyps, sampled=sampled)
         self._windows: dict[int, _Window] = {}
@@ -164,8 +164,11 @@ class DeviceCrew:
             self._batch.drop(place)
         self._fill()
 
-    def advance(self) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
+    def advance(self, seat_of: Callable[[Job], Hashable]) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
         """Queue a token of each window.
+
+        Args:
+            seat_of: where a job's attempt is decoded.
 
         Returns:
             the windows that are known to have left: finished ones, and those whose next attempt is not decoded here.
@@ -178,7 +181,7 @@ class DeviceCrew:
             outcome = self._take(place, window.job)
             if isinstance(outcome, WhisperMaxError) or not window.job.climb(outcome):
                 finished.append(Finished(window.job, outcome, partial(self._align, window.features)))
-            elif self._belongs(window.job):
+            elif seat_of(window.job) == self._seat:
                 self._start([place], [window], window.features)
             else:
                 moving.append((window.job, window.features))

@@ -63,7 +63,7 @@ class DecodingPool:
         """Give out the windows that are finished; where none is, decode a token of each."""
         finished = []
         for crew in list(self._crews.values()):
-            left, moving = crew.advance()
+            left, moving = crew.advance(self._seat)
             finished += left
             for job, features in moving:
                 self.add([job], features)
@@ -83,13 +83,10 @@ class DecodingPool:
         return job.task.masks
 
     def _new_crew(self, seat: Hashable, job: Job) -> _Crew | DeviceCrew:
-        def belongs(job: Job) -> bool:
-            return self._seat(job) == seat
-
         masks = self._masks(job)
         if self._device is None or masks is None:
-            return _Crew(self._inference.new_batch(self._max_windows, job.options.n_hyps), belongs)
-        return DeviceCrew(self._device, masks, job, self._max_windows, belongs)
+            return _Crew(self._inference.new_batch(self._max_windows, job.options.n_hyps), seat)
+        return DeviceCrew(self._device, masks, job, self._max_windows, seat)
 
     def _give_back(self) -> None:
         """Free what the device holds for windows that have all left."""
@@ -156,11 +153,11 @@ class _Lane:
 class _Crew:
     """The windows whose attempt takes the same number of hypotheses, and their batch; None is a free place.
 
-    belongs: True for a job whose next attempt is decoded here as well.
+    seat: what the pool knows it by.
     """
 
     batch: DecoderBatch
-    belongs: Callable[[Job], bool]
+    seat: Hashable
     lanes: list[_Lane | None] = field(default_factory=list)
 
     @property
@@ -189,10 +186,10 @@ class _Crew:
     def remove(self, job: Job) -> None:
         self.lanes = [None if lane is not None and lane.job is job else lane for lane in self.lanes]
 
-    def advance(self) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
+    def advance(self, seat_of: Callable[[Job], Hashable]) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
         """The windows that have left: finished ones, and those whose next attempt is decoded elsewhere."""
         if any(lane is not None and lane.done for lane in self.lanes):
-            return self._settle()
+            return self._settle(seat_of)
         self._close_free_places()
         if self.lanes:
             self._step()
@@ -215,7 +212,7 @@ class _Crew:
         for place, lane in enumerate(lanes):
             lane.advance(logits[place * n_hyps : (place + 1) * n_hyps])
 
-    def _settle(self) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
+    def _settle(self, seat_of: Callable[[Job], Hashable]) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
         """Start the next attempt of a window that failed in its place, where it can; let the others leave."""
         finished: list[Finished] = []
         moving: list[tuple[Job, AudioFeatures]] = []
@@ -227,7 +224,7 @@ class _Crew:
             if isinstance(outcome, WhisperMaxError) or not lane.job.climb(outcome):
                 finished.append(Finished(lane.job, outcome, partial(self.batch.align, place)))
                 self.lanes[place] = None
-            elif self.belongs(lane.job):
+            elif seat_of(lane.job) == self.seat:
                 lane.begin()
                 again.append(place)
             else:
