@@ -137,8 +137,8 @@ def time_linear[dtype: DType](n_rows: Int, depth: Int, n_columns: Int):
     var weight = numbers[dtype](n_panels * PANEL * depth)
     var bias = numbers[DType.float32](n_panels * PANEL)
     var output = numbers[DType.float32](n_rows * n_columns)
-    var finish = Rows[False, False](at_line(output), at_line(bias), at_line(bias), n_columns)
-    var product = Product[dtype, Rows[False, False]](finish, at_line(x), at_line(weight), depth)
+    var finish = Rows[False, False](at_line(output), at_line(output), n_columns)
+    var product = Product[dtype, Rows[False, False]](finish, at_line(x), at_line(weight), at_line(bias), depth)
 
     def run() {imm}:
         multiply(product, n_rows, n_panels)
@@ -156,9 +156,9 @@ def time_int8_linear[fast: Bool](n_rows: Int, depth: Int, n_columns: Int):
     var bias = numbers[DType.float32](n_panels * PANEL)
     var offset = numbers[DType.int32](n_panels * PANEL)
     var output = numbers[DType.float32](n_rows * n_columns)
-    var finish = Rows[False, False](at_line(output), at_line(bias), at_line(bias), n_columns)
+    var finish = Rows[False, False](at_line(output), at_line(output), n_columns)
     var product = Int8Product[fast, Rows[False, False]](
-        finish, at_line(x), at_line(weight), at_line(bias), at_line(offset), depth, depth // GROUP
+        finish, at_line(x), at_line(weight), at_line(bias), at_line(bias), at_line(offset), depth, depth // GROUP
     )
 
     def run() {imm}:

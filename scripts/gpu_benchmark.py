@@ -37,6 +37,7 @@ PEERS: dict[str, Callable[..., dict[str, Any]]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     device, code = open_device(args.device)
+    args.dtype = args.dtype or ("float32" if device.is_host else "bfloat16")
     architecture = code.partition(":")[2]
     record = None if device.is_host else read_record(architecture)
     form = args.form or (FAST if record is not None and args.dtype in record.fast else "plain")
@@ -68,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--device", default="gpu", choices=["gpu", "cpu"])
     parser.add_argument("--models", default="base,large-v3-turbo,large-v3", help="sizes, with commas between")
-    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
+    parser.add_argument("--dtype", choices=["bfloat16", "float16", "float32"], help="bfloat16; float32 on a CPU")
     parser.add_argument("--form", choices=["fast", "plain"], help="by default what the check found right")
     parser.add_argument("--tokens", type=int, default=64, help="tokens a window")
     parser.add_argument("--batches", default="1,8,32,64,128,320,512")

@@ -3,7 +3,7 @@
 Every operation and stage, at every shape that the models use, against float64 NumPy on fresh random inputs, into
 buffers full of NaN; then real models against float32 on the CPU. Says which forms are wrong on this device and what
 runs in their place, writes all figures as JSON, and leaves the record that lets ``--device auto`` use the GPU. Exits
-with 1 where something is wrong that nothing else stands in for.
+with 1 where anything is wrong, or nothing is right.
 
 ``--build FOLDER`` compiles everything for a GPU that is not attached, ``--device cpu --models tiny-shape`` tries this
 script itself, and ``--spoil NAME`` puts one NaN into the results of an operation, to see the check fail.
@@ -32,6 +32,7 @@ from max.dtype import DType
 
 from whisper_max.cache import cache_dir
 from whisper_max.engine.gpu_support import GpuRecord, write_record
+from whisper_max.errors import WhisperMaxError
 
 INSTEAD = {
     "encoder attention": "softmax form (the plain artifact)",
@@ -93,7 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                     print(f"not checked, out of time: {size} {dtype.name} {form}")
     names = [name for name in args.whole.split(",") if name]
     runs += check_whole(names, dtypes, runs, device, code, args, deadline)
-    return conclude(runs, names, dtypes, device, args.output, seed)
+    if args.spoil and not any(result.name == args.spoil for run in runs for result in run.results):
+        raise SystemExit(f"error: no operation is called {args.spoil!r}")
+    return conclude(runs, [*sizes, *names], dtypes, device, args.output, seed)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -149,7 +152,7 @@ def check_size(
         module = find_checks(dims, dtype, code + (":fast" if form == "fast" else ""), folder)
         for result in Checker(module, dims, dtype, device, seed, spoil).run():
             results.append(result)
-    except (RuntimeError, ValueError, KeyError) as error:  # a device that fails outright is a finding, too
+    except (RuntimeError, ValueError, KeyError, WhisperMaxError) as error:  # failing outright is a finding, too
         return Run(size, dtype.name, form, time.monotonic() - start, tuple(results), " ".join(str(error).split())[:300])
     return Run(size, dtype.name, form, time.monotonic() - start, tuple(results))
 
@@ -158,26 +161,34 @@ def check_whole(
     names: Sequence[str], dtypes: Sequence[DType], runs: Sequence[Run], device: Device, code: str,
     args: argparse.Namespace, deadline: float,
 ) -> Iterator[Run]:  # fmt: skip
-    if device.is_host:
+    if device.is_host or not names:
         return
     from gpu_tools.whole import compare_models, find_clips
 
     from whisper_max.engine.devices import Target
 
     clips = find_clips(args.audio, args.clips)
+    if not clips:
+        print(f"not checked, no recordings in {args.audio}: {', '.join(names)}")
+        return
+    tokens = everywhere(runs, "choose")
     for name in names:
         for dtype in dtypes:
             for form in args.forms.split(","):
                 checked = [run for run in runs if (run.dtype, run.form) == (dtype.name, form)]
-                if not clips or not all(run.passed for run in checked):
+                if not all(run.passed for run in checked):
                     continue
                 if time.monotonic() > deadline:
                     print(f"not checked, out of time: {name} {dtype.name} {form}")
                     continue
                 start = time.monotonic()
-                target = Target(device, dtype, dtype, (code + (":fast" if form == "fast" else ""),))
-                results = compare_models(name, target, clips, args.weights_dir, offline=True)
-                run = Run(name, dtype.name, form, time.monotonic() - start, tuple(results))
+                target = Target(device, dtype, dtype, (code + (":fast" if form == "fast" else ""),), tokens)
+                results, error = [], None
+                try:
+                    results = compare_models(name, target, clips, args.weights_dir, offline=True)
+                except (RuntimeError, ValueError, WhisperMaxError) as failure:
+                    error = " ".join(str(failure).split())[:300]
+                run = Run(name, dtype.name, form, time.monotonic() - start, tuple(results), error)
                 print_run(run)
                 yield run
 
@@ -221,7 +232,10 @@ def conclude(
 
 
 def record_of(runs: Sequence[Run], names: Sequence[str], dtypes: Sequence[str]) -> GpuRecord:
-    """What may be used: a form of a dtype with every size and every real model right, and each of them checked."""
+    """What may be used: a form of a dtype with every size and every real model right, and each of them checked.
+
+    names: of all sizes and real models.
+    """
 
     def right(form: str) -> tuple[str, ...]:
         return tuple(
@@ -232,11 +246,13 @@ def record_of(runs: Sequence[Run], names: Sequence[str], dtypes: Sequence[str]) 
             and set(names) <= {run.what for run in own}
         )
 
-    def everywhere(name: str) -> bool:
-        found = [r.passed for run in runs for r in run.results if r.name == name]
-        return bool(found) and all(found)
+    return GpuRecord(right("plain"), right("fast"), everywhere(runs, "log_mel"), everywhere(runs, "choose"))
 
-    return GpuRecord(right("plain"), right("fast"), everywhere("log_mel"), everywhere("choose"))
+
+def everywhere(runs: Sequence[Run], name: str) -> bool:
+    """True where an operation was checked, and right each time."""
+    found = [result.passed for run in runs for result in run.results if result.name == name]
+    return bool(found) and all(found)
 
 
 def instead(name: str, dtype: str, found: GpuRecord) -> str:

@@ -265,10 +265,10 @@ class Checker:
                         rule.apply(own, search.sampled)
                     search.update(own)
         transcript = self._spoilt("choose", self.place.get(buffers[-1]).astype(np.float32))
-        wrong = sum(
-            not np.array_equal(transcript[row, : len(search.sampled[0])], search.sampled[0])
-            for row, search in enumerate(searches)
-        )
+        expected = np.zeros((n_rows, n_ctx), np.float32)  # nothing is written beyond a transcript's end
+        for row, search in enumerate(searches):
+            expected[row, : len(search.sampled[0])] = search.sampled[0]
+        wrong = np.count_nonzero((transcript != expected).any(axis=1))
         return Result("choose", f"{n_rows}x{n_vocab}", float(wrong), 0.0)
 
     def _mel(self) -> Result:

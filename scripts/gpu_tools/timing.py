@@ -18,8 +18,10 @@ from max.engine import InferenceSession, read
 
 from gpu_tools.modules import find_checks
 from gpu_tools.random_model import random_tensors
-from whisper_max.decode.on_device import DeviceStart, TokenMasks
+from whisper_max.decode.masks import TokenMasks
+from whisper_max.decode.on_device import DeviceStart
 from whisper_max.dims import ModelDimensions
+from whisper_max.engine.devices import Target
 from whisper_max.engine.features import EncodedWindows
 from whisper_max.engine.gpu_decoding import DeviceDecoding
 from whisper_max.engine.gpu_memory import is_out_of_memory
@@ -37,9 +39,10 @@ class Subject:
 
     def __init__(self, dims: ModelDimensions, dtype: DType, device: Device, code: str, artifacts: Path) -> None:
         self.dims, self.place = dims, Placement(device, dtype)
-        module = find_checks(dims, dtype, code, artifacts) if device.is_host else find_module(
-            dims, dtype, dtype, code, print
-        )
+        if device.is_host:
+            module = find_checks(dims, dtype, code, artifacts)
+        else:
+            module, _ = find_module(dims, dtype, Target(device, dtype, dtype, (code,)), print)
         tensors = random_tensors(dims, dtype, np.random.default_rng(0))
         weights = prepare_weights(tensors, dims, dtype, dtype, device)
         devices = [CPU()] if device.is_host else [CPU(), device]

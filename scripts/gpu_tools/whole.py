@@ -34,12 +34,13 @@ class Clip:
 
 
 def find_clips(folder: Path, most: int) -> list[Clip]:
-    """The recordings of a folder with ``manifest.jsonl``, at most ``most``."""
+    """The English recordings of a folder with ``manifest.jsonl``, at most ``most``."""
     manifest = folder / "manifest.jsonl"
     if not manifest.exists():
         return []
     entries = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
-    clips = [Clip(folder / entry["path"], entry.get("transcript")) for entry in entries if entry["language"] == "en"]
+    english = [entry for entry in entries if entry.get("language") == "en"]
+    clips = [Clip(folder / entry["path"], entry.get("transcript")) for entry in english]
     return [clip for clip in clips if clip.path.exists()][:most]
 
 
@@ -71,8 +72,8 @@ def compare_models(
     results = [Result(f"{label}: encoder", f"{len(clips)} clips", float(np.max(errors)), ENCODER_TOLERANCE[dtype])]
     if target.dtype == DType.float32:
         results.append(Result(f"{label}: clips whose tokens differ", f"{len(clips)} clips", float(differing), 0.0))
-    truths, theirs, mine = ([pair[side] for pair in pairs] for side in range(3))
-    change = abs(word_error_rate(truths, mine) - word_error_rate(truths, theirs))
+    truths, before, now = ([pair[side] for pair in pairs] for side in range(3))
+    change = abs(word_error_rate(truths, now) - word_error_rate(truths, before))
     return [*results, Result(f"{label}: change of WER, points", f"{len(clips)} clips", change, WER_TOLERANCE)]
 
 

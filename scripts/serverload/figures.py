@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 from serverload.load import parts
 
@@ -43,10 +43,11 @@ def draw_load(results: dict[str, Any], path: Path) -> None:
         axis.set_xticks(results["clients"], [str(each) for each in results["clients"]], minor=False)
         axis.xaxis.set_minor_locator(NullLocator())
     axes[1].yaxis.set_major_formatter("{x:g}")
-    axes[1].yaxis.set_minor_formatter("{x:g}")
+    axes[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[1].yaxis.set_minor_locator(NullLocator())
     axes[2].set(title="Resident memory", xlabel="seconds under load, with the clients", ylabel="MiB", ylim=(0, None))
     for axis in axes:
-        axis.legend(fontsize="small", loc="upper left" if axis is axes[1] else "lower right")
+        axis.legend(fontsize="x-small", loc="lower right")
         axis.grid(alpha=0.3)
     figure.suptitle(results["what"])
     save(figure, path)

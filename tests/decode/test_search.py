@@ -97,9 +97,12 @@ def test_random_streams_depend_on_seed_window_temperature_and_sample_only():
 
 
 def test_samples_follow_the_distribution_at_the_temperature():
-    search = new_search(DecodingOptions(temperature=0.5, best_of=4000), EOT, (0,))
-    search.update(np.repeat(row(t1=0.6, t2=0.3, t3=0.1), 4000, axis=0))
-    counts = np.bincount([tokens[0] for tokens in search.sampled], minlength=4)[1:4] / 4000
+    tokens = []
+    for window in range(64):
+        search = new_search(DecodingOptions(temperature=0.5, best_of=64), EOT, (window,))
+        search.update(np.repeat(row(t1=0.6, t2=0.3, t3=0.1), 64, axis=0))
+        tokens += [sampled[0] for sampled in search.sampled]
+    counts = np.bincount(tokens, minlength=4)[1:4] / len(tokens)
     weights = np.array([0.6, 0.3, 0.1]) ** 2
     assert counts == pytest.approx(weights / weights.sum(), abs=0.03)
 

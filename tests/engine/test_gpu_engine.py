@@ -9,7 +9,8 @@ from max.dtype import DType
 
 from whisper_max import load_model
 from whisper_max.checkpoint.published import MODELS
-from whisper_max.engine import WhisperEngine
+from whisper_max.decode.on_device import DeviceInference
+from whisper_max.engine import WhisperEngine, gpu_engine
 from whisper_max.engine.features import EncodedWindows
 from whisper_max.engine.gpu_engine import GpuEngine
 from whisper_max.engine.gpu_memory import BatchLimit
@@ -30,6 +31,8 @@ class SmallGpu(GpuEngine):
     def __init__(self, most, report):
         self._dims, self._placement = DIMS, Placement(CPU(), DType.float32)
         self._encoded = BatchLimit(most, "windows in the encoder", report)
+        self._decoded = BatchLimit(most, "windows in the decoder", report)
+        self._graphs, self._report, self._idle, self._tokens = {}, report, {}, True
 
 
 @pytest.fixture
@@ -70,3 +73,91 @@ def test_an_encoder_without_room_for_one_window(room):
     room(0)
     with pytest.raises(DeviceError, match="out of memory with one of the windows in the encoder"):
         SmallGpu(4, lambda line: None).encode(np.zeros((1, DIMS.n_mels, DIMS.n_frames), np.float32))
+
+
+class FakeDecoding:
+    """A batch of places; making one with more than ``fits`` beside those alive runs out of memory."""
+
+    fits, alive = 100, 0
+
+    def __init__(self, graphs, dims, placement, masks, n_windows, n_hyps, *, sampled, report):
+        if FakeDecoding.alive + n_windows * n_hyps > FakeDecoding.fits:
+            raise ValueError("CUDA_ERROR_OUT_OF_MEMORY")
+        self.n_windows, self.n_hyps, self.sampled, self.masks = n_windows, n_hyps, sampled, masks
+        FakeDecoding.alive += n_windows * n_hyps
+
+    def restart(self, masks):
+        self.masks = masks
+
+    def close(self):
+        FakeDecoding.alive -= self.n_windows * self.n_hyps
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """With room for 8 windows in the decoder; its lines are in ``lines``."""
+    monkeypatch.setattr(gpu_engine, "DeviceDecoding", FakeDecoding)
+    monkeypatch.setattr(FakeDecoding, "alive", 0)
+    monkeypatch.setattr(FakeDecoding, "fits", 100)
+    lines = []
+    engine = SmallGpu(8, lines.append)
+    engine.lines = lines
+    return engine
+
+
+def test_the_engine_is_one_whose_device_chooses_tokens_and_the_cpus_is_not(engine):
+    assert isinstance(engine, DeviceInference)
+    assert engine.chooses_tokens
+    assert not isinstance(object.__new__(WhisperEngine), DeviceInference)
+
+
+def test_batches_are_used_again_once_they_are_given_back(engine):
+    first = engine.device_batch("a", 3, 1, sampled=False)
+    assert (first.n_windows, first.masks) == (4, "a")
+    assert engine.device_batch("b", 3, 1, sampled=False) is not first  # in use
+    engine.give_back(first)
+    assert engine.device_batch("c", 4, 1, sampled=True) is not first
+    again = engine.device_batch("d", 4, 1, sampled=False)
+    assert again is first
+    assert again.masks == "d"
+
+
+def test_a_few_batches_are_kept(engine):
+    for n_hyps in range(1, 7):
+        engine.give_back(engine.device_batch("a", 1, n_hyps, sampled=True))
+    assert FakeDecoding.alive == 3 + 4 + 5 + 6
+
+
+def test_batches_that_nobody_uses_make_room_before_a_batch_shrinks(engine, monkeypatch):
+    monkeypatch.setattr(FakeDecoding, "fits", 10)
+    engine.give_back(engine.device_batch("a", 4, 1, sampled=False))
+    assert engine.device_batch("a", 8, 1, sampled=False).n_windows == 8
+    assert FakeDecoding.alive == 8
+    assert engine.lines == []
+    assert engine.device_batch("a", 4, 1, sampled=True).n_windows == 2
+    assert len(engine.lines) == 2  # 8 to 4, 4 to 2
+
+
+def test_they_make_room_for_the_encoder_too(engine, room):
+    room(8)
+    engine.give_back(engine.device_batch("a", 4, 1, sampled=False))
+    engine.encode(np.zeros((2, DIMS.n_mels, DIMS.n_frames), np.float32))
+    assert FakeDecoding.alive == 4
+    room(1)
+    engine.encode(np.zeros((2, DIMS.n_mels, DIMS.n_frames), np.float32))
+    assert FakeDecoding.alive == 0
+
+
+def test_they_make_room_for_what_the_host_decodes(engine, monkeypatch):
+    def new_batch(engine, max_windows, n_hyps):
+        if FakeDecoding.alive:
+            raise ValueError("CUDA_ERROR_OUT_OF_MEMORY")
+        return max_windows, n_hyps
+
+    monkeypatch.setattr(WhisperEngine, "new_batch", new_batch)
+    engine.give_back(engine.device_batch("a", 4, 1, sampled=False))
+    assert engine.new_batch(3, 5) == (3, 5)
+    lent = engine.device_batch("a", 4, 1, sampled=False)
+    with pytest.raises(ValueError, match="OUT_OF_MEMORY"):
+        engine.new_batch(3, 5)
+    lent.close()

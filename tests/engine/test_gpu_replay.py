@@ -67,3 +67,11 @@ def test_a_host_records_nothing():
     graph = ReplayedGraph(model, ["a"], record=False, report=print)
     graph.run()
     assert model.calls == [("execute", "a")] * 2
+
+
+def test_a_recording_that_nobody_holds_is_released():
+    model = FakeModel()
+    graph = ReplayedGraph(model, ["a"], record=True, report=print)
+    key = model.calls[-1][1]
+    del graph
+    assert model.calls[-1] == ("release", key)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from max.dtype import DType
 
 from whisper_max.engine import gpu_support
+from whisper_max.engine.devices import select_target
 from whisper_max.engine.gpu_support import GpuRecord, find_checked_gpu, find_gpu, read_record, record_path, write_record
 from whisper_max.errors import DeviceError
 
@@ -103,6 +106,15 @@ def test_a_checked_gpu_runs_what_was_found_right(machine):
     assert gpu.codes == ("gpu:sm_90a:fast", "gpu:sm_90a")
     assert find_gpu(0, DType.float32).codes == ("gpu:sm_90a",)
     assert gpu.record == RIGHT
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_tokens_are_chosen_where_the_check_found_the_choices_right(machine, right):
+    machine(1)
+    assert select_target("gpu").tokens  # unchecked, at the user's word
+    write_record("sm_90a", replace(RIGHT, tokens=right))
+    assert select_target("gpu").tokens == right
+    assert select_target("auto").codes[0] == "gpu:sm_90a:fast"
 
 
 def test_a_gpu_that_failed_its_check(machine):

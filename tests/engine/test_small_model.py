@@ -264,6 +264,30 @@ def test_int8_reorder_moves_histories(int8_engine, mel):
     np.testing.assert_array_equal(again.step(np.array([3, 3, 3, 3], np.int32)), swapped)
 
 
+def test_int8_encode_is_the_same_in_any_batch(int8_engine, mel):
+    together = int8_engine.encode(mel).xa.to_numpy()
+    for window in range(N_WINDOWS):
+        np.testing.assert_array_equal(int8_engine.encode(mel[window : window + 1]).xa.to_numpy()[0], together[window])
+
+
+@pytest.mark.parametrize("n_hyps", [1, 2, 5])
+def test_int8_rows_do_not_depend_on_their_place(int8_engine, mel, n_hyps):
+    """What tiles of rows compute must not move by where a row stands in its tile: not by the last bit."""
+    features = int8_engine.encode(mel)
+    prompts = sequences(7, 3, 8, 5, 4)
+    batch = new_batch(int8_engine, features, n_hyps)
+    batch.prefill(range(N_WINDOWS), prompts, [[-1]] * N_WINDOWS)
+    alone = [new_batch(int8_engine, features.select([window])) for window in range(N_WINDOWS)]
+    for one, prompt in zip(alone, prompts, strict=True):
+        one.prefill([0], [prompt], [[-1]])
+    for token in (10, 11, 12, 5, 9, 77):
+        rows = batch.step(np.full(N_WINDOWS * n_hyps, token, np.int32)).copy()
+        for window, one in enumerate(alone):
+            expected = one.step(np.array([token], np.int32))[0]
+            for row in rows[window * n_hyps : (window + 1) * n_hyps]:
+                np.testing.assert_array_equal(row, expected)
+
+
 def test_int8_align(int8_engine, engine, mel):
     (text,) = sequences(12, 9)
     results = []

@@ -12,11 +12,13 @@ from numpy_whisper import NumpyWhisper
 from synthetic_vocabulary import synthetic_ranks
 
 from whisper_max.decode.fallback import NO_THRESHOLDS, Thresholds
-from whisper_max.decode.on_device import decode_windows_on_device, token_masks
+from whisper_max.decode.job import Job
 from whisper_max.decode.options import DecodingOptions
+from whisper_max.decode.pool import DecodingPool
 from whisper_max.decode.rules import build_rules
 from whisper_max.decode.search import best_candidate, new_search
 from whisper_max.decode.task import DecodeRequest, DecodingTask
+from whisper_max.decode.windows import decode_windows
 from whisper_max.engine.features import EncodedWindows
 from whisper_max.engine.gpu_decoding import DeviceDecoding
 from whisper_max.engine.tensors import Placement
@@ -46,11 +48,14 @@ def features(xa):
 
 
 class Inference:
-    """A model whose graphs choose tokens, with room for ``fits`` windows."""
+    """A model whose graphs choose tokens, with room for ``fits`` windows; it is not to be asked for logits."""
+
+    encode_size, chooses_tokens = 1, True
+    encode = new_batch = staticmethod(pytest.fail)
 
     def __init__(self, dims, graphs, fits=N_WINDOWS):
         self.dims, self._graphs, self._fits = dims, graphs, fits
-        self.batches = []
+        self.batches, self.n_lent = [], 0
 
     def device_batch(self, masks, n_windows, n_hyps, *, sampled):
         placement = Placement(CPU(), DType.float32)
@@ -59,7 +64,11 @@ class Inference:
             self._graphs, self.dims, placement, masks, n_windows, n_hyps, sampled=sampled, report=pytest.fail
         )
         self.batches.append(batch)
+        self.n_lent += 1
         return batch
+
+    def give_back(self, batch):
+        self.n_lent -= 1
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +104,9 @@ REQUESTS = [
 
 
 def on_device(inference, tokenizer, features, ladder, thresholds=NO_THRESHOLDS):
-    task = DecodingTask(inference.dims, tokenizer, ladder, thresholds)
-    return decode_windows_on_device(inference, task, features, REQUESTS)
+    results = decode_windows(inference, tokenizer, features, REQUESTS, ladder, thresholds)
+    assert inference.n_lent == 0
+    return results
 
 
 @pytest.mark.parametrize("fits", [1, 2, 6])
@@ -140,16 +150,6 @@ def test_windows_that_fail_are_decoded_again_at_the_next_temperature(
         assert result.tokens == by_numpy(window, options)[0]
 
 
-@pytest.mark.parametrize(
-    "options", [{"beam_size": 2}, {"repetition_penalty": 1.2}, {"no_repeat_ngram_size": 2}], ids=str
-)
-def test_what_needs_the_host_is_refused_before_anything_runs(device_dims, tokenizer, features, options):
-    options = replace(OPTIONS, **options)
-    assert token_masks(tokenizer, options, device_dims.n_vocab) is None
-    inference = Inference(device_dims, {})
-    assert on_device(inference, tokenizer, features, [OPTIONS, options]) is None
-
-
 def test_a_window_without_a_possible_token(device_dims, device_graphs, tokenizer, features):
     every = list(range(device_dims.n_vocab))
     options = replace(OPTIONS, suppress_tokens=every, without_timestamps=True)
@@ -157,15 +157,39 @@ def test_a_window_without_a_possible_token(device_dims, device_graphs, tokenizer
         on_device(Inference(device_dims, device_graphs), tokenizer, features, [options])
 
 
-def test_features_that_are_not_finite(device_dims, device_graphs, tokenizer, xa):
+def jobs_of(tokenizer, dims):
+    task = DecodingTask(dims, tokenizer, [OPTIONS])
+    return [Job(task, request) for request in REQUESTS]
+
+
+def drain(pool, n_jobs):
+    found = {}
+    while len(found) < n_jobs:
+        found |= {finished.job: finished for finished in pool.advance()}
+    return found
+
+
+def test_a_window_whose_features_are_not_finite_leaves_the_others_alone(
+    device_dims, device_graphs, tokenizer, xa, by_numpy
+):
     spoiled = xa.copy()
     spoiled[2, 0, 0] = np.nan
-    features = EncodedWindows(Buffer.from_numpy(spoiled))
+    pool, jobs = DecodingPool(Inference(device_dims, device_graphs), N_WINDOWS), jobs_of(tokenizer, device_dims)
+    pool.add(jobs, EncodedWindows(Buffer.from_numpy(spoiled)))
+    found = drain(pool, N_WINDOWS)
     with pytest.raises(WhisperMaxError, match="not finite"):
-        on_device(Inference(device_dims, device_graphs), tokenizer, features, [OPTIONS])
+        _ = found[jobs[2]].result
+    for window in (0, 1, 3, 4):
+        assert found[jobs[window]].result.tokens == by_numpy(window, OPTIONS)[0]
 
 
-def test_a_language_to_be_found_out_needs_the_host(device_dims, tokenizer, features):
-    task = DecodingTask(device_dims, tokenizer, [OPTIONS])
-    requests = [replace(request, detect_language=True) for request in REQUESTS]
-    assert decode_windows_on_device(Inference(device_dims, {}), task, features, requests) is None
+def test_windows_that_join_and_leave_midway(device_dims, device_graphs, tokenizer, features, by_numpy):
+    pool, jobs = DecodingPool(Inference(device_dims, device_graphs, 3), N_WINDOWS), jobs_of(tokenizer, device_dims)
+    pool.add(jobs[:2], features.select([0, 1]))
+    for _ in range(4):
+        assert pool.advance() == []
+    pool.remove(jobs[0])
+    pool.add(jobs[2:], features.select([2, 3, 4]))  # into its place, a new one, and the line
+    found = drain(pool, N_WINDOWS - 1)
+    for window in range(1, N_WINDOWS):
+        assert found[jobs[window]].result.tokens == by_numpy(window, OPTIONS)[0]

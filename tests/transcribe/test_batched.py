@@ -3,6 +3,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from fake_device import FakeDevice
 from fake_inference import ENGLISH_DIMS, FakeInference, FakeMel
 from synthetic_vocabulary import synthetic_vocabulary
 
@@ -43,8 +44,8 @@ VALUES = (
 @pytest.mark.parametrize("values", VALUES)
 def test_pieces_side_by_side_are_pieces_one_by_one(values):
     found = []
-    for max_windows in (1, 3, 8):
-        inference = FakeInference()
+    for max_windows, make in [*((n, FakeInference) for n in (1, 3, 8)), *((n, FakeDevice) for n in (1, 8))]:
+        inference = make()
         work = transcription(inference, **values)
         assert len(work.tasks) == 8
         segments = []
@@ -53,7 +54,7 @@ def test_pieces_side_by_side_are_pieces_one_by_one(values):
             segments += some
         assert inference.largest_batch == max_windows or values.get("multilingual")
         found.append(work.result(segments).to_dict())
-    assert found[0] == found[1] == found[2]
+    assert all(each == found[0] for each in found)
     assert [segment["id"] for segment in found[0]["segments"]] == list(range(len(found[0]["segments"])))
     starts = [segment["seek"] for segment in found[0]["segments"]]
     assert starts == sorted(starts)

@@ -1,6 +1,7 @@
 from functools import cache
 
 import pytest
+from fake_device import FakeDevice
 from fake_inference import DIMS, FakeInference, FakeMel
 from synthetic_vocabulary import synthetic_vocabulary
 
@@ -57,6 +58,38 @@ def test_recordings_of_different_options_share_a_batch(max_windows, encode_size)
         assert [advance.done for advance in found[ticket]] == [False] * (len(found[ticket]) - 1) + [True]
 
 
+@pytest.mark.parametrize(("max_windows", "fits"), [(1, 9), (8, 2), (8, 9)])
+def test_a_device_that_chooses_tokens_gives_the_hosts_segments(max_windows, fits):
+    """Each recording with its own options: beams, a language to each window and the like stay with the host."""
+    device = FakeDevice(fits=fits, encode_size=4)
+    scheduler = Scheduler(device, max_windows=max_windows)
+    found = {}
+    tickets = [scheduler.add(transcription(device, key, *recording)) for key, recording in enumerate(RECORDINGS)]
+    run(scheduler, found)
+    for key, ticket in enumerate(tickets):
+        assert [segment for advance in found[ticket] for segment in advance.segments] == alone(key)
+    assert device.started > 10
+    assert device.lent == []
+    assert (max_windows, 3) in device.shapes  # of the beams
+
+
+def test_a_recording_removed_from_a_device_leaves_its_places_at_once():
+    device = FakeDevice()
+    scheduler = Scheduler(device, max_windows=2)
+    first, second = (scheduler.add(transcription(device, key, *RECORDINGS[key])) for key in (0, 6))
+    while len(scheduler._work) < 2:
+        assert scheduler.advance() == []
+    scheduler.remove(first)
+    assert scheduler._pool.room == 1
+    third = scheduler.add(transcription(device, 3, *RECORDINGS[3]))
+    found = {}
+    run(scheduler, found)
+    assert sorted(found) == [second, third]
+    for ticket, key in ((second, 6), (third, 3)):
+        assert [segment for advance in found[ticket] for segment in advance.segments] == alone(key)
+    assert device.lent == []
+
+
 def test_recordings_take_turns():
     inference = FakeInference()
     scheduler = Scheduler(inference, max_windows=1)
@@ -89,8 +122,9 @@ def test_a_removed_recording_leaves_its_places_at_once():
         assert [segment for advance in found[ticket] for segment in advance.segments] == alone(key)
 
 
-def test_one_that_fails_does_not_stop_the_others(monkeypatch):
-    inference = FakeInference()
+@pytest.mark.parametrize("make", [FakeInference, FakeDevice])
+def test_one_that_fails_does_not_stop_the_others(monkeypatch, make):
+    inference = make()
     scheduler = Scheduler(inference, max_windows=4)
     nothing_left = {"suppress_tokens": list(range(DIMS.n_vocab)), "language": "en"}
     silent = scheduler.add(transcription(inference, 0, 3000, nothing_left))

@@ -1,10 +1,12 @@
 """From the bytes of an audio file to blocks of samples, at the file's own rate and channels.
 
 libsndfile (soundfile) reads wav, flac, ogg, opus, mp3 and its other formats; what it doesn't know goes to FFmpeg's
-libraries (PyAV, the extra ``media``). A file that ends before its own header says so is an error, never a short
-transcript; so is a wav file that holds more than its header says, except where the size is one that programs leave
-which write to a pipe: then it is read to its end. One case can't be told from a whole file: an mp3 without a Xing/Info
-header or a raw .aac stream, which nowhere say how long they are.
+libraries (PyAV, the extra ``media``). Nothing is left out in silence. A file that ends before its own header says so
+is an error, never a short transcript. Where a header tells less than there is, decoders stop early: such an mp3 or flac
+is read to its end, and so is a wav file of a size that programs leave which write to a pipe; another wav, rf64, aiff,
+caf or au file is an error. Files joined into one are read one after the other (mp3, flac, ogg) or refused. One case
+can't be told from a whole file: an mp3 without a Xing/Info header or a raw .aac stream, which nowhere say how long they
+are.
 """
 
 from __future__ import annotations
@@ -19,7 +21,11 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from whisper_max.audio.wav import WavToItsEnd, find_missing_size
+from whisper_max.audio import flac, mp3
+from whisper_max.audio.chunks import find_missing_size
+from whisper_max.audio.joined import check_not_joined
+from whisper_max.audio.ogg import find_links
+from whisper_max.audio.pieces import Pieces
 from whisper_max.errors import AudioError
 
 if TYPE_CHECKING:
@@ -33,13 +39,14 @@ _CONVERT_HINT = "get the whole file, or convert what is there to wav"
 
 # Lines of libsndfile's log where a size in the header disagrees with the file; wav, aiff, au, w64 and rf64.
 _SIZE_MISMATCH = re.compile(r"^\s*(data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+_SIZE_TO_THE_END = b"\xff\xff\xff\xff"
 _UNKNOWN_SIZE = 0x7FFFF000  # writers that can't seek back (pipes) put this or more where the size belongs
 
 _MAX_CHANNELS = 64  # a block of more would take much memory, and no recording has them
 _UNKNOWN_FRAMES = 2**63 - 1  # SF_COUNT_MAX
 _RAW_FORMATS = ("W64", "RF64", "AIFF", "AU")
 _LARGE_HEADER = 4096  # bytes; a raw format without samples is smaller than that
-_MP3_HEADER_REACH = 256  # bytes of the first mp3 frame in which its Xing, Info or VBRI header begins
+_WITHOUT_LENGTH = ("mp3", "aac")  # FFmpeg guesses it from the bit rate
 _MEDIA_SHORTFALL = 0.25  # seconds that FFmpeg may decode less than a container says, for codec delay and rounding
 
 
@@ -62,43 +69,75 @@ def decode(file: FileIO, where: str) -> Iterator[Block]:
     """
     if file.seek(0, os.SEEK_END) == 0:
         raise AudioError("empty file", where=where, expected="audio", found="0 bytes")
-    _check_ogg_is_whole(file, where)
-    sound = _open_sound(file, where)
-    if sound is None:
-        file.seek(0)
-        yield from _decode_media(file, where)
-    else:
-        with sound:
-            yield from _decode_sound(sound, file, where)
-
-
-def _open_sound(file: FileIO, where: str) -> soundfile.SoundFile | None:
-    """The file in libsndfile; None where it is to be tried with FFmpeg."""
-    size_at = find_missing_size(file, where)
-    file.seek(0)
-    try:
-        if size_at is None:
-            sound = soundfile.SoundFile(file.fileno(), closefd=False)
+    check_not_joined(file, where)
+    if mp3.begins(file):
+        yield from _decode_mp3(file, where)
+        return
+    for source in _find_sources(file, where):
+        sound = _open_sound(source, where)
+        if sound is None:
+            source.seek(0)
+            yield from _decode_media(source, where)
+        elif sound.subtype.startswith("MPEG_LAYER"):  # behind other bytes, or in wav
+            sound.close()
+            yield from _decode_mp3(file, where)
         else:
-            sound = soundfile.SoundFile(WavToItsEnd(file, size_at))
+            with sound:
+                yield from _decode_sound(sound, file, where, sound.frames)
+
+
+def _find_sources(file: FileIO, where: str) -> Iterator[FileIO | Pieces]:
+    """The file; or each recording where several are joined; or the file with its header corrected."""
+    n_bytes = os.fstat(file.fileno()).st_size
+    size_at = find_missing_size(file, where)
+    if size_at is not None:
+        yield Pieces(file, [range(size_at), _SIZE_TO_THE_END, range(size_at + 4, n_bytes)])
+        return
+    for pieces in [[link] for link in find_links(file, where)] or flac.find_recordings(file):
+        yield file if pieces == [range(n_bytes)] else Pieces(file, pieces)
+
+
+def _open_sound(source: FileIO | Pieces, where: str) -> soundfile.SoundFile | None:
+    """A source in libsndfile; None where it is to be tried with FFmpeg."""
+    source.seek(0)
+    try:
+        if isinstance(source, Pieces):
+            sound = soundfile.SoundFile(source)
+        else:
+            sound = soundfile.SoundFile(source.fileno(), closefd=False)
     except soundfile.LibsndfileError as error:
         if error.code in (_SYSTEM_ERROR, _MALFORMED_FILE):
             raise AudioError("damaged or truncated", where=where, found=error.error_string) from error
         return None
-    if sound.frames == _UNKNOWN_FRAMES:  # flac written to a pipe: libsndfile opens it, but can't read it
+    if sound.frames == _UNKNOWN_FRAMES:  # flac of unknown length: libsndfile opens it, but can't read it
         sound.close()
         return None
     return sound
 
 
-def _decode_sound(sound: soundfile.SoundFile, file: FileIO, where: str) -> Iterator[Block]:
+def _decode_mp3(file: FileIO, where: str) -> Iterator[Block]:
+    recordings = mp3.find_recordings(file, where)
+    alone = len(recordings) == 1 and recordings[0].is_plain and mp3.begins(file)
+    for recording in recordings:
+        sound = _open_sound(file, where) if alone else None
+        if sound is not None and not recording.is_exact and sound.frames < recording.n_samples:  # a guess, too low
+            sound.close()
+            sound = None
+        if sound is None:
+            sound = _open_sound(Pieces(file, recording.pieces), where)
+        if sound is None:
+            raise AudioError("damaged or truncated", where=where, expected="mp3", hint=_CONVERT_HINT)
+        with sound:
+            yield from _decode_sound(sound, file, where, min(sound.frames, recording.n_samples))
+
+
+def _decode_sound(sound: soundfile.SoundFile, file: FileIO, where: str, n_expected: int) -> Iterator[Block]:
     n_bytes = os.fstat(file.fileno()).st_size
     if sound.channels > _MAX_CHANNELS:
         raise AudioError("too many channels", where=where, expected=f"at most {_MAX_CHANNELS}", found=sound.channels)
     if sound.frames == 0 and sound.format in _RAW_FORMATS and n_bytes > _LARGE_HEADER:
         raise AudioError("no samples by its header", where=where, found=f"a file of {n_bytes} bytes")
     _check_sizes(sound.extra_info, where)
-    expected_frames = sound.frames if _says_its_length(sound, file) else 0
     n_read = 0
     while True:
         try:
@@ -107,7 +146,7 @@ def _decode_sound(sound: soundfile.SoundFile, file: FileIO, where: str) -> Itera
             raise AudioError(
                 "damaged or truncated",
                 where=where,
-                expected=_seconds(sound.frames, sound.samplerate),
+                expected=_seconds(n_expected, sound.samplerate),
                 found=f"{error.error_string} after {_seconds(n_read, sound.samplerate)}",
                 hint=_CONVERT_HINT,
             ) from error
@@ -115,26 +154,14 @@ def _decode_sound(sound: soundfile.SoundFile, file: FileIO, where: str) -> Itera
             break
         n_read += len(samples)
         yield Block(sound.samplerate, samples)
-    if n_read < expected_frames:
+    if n_read < n_expected:
         raise AudioError(
             "truncated",
             where=where,
-            expected=_seconds(sound.frames, sound.samplerate),
+            expected=_seconds(n_expected, sound.samplerate),
             found=_seconds(n_read, sound.samplerate),
             hint=_CONVERT_HINT,
         )
-
-
-def _says_its_length(sound: soundfile.SoundFile, file: FileIO) -> bool:
-    """False for an mp3 without Xing, Info or VBRI header: its number of frames is a guess from the bit rate."""
-    if sound.format != "MP3":
-        return True
-    head = os.pread(file.fileno(), 10, 0)
-    tag_size = 0
-    if head[:3] == b"ID3":  # ID3v2: the size has 7 bits per byte, without the 10 bytes of its header
-        tag_size = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-    first_frame = os.pread(file.fileno(), _MP3_HEADER_REACH, tag_size)
-    return any(mark in first_frame for mark in (b"Xing", b"Info", b"VBRI"))
 
 
 def _seconds(n_frames: int, sampling_rate: int) -> str:
@@ -154,26 +181,7 @@ def _check_sizes(log: str, where: str) -> None:
             )
 
 
-def _check_ogg_is_whole(file: FileIO, where: str) -> None:
-    """Refuse an ogg file (vorbis, opus, flac) whose last page is cut or is not marked as the end (RFC 3533)."""
-    file.seek(0)
-    if file.read(4) != b"OggS":
-        return
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - 2 * 65307))  # the largest page has 65307 bytes
-    tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    whole, last = False, False
-    if len(page) >= 27:  # bytes 5: flags, 26: number of segments, then the length of each
-        n_segments = page[26]
-        whole = len(page) >= 27 + n_segments + sum(page[27 : 27 + n_segments])
-        last = bool(page[5] & 0x04)
-    if not (whole and last):
-        found = "a page that is not marked as the last" if whole else "a page cut short"
-        raise AudioError("truncated", where=where, expected="a last page", found=found, hint=_CONVERT_HINT)
-
-
-def _decode_media(file: FileIO, where: str) -> Iterator[Block]:
+def _decode_media(file: FileIO | Pieces, where: str) -> Iterator[Block]:
     try:
         import av
     except ImportError as error:
@@ -206,7 +214,9 @@ def _decode_container(container: InputContainer, where: str) -> Iterator[Block]:
 
 
 def _declared_seconds(container: InputContainer, stream: AudioStream) -> float | None:
-    """The audio's length by its header; a container with video may be longer than its audio, and does not count."""
+    """The audio's length by its header; None where that is a guess, or may be the length of video beside it."""
+    if container.format.name in _WITHOUT_LENGTH:
+        return None
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     if container.duration is not None and len(container.streams) == 1:

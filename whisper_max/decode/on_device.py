@@ -1,43 +1,26 @@
-"""Decoding windows on a device that chooses the tokens itself: the rules as masks, and a loop that only looks on.
+"""Windows decoded on a device that chooses the tokens itself: the host only looks on, a few steps behind.
 
-The results are those of ``decode.task``, up to rounding: a token differs where two logits, or a sum of probabilities
-and a random draw, are closer than float32 tells apart. Beam search and the penalties for repetition stay with the host.
+The results are those of the host's decoding, up to rounding: a token differs where two logits, or a sum of
+probabilities and a random draw, are closer than float32 tells apart. Beam search, the penalties for repetition and
+detecting languages stay with the host.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from whisper_max.decode.inference import AudioFeatures, Float32, Opaque
-from whisper_max.decode.options import DecodingOptions
-from whisper_max.decode.result import DecodingResult, compression_ratio
-from whisper_max.decode.rules import SuppressBlank, SuppressTokens, TimestampRules, build_rules
-from whisper_max.decode.search import Candidate, best_candidate, random_streams
-from whisper_max.decode.task import DecodeRequest, DecodingTask
-from whisper_max.dims import ModelDimensions
-from whisper_max.text.tokenizer import Tokenizer
-
-_UNLIKELY = np.float32(-1e9)
-
-
-@dataclass(frozen=True)
-class TokenMasks:
-    """The rules of a transcript as masks; what they remember of it is the device's business.
-
-    never, not_first: (n_vocab,) bool. timestamp_begin: n_vocab where timestamps have no rules.
-    """
-
-    never: NDArray[np.bool_]
-    not_first: NDArray[np.bool_]
-    eot: int
-    timestamp_begin: int
-    no_speech: int
+from whisper_max.decode.inference import Alignment, AudioFeatures, Float32, Inference, Opaque
+from whisper_max.decode.job import Finished, Job
+from whisper_max.decode.masks import TokenMasks
+from whisper_max.decode.result import DecodingResult
+from whisper_max.decode.search import Candidate, random_streams
+from whisper_max.errors import WhisperMaxError
 
 
 @dataclass(frozen=True)
@@ -58,15 +41,29 @@ class DeviceStart:
 class DeviceEnd(Protocol):
     """What became of a window: each hypothesis' tokens (its end included where it came) and log-probability."""
 
-    tokens: list[list[int]]
-    sum_logprobs: list[float]
-    no_speech_prob: float
+    @property
+    def tokens(self) -> list[list[int]]:
+        """Of each hypothesis."""
+        ...
+
+    @property
+    def sum_logprobs(self) -> list[float]:
+        """Of each hypothesis."""
+        ...
+
+    @property
+    def no_speech_prob(self) -> float:
+        """At the start of the transcript."""
+        ...
 
 
 class DeviceBatch(Protocol):
     """Places for windows; see ``engine.gpu_decoding.DeviceDecoding``."""
 
-    n_windows: int
+    @property
+    def n_windows(self) -> int:
+        """How many places."""
+        ...
 
     def start(self, places: Sequence[int], features: Opaque, starts: Sequence[DeviceStart]) -> None:
         """Begin windows in idle places, in increasing order."""
@@ -81,145 +78,150 @@ class DeviceBatch(Protocol):
         ...
 
     def take(self, place: int) -> DeviceEnd:
-        """What became of a finished window."""
+        """What became of a finished window; its place is idle after it.
+
+        Raises:
+            WhisperMaxError: the error that ended it.
+        """
+        ...
+
+    def drop(self, place: int) -> None:
+        """Forget a window; its place is idle."""
         ...
 
 
-class DeviceInference(Protocol):
+@runtime_checkable
+class DeviceInference(Inference, Protocol):
     """A model whose device chooses tokens."""
 
     @property
-    def dims(self) -> ModelDimensions:
-        """The model's dimensions."""
+    def chooses_tokens(self) -> bool:
+        """False where the device was found to choose wrong ones."""
         ...
 
-    def device_batch(self, masks: TokenMasks, n_windows: int, n_hyps: int, *, sampled: bool) -> DeviceBatch:
-        """Places for windows: at most ``n_windows``, as many as fit on the device."""
+    def device_batch(self, masks: TokenMasks, n_windows: int, n_hyps: int, *, sampled: bool) -> Any:  # noqa: ANN401
+        """A ``DeviceBatch`` of ``n_windows`` places or somewhat more, or of as many as fit on the device."""
+        ...
+
+    def give_back(self, batch: Any) -> None:  # noqa: ANN401
+        """Take a batch that is needed no more; another may be made of it."""
         ...
 
 
-def token_masks(tokenizer: Tokenizer, options: DecodingOptions, n_vocab: int) -> TokenMasks | None:
-    """The options' rules as masks, or None where some rule can't be one."""
-    never, not_first = np.zeros((2, n_vocab), np.bool_)
-    timestamp_begin = n_vocab
-    if options.beam_size is not None:
-        return None
-    for rule in build_rules(tokenizer, options):
-        row = np.zeros((1, n_vocab), np.float32)
-        if isinstance(rule, SuppressBlank):
-            rule.apply(row, [[]])
-            not_first |= np.isneginf(row[0])
-        elif isinstance(rule, SuppressTokens):
-            rule.apply(row, [[]])
-            never |= np.isneginf(row[0])
-        elif isinstance(rule, TimestampRules):
-            timestamp_begin = tokenizer.timestamp_begin
-            rule.apply(row, [[]])
-            not_first |= np.isneginf(row[0])
-            row = np.zeros((1, n_vocab), np.float32)
-            row[:, timestamp_begin:] = _UNLIKELY  # so that they don't win over text
-            rule.apply(row, [[0]])
-            never |= np.isneginf(row[0])
-        else:
-            return None
-    return TokenMasks(never, not_first, tokenizer.eot, timestamp_begin, tokenizer.no_speech)
+@dataclass(frozen=True)
+class _Window:
+    """A job and its audio."""
+
+    job: Job
+    features: AudioFeatures
 
 
-def decode_windows_on_device(
-    inference: DeviceInference,
-    task: DecodingTask,
-    features: AudioFeatures,
-    requests: Sequence[DecodeRequest],
-    max_windows: int | None = None,
-) -> list[DecodingResult] | None:
-    """Decode windows with every token chosen on the device, each climbing the task's ladder as on the host.
+class DeviceCrew:
+    """The windows that a device decodes by the same rules, greedily or by as many samples each.
+
+    Those that find no place wait for one.
 
     Args:
-        features: the encoded windows.
-        requests: one for each window.
-        max_windows: most windows at once; None for as many as fit.
-
-    Returns:
-        a result for each window; None where the options, or a language to be found out, need the host.
+        inference: the model.
+        masks: the rules.
+        job: any of them.
+        max_windows: most places.
+        seat: what the pool knows it by.
     """
-    all_masks = [token_masks(task.tokenizer, options, inference.dims.n_vocab) for options in task.ladder]
-    if any(masks is None for masks in all_masks) or any(request.detect_language for request in requests):
-        return None
-    results: dict[int, DecodingResult] = {}
-    failed = list(range(len(requests)))
-    for options, masks in zip(task.ladder, all_masks, strict=True):
-        if failed and masks is not None:
-            n_windows = min(len(failed), max_windows or len(failed))
-            batch = inference.device_batch(masks, n_windows, options.n_hyps, sampled=options.temperature > 0)
-            results |= _Attempt(task, options, features, requests, deque(failed), batch).run()
-            failed = [index for index in failed if task.thresholds.failed(results[index])]
-    return [results[index] for index in range(len(requests))]
-
-
-class _Attempt:
-    """All windows that are decoded with the same options."""
 
     def __init__(
-        self,
-        task: DecodingTask,
-        options: DecodingOptions,
-        features: AudioFeatures,
-        requests: Sequence[DecodeRequest],
-        waiting: deque[int],
-        batch: DeviceBatch,
+        self, inference: DeviceInference, masks: TokenMasks, job: Job, max_windows: int, seat: Hashable
     ) -> None:
-        self._task, self._options, self._features, self._requests = task, options, features, requests
-        self._waiting, self._batch = waiting, batch
-        self._places: dict[int, int] = {}
+        self._inference = inference
+        self._seat = seat
+        sampled = job.options.temperature > 0
+        self._batch: DeviceBatch = inference.device_batch(masks, max_windows, job.options.n_hyps, sampled=sampled)
+        self._windows: dict[int, _Window] = {}
+        self._waiting: deque[_Window] = deque()
 
-    def run(self) -> dict[int, DecodingResult]:
-        """The results by index of the request."""
-        return dict(self._run())
+    @property
+    def n_windows(self) -> int:
+        """Those that wait included."""
+        return len(self._windows) + len(self._waiting)
 
-    def _run(self) -> Iterator[tuple[int, DecodingResult]]:
+    def close(self) -> None:
+        """Give the batch back; nothing can be decoded after it."""
+        self._inference.give_back(self._batch)
+
+    def add(self, jobs: Sequence[Job], features: AudioFeatures) -> None:
+        """Let windows join. features: one row for each."""
+        windows = [_Window(job, features.select([row])) for row, job in enumerate(jobs)]
+        idle = self._idle_places()[: len(windows)]
+        if idle:
+            self._start(idle, windows[: len(idle)], features.select(range(len(idle))))
+        self._waiting += windows[len(idle) :]
+
+    def remove(self, job: Job) -> None:
+        """Let a window leave before it is finished."""
+        self._waiting = deque(window for window in self._waiting if window.job is not job)
+        for place in [place for place, window in self._windows.items() if window.job is job]:
+            del self._windows[place]
+            self._batch.drop(place)
         self._fill()
-        while self._places:
-            self._batch.advance()
-            done = self._batch.finished()
-            for place in done:
-                index = self._places.pop(place)
-                yield index, self._result(self._requests[index], self._batch.take(place))
-            if done:
-                self._fill()
+
+    def advance(self, seat_of: Callable[[Job], Hashable]) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
+        """Queue a token of each window.
+
+        Args:
+            seat_of: where a job's attempt is decoded.
+
+        Returns:
+            the windows that are known to have left: finished ones, and those whose next attempt is not decoded here.
+        """
+        finished: list[Finished] = []
+        moving: list[tuple[Job, AudioFeatures]] = []
+        self._batch.advance()
+        for place in self._batch.finished():
+            window = self._windows.pop(place)
+            outcome = self._take(place, window.job)
+            if isinstance(outcome, WhisperMaxError) or not window.job.climb(outcome):
+                finished.append(Finished(window.job, outcome, partial(self._align, window.features)))
+            elif seat_of(window.job) == self._seat:
+                self._start([place], [window], window.features)
+            else:
+                moving.append((window.job, window.features))
+        self._fill()
+        return finished, moving
 
     def _fill(self) -> None:
-        """Start waiting windows in the idle places."""
-        idle = [place for place in range(self._batch.n_windows) if place not in self._places]
-        begun = {place: self._waiting.popleft() for place in idle[: len(self._waiting)]}
-        if begun:
-            chosen = self._features.select(list(begun.values()))
-            self._batch.start(list(begun), chosen, [self._start(self._requests[index]) for index in begun.values()])
-            self._places |= begun
+        """Start waiting windows in idle places."""
+        for place in self._idle_places()[: len(self._waiting)]:
+            window = self._waiting.popleft()
+            self._start([place], [window], window.features)
 
-    def _start(self, request: DecodeRequest) -> DeviceStart:
-        prompt = self._task.initial_tokens(request.prompt, request.language)
-        limit = min(self._task.sample_len, self._task.n_ctx + 1 - len(prompt))
-        options = self._options
-        draws = np.zeros((0, self._task.n_ctx), np.float32)
-        if options.temperature > 0:
-            streams = random_streams(options, request.stream)
-            draws = np.stack([stream.random(self._task.n_ctx, dtype=np.float32) for stream in streams])
-        return DeviceStart(prompt, len(prompt) + self._task.sot_index, limit, options.temperature, draws)
+    def _idle_places(self) -> list[int]:
+        return [place for place in range(self._batch.n_windows) if place not in self._windows]
 
-    def _result(self, request: DecodeRequest, end: DeviceEnd) -> DecodingResult:
-        tokenizer = self._task.tokenizer
-        candidates = [
-            Candidate(tokens[:-1] if tokens[-1] == tokenizer.eot else tokens, total)
-            for tokens, total in zip(end.tokens, end.sum_logprobs, strict=True)
-        ]
-        best = best_candidate(candidates, self._task.length_penalty)
-        text = tokenizer.decode(best.tokens).strip()
-        return DecodingResult(
-            language=request.language or tokenizer.language or "en",
-            tokens=best.tokens,
-            text=text,
-            avg_logprob=best.sum_logprob / (len(best.tokens) + 1),
-            no_speech_prob=end.no_speech_prob,
-            temperature=self._options.temperature,
-            compression_ratio=compression_ratio(text),
-        )
+    def _start(self, places: Sequence[int], windows: Sequence[_Window], features: AudioFeatures) -> None:
+        self._windows.update(zip(places, windows, strict=True))
+        self._batch.start(places, features, [_start_of(window.job) for window in windows])
+
+    def _take(self, place: int, job: Job) -> DecodingResult | WhisperMaxError:
+        try:
+            end = self._batch.take(place)
+        except WhisperMaxError as error:
+            return error
+        eot = job.task.tokenizer.eot
+        ends = zip(end.tokens, end.sum_logprobs, strict=True)
+        candidates = [Candidate(tokens[:-1] if tokens[-1] == eot else tokens, total) for tokens, total in ends]
+        return job.result(candidates, end.no_speech_prob)
+
+    def _align(self, features: AudioFeatures, tokens: Sequence[int], eot: int) -> Alignment:
+        batch = self._inference.new_batch(1)
+        batch.put([0], features)
+        return batch.align(0, tokens, eot)
+
+
+def _start_of(job: Job) -> DeviceStart:
+    prompt, options, n_ctx = job.initial_tokens(), job.options, job.task.n_ctx
+    draws = np.zeros((0, n_ctx), np.float32)
+    if options.temperature > 0:
+        streams = random_streams(options, job.request.stream)
+        draws = np.stack([stream.random(n_ctx, dtype=np.float32) for stream in streams])
+    sot = len(prompt) + job.task.sot_index
+    return DeviceStart(prompt, sot, job.most_tokens(len(prompt)), options.temperature, draws)

@@ -6,73 +6,36 @@ fails, its next temperature; so a window's transcript never depends on its compa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from whisper_max.decode.inference import Alignment, AudioFeatures, DecoderBatch, Float32, Inference
-from whisper_max.decode.language import DetectedLanguage, detect_in_batch
-from whisper_max.decode.options import DecodingOptions
-from whisper_max.decode.result import DecodingResult, compression_ratio
-from whisper_max.decode.search import Search, best_candidate, new_search
-from whisper_max.decode.task import DecodeRequest, DecodingTask
+from whisper_max.decode.inference import AudioFeatures, DecoderBatch, Float32, Inference
+from whisper_max.decode.job import Finished, Job
+from whisper_max.decode.language import detect_in_batch
+from whisper_max.decode.masks import TokenMasks
+from whisper_max.decode.on_device import DeviceCrew, DeviceInference
+from whisper_max.decode.result import DecodingResult
+from whisper_max.decode.search import Search, new_search
 from whisper_max.errors import WhisperMaxError
 
 
-@dataclass(eq=False)
-class Job:
-    """A window to decode: what is asked, and on which rung of the task's ladder it is."""
-
-    task: DecodingTask
-    request: DecodeRequest
-    attempt: int = 0
-    language: DetectedLanguage | None = None  # where the request is to detect it
-
-    @property
-    def options(self) -> DecodingOptions:
-        """Those of this attempt."""
-        return self.task.ladder[self.attempt]
-
-    def climb(self, result: DecodingResult) -> bool:
-        """Go to the next rung where the transcript failed; False where the result counts."""
-        if self.attempt + 1 == len(self.task.ladder) or not self.task.thresholds.failed(result):
-            return False
-        self.attempt += 1
-        return True
-
-
-@dataclass(frozen=True, eq=False)
-class Finished:
-    """A window that has left: its transcript, or the error that ended it.
-
-    align: of its tokens and the first id that is no text; until the pool goes on.
-    """
-
-    job: Job
-    outcome: DecodingResult | WhisperMaxError
-    align: Callable[[Sequence[int], int], Alignment]
-
-    @property
-    def result(self) -> DecodingResult:
-        """Its transcript.
-
-        Raises:
-            WhisperMaxError: the error that ended it.
-        """
-        if isinstance(self.outcome, WhisperMaxError):
-            raise self.outcome
-        return self.outcome
-
-
 class DecodingPool:
-    """Windows in decoding, at most ``max_windows``: one batch for each number of hypotheses there is."""
+    """Windows in decoding, at most ``max_windows``: one batch for each number of hypotheses there is.
+
+    Where the model's device chooses tokens itself, the windows whose options allow it are decoded there, in a batch for
+    each set of rules and number of samples, which is given back once it is empty.
+    """
 
     def __init__(self, inference: Inference, max_windows: int) -> None:
         self._inference = inference
+        self._device: DeviceInference | None = None
+        if isinstance(inference, DeviceInference) and inference.chooses_tokens:
+            self._device = inference
         self._max_windows = max_windows
-        self._crews: dict[int, _Crew] = {}
+        self._crews: dict[Hashable, _Crew | DeviceCrew] = {}
 
     @property
     def room(self) -> int:
@@ -81,30 +44,58 @@ class DecodingPool:
 
     def add(self, jobs: Sequence[Job], features: AudioFeatures) -> None:
         """Let windows join, at most as many as there is room for. features: one row for each."""
-        by_hyps: dict[int, list[int]] = {}
+        by_seat: dict[Hashable, list[int]] = {}
         for row, job in enumerate(jobs):
-            by_hyps.setdefault(job.options.n_hyps, []).append(row)
-        for n_hyps, rows in by_hyps.items():
-            crew = self._crews.get(n_hyps)
+            by_seat.setdefault(self._seat(job), []).append(row)
+        for seat, rows in by_seat.items():
+            crew = self._crews.get(seat)
             if crew is None:
-                batch = self._inference.new_batch(self._max_windows, n_hyps)
-                crew = self._crews[n_hyps] = _Crew(batch)
+                crew = self._crews[seat] = self._new_crew(seat, jobs[rows[0]])
             crew.add([jobs[row] for row in rows], features.select(rows))
 
     def remove(self, job: Job) -> None:
         """Let a window leave before it is finished; its place is free at once."""
         for crew in self._crews.values():
             crew.remove(job)
+        self._give_back()
 
     def advance(self) -> list[Finished]:
         """Give out the windows that are finished; where none is, decode a token of each."""
         finished = []
         for crew in list(self._crews.values()):
-            left, moving = crew.advance()
+            left, moving = crew.advance(self._seat)
             finished += left
             for job, features in moving:
                 self.add([job], features)
+        self._give_back()
         return finished
+
+    def _seat(self, job: Job) -> Hashable:
+        """Equal for jobs whose attempts are decoded in the same batch."""
+        options = job.options
+        masks = self._masks(job)
+        return options.n_hyps if masks is None else (options.n_hyps, options.temperature > 0, masks.key)
+
+    def _masks(self, job: Job) -> TokenMasks | None:
+        """The rules of an attempt that the device can decode; None for one that the host has to."""
+        if self._device is None or job.undetected or job.options.beam_size is not None:
+            return None
+        return job.task.masks
+
+    def _new_crew(self, seat: Hashable, job: Job) -> _Crew | DeviceCrew:
+        masks = self._masks(job)
+        if self._device is None or masks is None:
+            return _Crew(self._inference.new_batch(self._max_windows, job.options.n_hyps), seat)
+        return DeviceCrew(self._device, masks, job, self._max_windows, seat)
+
+    def _give_back(self) -> None:
+        """Free what the device holds for windows that have all left."""
+        if self._device is None:
+            return
+        for seat, crew in list(self._crews.items()):
+            if isinstance(crew, DeviceCrew) and not crew.n_windows:
+                del self._crews[seat]
+                crew.close()
 
 
 class _Lane:
@@ -117,15 +108,13 @@ class _Lane:
 
     def begin(self) -> None:
         """Start the job's attempt from nothing."""
-        task, options, request = self.job.task, self.job.options, self.job.request
-        language = self.job.language.code if self.job.language else request.language
-        self.initial_tokens = task.initial_tokens(request.prompt, language)
+        task, options = self.job.task, self.job.options
+        self.initial_tokens = self.job.initial_tokens()
         self.error: WhisperMaxError | None = None
         self.moved = False  # True where hypotheses changed places at the last step
         self.sources = np.arange(options.n_hyps, dtype=np.int32)
-        self._language = language
-        self._search: Search = new_search(options, task.tokenizer.eot, request.stream)
-        self._most = min(task.sample_len, task.n_ctx + 1 - len(self.initial_tokens))
+        self._search: Search = new_search(options, task.tokenizer.eot, self.job.request.stream)
+        self._most = self.job.most_tokens(len(self.initial_tokens))
         self._no_speech_prob = np.nan
 
     def start(self, logits: Float32) -> None:
@@ -157,26 +146,18 @@ class _Lane:
         return self.error is not None or self._search.done or len(self._search.sampled[0]) >= self._most
 
     def result(self) -> DecodingResult:
-        task, detected = self.job.task, self.job.language
-        best = best_candidate(self._search.candidates(), task.length_penalty)
-        text = task.tokenizer.decode(best.tokens).strip()
-        return DecodingResult(
-            language=self._language or task.tokenizer.language or "en",
-            tokens=best.tokens,
-            text=text,
-            avg_logprob=best.sum_logprob / (len(best.tokens) + 1),
-            no_speech_prob=self._no_speech_prob,
-            temperature=self.job.options.temperature,
-            compression_ratio=compression_ratio(text),
-            language_probs=detected.probabilities if detected else None,
-        )
+        return self.job.result(self._search.candidates(), self._no_speech_prob)
 
 
 @dataclass
 class _Crew:
-    """The windows whose attempt takes the same number of hypotheses, and their batch; None is a free place."""
+    """The windows whose attempt takes the same number of hypotheses, and their batch; None is a free place.
+
+    seat: what the pool knows it by.
+    """
 
     batch: DecoderBatch
+    seat: Hashable
     lanes: list[_Lane | None] = field(default_factory=list)
 
     @property
@@ -188,7 +169,7 @@ class _Crew:
         free = [place for place, lane in enumerate(self.lanes) if lane is None]
         places = [*free, *range(len(self.lanes), len(self.lanes) + len(jobs))][: len(jobs)]
         self.batch.put(places, features)
-        self._detect_languages([(place, job) for place, job in zip(places, jobs, strict=True) if _undetected(job)])
+        self._detect_languages([(place, job) for place, job in zip(places, jobs, strict=True) if job.undetected])
         self.lanes += [None] * (max(places) + 1 - len(self.lanes))
         for row, (place, job) in enumerate(zip(places, jobs, strict=True)):
             self.lanes[place] = _Lane(job, features.select([row]))
@@ -200,15 +181,15 @@ class _Crew:
         tokenizer = undetected[0][1].task.tokenizer
         detected = detect_in_batch(self.batch, [place for place, _ in undetected], tokenizer)
         for (_, job), language in zip(undetected, detected, strict=True):
-            job.language = language
+            job.detected = language
 
     def remove(self, job: Job) -> None:
         self.lanes = [None if lane is not None and lane.job is job else lane for lane in self.lanes]
 
-    def advance(self) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
-        """The windows that have left: finished ones, and those that need another number of hypotheses."""
+    def advance(self, seat_of: Callable[[Job], Hashable]) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
+        """The windows that have left: finished ones, and those whose next attempt is decoded elsewhere."""
         if any(lane is not None and lane.done for lane in self.lanes):
-            return self._settle()
+            return self._settle(seat_of)
         self._close_free_places()
         if self.lanes:
             self._step()
@@ -231,7 +212,7 @@ class _Crew:
         for place, lane in enumerate(lanes):
             lane.advance(logits[place * n_hyps : (place + 1) * n_hyps])
 
-    def _settle(self) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
+    def _settle(self, seat_of: Callable[[Job], Hashable]) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
         """Start the next attempt of a window that failed in its place, where it can; let the others leave."""
         finished: list[Finished] = []
         moving: list[tuple[Job, AudioFeatures]] = []
@@ -243,7 +224,7 @@ class _Crew:
             if isinstance(outcome, WhisperMaxError) or not lane.job.climb(outcome):
                 finished.append(Finished(lane.job, outcome, partial(self.batch.align, place)))
                 self.lanes[place] = None
-            elif lane.job.options.n_hyps == self.batch.n_hyps:
+            elif seat_of(lane.job) == self.seat:
                 lane.begin()
                 again.append(place)
             else:
@@ -262,7 +243,3 @@ class _Crew:
         kept = [next(last) if lane is None else place for place, lane in enumerate(self.lanes[:n_windows])]
         self.batch.keep(kept)
         self.lanes = [self.lanes[place] for place in kept]
-
-
-def _undetected(job: Job) -> bool:
-    return job.request.detect_language and job.language is None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from whisper_max.decode.fallback import NO_THRESHOLDS, Thresholds
+from whisper_max.decode.masks import TokenMasks, token_masks
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.rules import LogitRule, build_rules
 from whisper_max.dims import ModelDimensions
@@ -56,12 +58,18 @@ class DecodingTask:
         self.n_ctx = dims.n_text_ctx
         self.length_penalty = options.length_penalty
         self.rules: tuple[LogitRule, ...] = build_rules(tokenizer, options)
+        self._n_vocab = dims.n_vocab
         self._prompt_len = dims.n_text_ctx // 2 - 1  # 223 tokens before the start of the transcript
         self._start = tokenizer.sot_sequence
         if options.without_timestamps:
             self._start = tokenizer.sot_sequence_including_notimestamps
         self._prefix = self._prefix_tokens(options)
         self._hotwords = self._hotword_tokens(options)
+
+    @cached_property
+    def masks(self) -> TokenMasks | None:
+        """The rules as masks; None where one of them can't be."""
+        return token_masks(self.rules, self.tokenizer, self._n_vocab)
 
     @property
     def sot_index(self) -> int:

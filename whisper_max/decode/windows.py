@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from whisper_max.decode.fallback import NO_THRESHOLDS, Thresholds
 from whisper_max.decode.inference import AudioFeatures, Float32, Inference
+from whisper_max.decode.job import Job
 from whisper_max.decode.language import check_translation
 from whisper_max.decode.options import DecodingOptions
-from whisper_max.decode.pool import DecodingPool, Job
+from whisper_max.decode.pool import DecodingPool
 from whisper_max.decode.result import DecodingResult
 from whisper_max.decode.task import DecodeRequest, DecodingTask, text_tokens
 from whisper_max.text.tokenizer import Tokenizer, Vocabulary, build_tokenizer

@@ -31,12 +31,14 @@ class Target:
     dtype: of activations. storage: of the matrices of linear layers; None leaves it to the checkpoint: float16 where
     that is exact, else float32.
     codes: what compiled artifacts this device runs, the best first; see ``processors``.
+    tokens: whether a GPU may choose tokens; False where a check found its choices wrong.
     """
 
     device: Device
     dtype: DType
     storage: DType | None
     codes: tuple[str, ...]
+    tokens: bool = True
 
     @property
     def code(self) -> str:
@@ -80,7 +82,8 @@ def select_target(
         gpu = find_checked_gpu(dtypes("gpu", compute_type)[0], report or (lambda line: None))
     if gpu is None:
         return Target(CPU(), *dtypes("cpu", compute_type), cpu_codes())
-    return Target(gpu.device, *dtypes("gpu", compute_type), gpu.codes)
+    tokens = gpu.record is None or gpu.record.tokens
+    return Target(gpu.device, *dtypes("gpu", compute_type), gpu.codes, tokens)
 
 
 def dtypes(kind: str, compute_type: str) -> tuple[DType, DType | None]:

@@ -120,9 +120,8 @@ class DeviceDecoding:
         record: bool = True,
         report: Report,
     ) -> None:
-        self.n_windows, self.n_hyps = n_windows, n_hyps
+        self.n_windows, self.n_hyps, self.sampled = n_windows, n_hyps, sampled
         self._graphs, self._dims, self._placement = graphs, dims, placement
-        self._sampled = sampled
         rows, n_layer = n_windows * n_hyps, dims.n_text_layer
         head_dim = dims.n_text_state // dims.n_text_head
         self._cache = [
@@ -140,8 +139,10 @@ class DeviceDecoding:
         self._set(self._sampling[0], np.ones(rows, np.float32))
         self._state = {name: self._new(_state_dtype(name), *_state_shape(name, rows, dims)) for name in ROW_STATE}
         self._no_speech_probs: dict[int, tuple[Buffer, int]] = {}
-        self._started: set[int] = set()
-        self._under_way: deque[_Report] = deque()
+        self._n_steps = 0  # queued so far
+        self._started: dict[int, int] = {}  # place -> the first step that counts for its window
+        self._ended: dict[int, WhisperMaxError | None] = {}  # place -> why, where that is an error
+        self._under_way: deque[tuple[int, _Report]] = deque()  # the number of a step, and what it said
 
         self.restart(masks)
 
@@ -163,6 +164,7 @@ class DeviceDecoding:
         self._set(self._no_speech, np.array([masks.no_speech], np.int32))
         self._set(self._limits, np.zeros(self.n_windows * self.n_hyps, np.int32))
         self._started.clear()
+        self._ended.clear()
         self._no_speech_probs.clear()
         self._under_way.clear()
 
@@ -176,8 +178,6 @@ class DeviceDecoding:
         """
         for run in _runs(places):
             self._start_run(places[run.start], rows_of([features.xa], run)[0], starts[run])
-        self._started.update(places)
-        self._under_way.clear()  # said nothing of these windows
 
     def advance(self) -> None:
         """Queue one more token for every window."""
@@ -187,34 +187,45 @@ class DeviceDecoding:
         else:
             rows = slice(0, self.n_windows * self.n_hyps)
             (finished,) = self._choose_graph.execute(*self._choose_inputs(logits, rows))
-        self._under_way.append(_Report(self._placement, finished))
+        self._under_way.append((self._n_steps, _Report(self._placement, finished)))
+        self._n_steps += 1
 
     def finished(self) -> list[int]:
-        """The places whose windows are known to be finished; lags ``LAG`` steps behind what was queued.
-
-        Raises:
-            OptionError: the rules leave a window no token to choose from.
-            WhisperMaxError: logits that are not finite.
-        """
-        done: list[int] = []
+        """The places whose windows are known to be finished; lags ``LAG`` steps behind what was queued."""
         while len(self._under_way) > LAG:
-            said = self._under_way.popleft().read().reshape(self.n_windows, self.n_hyps)
-            _check(said)
-            done = [place for place in sorted(self._started) if (said[place] >= 0).all()]
-        return done
+            step, report = self._under_way.popleft()
+            said = report.read().reshape(self.n_windows, self.n_hyps)
+            for place, first in self._started.items():
+                if step >= first:
+                    self._hear(place, said[place])
+        return sorted(self._ended)
 
     def take(self, place: int) -> WindowEnd:
-        """What a finished window became; its place is idle after it."""
+        """What a finished window became; its place is idle after it.
+
+        Raises:
+            OptionError: the rules left it no token to choose from.
+            WhisperMaxError: its logits were not finite.
+        """
+        error = self._ended[place]
+        probs, index = self._no_speech_probs[place]
+        self.drop(place)
+        if error is not None:
+            raise error
         rows = slice(place * self.n_hyps, (place + 1) * self.n_hyps)
         names = ("transcript", "n_sampled", "sum_logprobs")
         transcript, lengths, sums = (self._placement.get(rows_of([self._state[name]], rows)[0]) for name in names)
-        probs, index = self._no_speech_probs.pop(place)
-        self._started.remove(place)
         return WindowEnd(
             tokens=[row[:length].tolist() for row, length in zip(transcript, lengths, strict=True)],
             sum_logprobs=[float(value) for value in sums],
             no_speech_prob=float(self._placement.get(probs)[index]),
         )
+
+    def drop(self, place: int) -> None:
+        """Forget a window; its place is idle."""
+        del self._started[place]
+        del self._no_speech_probs[place]
+        self._ended.pop(place, None)
 
     def close(self) -> None:
         """Give the recordings' memory back."""
@@ -251,7 +262,21 @@ class DeviceDecoding:
         self._set_rows(rows, starts, np.repeat(np.array(lengths, np.int32), n_hyps))
         (first_logits,) = rows_of([logits], slice(0, n_rows))
         (said,) = self._choose_graph.execute(*self._choose_inputs(first_logits, rows))
-        _check(self._placement.get(said))
+        for window, each in enumerate(self._placement.get(said).reshape(n_windows, n_hyps)):
+            self._started[first + window] = self._n_steps
+            self._hear(first + window, each)
+
+    def _hear(self, place: int, said: NDArray[np.int32]) -> None:
+        """Take note of what a choice said of a window's rows; an error is said once and ends the window."""
+        if place in self._ended:
+            return
+        if (said == IMPOSSIBLE).any():
+            error = OptionError("the options leave no token to choose from", where="suppress_tokens")
+            self._ended[place] = error
+        elif (said == BROKEN).any():
+            self._ended[place] = WhisperMaxError("the model returned logits that are not finite")
+        elif (said >= 0).all():
+            self._ended[place] = None
 
     def _set_rows(self, rows: slice, starts: Sequence[WindowStart], lengths: NDArray[np.int32]) -> None:
         """The state of rows whose caches hold a prompt and that have said nothing."""
@@ -268,14 +293,14 @@ class DeviceDecoding:
             self._set(rows_of([self._state[name]], rows)[0], value)
         limits = np.repeat(np.array([start.limit for start in starts], np.int32), self.n_hyps)
         self._set(rows_of([self._limits], rows)[0], limits)
-        if self._sampled:
+        if self.sampled:
             temperatures = np.repeat(np.array([start.temperature for start in starts], np.float32), self.n_hyps)
             self._set(rows_of([self._sampling[0]], rows)[0], temperatures)
             draws = np.concatenate([start.draws for start in starts])
             self._set(rows_of([self._sampling[1]], rows)[0], draws)
 
     def _choose_inputs(self, logits: Buffer, rows: slice) -> list[Buffer]:
-        sampling = rows_of(self._sampling, rows) if self._sampled else []
+        sampling = rows_of(self._sampling, rows) if self.sampled else []
         state = [self._state[name] for name in ROW_STATE]
         return [logits, *self._masks, *rows_of([self._limits], rows), *sampling, *rows_of(state, rows)]
 
@@ -309,19 +334,6 @@ class _Report:
             self._event.synchronize()
         values: NDArray[np.int32] = self._values.to_numpy()
         return values
-
-
-def _check(said: NDArray[np.int32]) -> None:
-    """Raise what a choice said of its rows.
-
-    Raises:
-        OptionError: the rules leave no token to choose from.
-        WhisperMaxError: logits that are not finite.
-    """
-    if (said == IMPOSSIBLE).any():
-        raise OptionError("the options leave no token to choose from", where="suppress_tokens")
-    if (said == BROKEN).any():
-        raise WhisperMaxError("the model returned logits that are not finite")
 
 
 def _state_dtype(name: str) -> DType:

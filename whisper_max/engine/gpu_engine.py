@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from max.driver import Buffer
 
 from whisper_max.checkpoint import Checkpoint
+from whisper_max.engine.batch import KVBatch
 from whisper_max.engine.devices import Target
 from whisper_max.engine.engine import Float32, WhisperEngine
 from whisper_max.engine.features import EncodedWindows
@@ -17,14 +20,18 @@ from whisper_max.engine.gpu_memory import (
     Report,
     check_share,
     free_bytes,
+    is_out_of_memory,
     plan_memory,
 )
 from whisper_max.engine.gpu_support import FAST
 from whisper_max.engine.tensors import rows_of
 from whisper_max.errors import OptionError
 
+Result = TypeVar("Result")
 BUCKETS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 320, 384, 448, 512)
 """Batch sizes that decoding is recorded for; a batch in between takes the next one, its last places idle."""
+MOST_IDLE = 4
+"""Batches kept for another use: greedy and sampled ones, of two shapes."""
 
 
 class GpuEngine(WhisperEngine):
@@ -55,7 +62,8 @@ class GpuEngine(WhisperEngine):
         plan = plan_memory(free_bytes(target.device), utilization, checkpoint.dims, target.dtype, fast=fast)
         self._encoded = BatchLimit(plan.encoded, "windows in the encoder", report)
         self._decoded = BatchLimit(plan.decoded, "windows in the decoder", report)
-        self._batches: dict[tuple[int, int, bool], DeviceDecoding] = {}
+        self._tokens = target.tokens
+        self._idle: dict[tuple[int, int, bool], DeviceDecoding] = {}
 
     @property
     def encode_size(self) -> int:
@@ -68,12 +76,22 @@ class GpuEngine(WhisperEngine):
         Raises:
             DeviceError: out of memory with a single window.
         """
-        return self._encoded.attempt(lambda most: self._encode_in_groups(mel, most))
+        return self._encoded.attempt(self._spare(lambda most: self._encode_in_groups(mel, most)))
+
+    @property
+    def chooses_tokens(self) -> bool:
+        """False where a check found the device's tokens wrong."""
+        return self._tokens
+
+    def new_batch(self, max_windows: int, n_hyps: int = 1) -> KVBatch:
+        """An empty decoder batch, for what the host decodes."""
+        make = super().new_batch
+        return self._spare(lambda most: make(most, n_hyps))(max_windows)
 
     def device_batch(self, masks: Masks, n_windows: int, n_hyps: int, *, sampled: bool) -> DeviceDecoding:
-        """Places for windows: at most ``n_windows`` rounded up to a bucket, fewer where they don't fit.
+        """Places for ``n_windows``, rounded up to a bucket, fewer where they don't fit; the caller's until given back.
 
-        A batch of the same shape is used again, with its recordings; its windows, if any, are forgotten.
+        A batch of that shape which was given back is used again, with its recordings.
 
         Raises:
             DeviceError: out of memory with a single window.
@@ -81,21 +99,35 @@ class GpuEngine(WhisperEngine):
 
         def make(most: int) -> DeviceDecoding:
             places = bucket(min(n_windows, most), most)
-            shape = (places, n_hyps, sampled)
-            if shape not in self._batches:
-                self._forget_batches()
+            batch = self._idle.pop((places, n_hyps, sampled), None)
+            if batch is None:
                 parts = (self._graphs, self._dims, self._placement, masks)
-                self._batches[shape] = DeviceDecoding(*parts, places, n_hyps, sampled=sampled, report=self._report)
-            self._batches[shape].restart(masks)
-            return self._batches[shape]
+                return DeviceDecoding(*parts, places, n_hyps, sampled=sampled, report=self._report)
+            batch.restart(masks)
+            return batch
 
-        return self._decoded.attempt(make)
+        return self._decoded.attempt(self._spare(make))
 
-    def _forget_batches(self) -> None:
-        """One batch at a time: its caches are planned with all of the memory."""
-        for batch in self._batches.values():
-            batch.close()
-        self._batches.clear()
+    def give_back(self, batch: DeviceDecoding) -> None:
+        """Keep a batch that is needed no more for another use; the oldest of more than a few is closed."""
+        self._idle[batch.n_windows, batch.n_hyps, batch.sampled] = batch
+        while len(self._idle) > MOST_IDLE:
+            self._idle.pop(next(iter(self._idle))).close()
+
+    def _spare(self, work: Callable[[int], Result]) -> Callable[[int], Result]:
+        """The same work, done again without the idle batches where memory runs out beside them."""
+
+        def attempt(most: int) -> Result:
+            try:
+                return work(most)
+            except (RuntimeError, ValueError, MemoryError) as error:
+                if not (self._idle and is_out_of_memory(error)):
+                    raise
+            while self._idle:
+                self._idle.popitem()[1].close()
+            return work(most)
+
+        return attempt
 
     def _encode_in_groups(self, mel: Float32, most: int) -> EncodedWindows:
         if len(mel) <= most:

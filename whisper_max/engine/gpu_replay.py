@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count
+from weakref import finalize
 
 from max.driver import Buffer
 from max.engine import Model
@@ -28,6 +29,7 @@ class ReplayedGraph:
         self._model = model
         self._inputs = list(inputs)
         self._key: int | None = None
+        self._release: Callable[[], object] | None = None  # also called once nobody holds the graph any more
         self.outputs: list[Buffer] = model.execute(*self._inputs)  # also loads what a first run loads
         if record:
             self._record(report)
@@ -48,8 +50,8 @@ class ReplayedGraph:
     def close(self) -> None:
         """Give the recording's memory back; the graph can't be run any more."""
         self.outputs = []
-        if self._key is not None:
-            self._model.release_captured_graph(self._key)
+        if self._release is not None:
+            self._release()
 
     def _record(self, report: Report) -> None:
         key = next(_KEYS)
@@ -59,6 +61,8 @@ class ReplayedGraph:
             report(f"this GPU's launches can't be recorded, so every step is launched anew ({_first_line(error)})")
         else:
             self._key = key
+            self._release = release = finalize(self, self._model.release_captured_graph, key)
+            release.atexit = False
 
 
 def _first_line(error: Exception) -> str:

@@ -6,6 +6,8 @@ Short and long uploads have threads of their own, so that a short one never wait
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -28,6 +30,7 @@ Audio = FileIO | NDArray[np.float32]
 
 LONG_UPLOAD = 4 << 20  # bytes; about 2 minutes of 16 kHz wav, or a quarter of an hour of speech in opus
 _IN_MEMORY_SECONDS = 60.0  # of one recording; longer ones go to disk
+_NICE = 5  # of threads for long uploads: a third of the time that others get where all are busy
 
 
 @dataclass
@@ -105,7 +108,7 @@ class Workers:
 
     def __init__(self, n_threads: int) -> None:
         self._short = ThreadPoolExecutor(n_threads, "whisper_max-short")
-        self._long = ThreadPoolExecutor(n_threads, "whisper_max-long")
+        self._long = ThreadPoolExecutor(n_threads, "whisper_max-long", initializer=_yield_to_others)
 
     def submit(self, audio: Audio, work: Callable[[], None]) -> Future[None]:
         """Do the work for this audio when a thread is free."""
@@ -116,3 +119,9 @@ class Workers:
         """End the threads once what they do is done; what waits is dropped."""
         for pool in (self._short, self._long):
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _yield_to_others() -> None:
+    """Let this thread come after the engine's and those for short uploads; on Linux priorities are each thread's."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICE)

@@ -14,8 +14,9 @@ from itertools import count
 import numpy as np
 
 from whisper_max.decode.inference import AudioFeatures, Float32, Inference
+from whisper_max.decode.job import Finished, Job
 from whisper_max.decode.language import DetectedLanguage
-from whisper_max.decode.pool import DecodingPool, Finished, Job
+from whisper_max.decode.pool import DecodingPool
 from whisper_max.decode.task import DecodeRequest, DecodingTask
 from whisper_max.errors import WhisperMaxError
 from whisper_max.transcribe.cut import Cut, Window

@@ -1,4 +1,4 @@
-"""What follows the products of a linear layer, and where its result goes."""
+"""What follows `x @ weight + bias` of a linear layer, and where its result goes."""
 
 from std.math import erf
 
@@ -8,7 +8,7 @@ comptime SQRT_HALF = 0.70710678118654752440
 
 
 trait Finish(Deinitable, ImplicitlyCopyable, Movable):
-    """Takes tiles of products."""
+    """Takes tiles of `x @ weight + bias`."""
 
     def store[rows: Int](self, tile: Array[Vector, 2 * rows], row: Int, column: Int):
         """Finish a tile and write it; columns past the last are dropped."""
@@ -17,10 +17,9 @@ trait Finish(Deinitable, ImplicitlyCopyable, Movable):
 
 @fieldwise_init
 struct Rows[gelu: Bool, residual: Bool](Finish):
-    """Bias, then GELU or the sum with a residual, where asked; the result in rows."""
+    """GELU or the sum with a residual, where asked; the result in rows."""
 
     var out_ptr: FloatPointer  # (n_rows, n_columns)
-    var bias: FloatPointer  # (n_panels * PANEL,)
     var added: FloatPointer  # (n_rows, n_columns)
     var n_columns: Int
 
@@ -30,7 +29,7 @@ struct Rows[gelu: Bool, residual: Bool](Finish):
             comptime for half in range(2):
                 var at = column + half * WIDTH
                 if at < self.n_columns:
-                    var value = tile[2 * i + half] + self.bias.unsafe_load[width=WIDTH](at)
+                    var value = tile[2 * i + half]
                     comptime if Self.gelu:
                         value = 0.5 * value * (1.0 + erf(value * SQRT_HALF))
                     var place = (row + i) * self.n_columns + at
@@ -48,10 +47,9 @@ struct Rows[gelu: Bool, residual: Bool](Finish):
 
 @fieldwise_init
 struct Heads[dtype: DType, head_dim: Int](Finish):
-    """Bias; the result by heads, (windows, H, n_positions, hd), as attention reads it. A row is a window's position."""
+    """The result by heads, (windows, H, n_positions, hd), as attention reads it. A row is a window's position."""
 
     var out_ptr: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]
-    var bias: FloatPointer  # (n_panels * PANEL,)
     var n_head: Int
     var n_positions: Int
 
@@ -63,7 +61,7 @@ struct Heads[dtype: DType, head_dim: Int](Finish):
             comptime for half in range(2):
                 var at = column + half * WIDTH
                 if at < self.n_head * Self.head_dim:
-                    var value = tile[2 * i + half] + self.bias.unsafe_load[width=WIDTH](at)
+                    var value = tile[2 * i + half]
                     var head = window * self.n_head + at // Self.head_dim
                     var place = (head * self.n_positions + position) * Self.head_dim + at % Self.head_dim
                     self.out_ptr.unsafe_store(place, value.cast[Self.dtype]())

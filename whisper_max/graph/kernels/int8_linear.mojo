@@ -67,6 +67,7 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
     var finish: Self.Finisher
     var x: FloatPointer  # (n_rows, depth)
     var weight: WeightPointer  # (n_panels, n_groups, PANEL, GROUP)
+    var bias: FloatPointer  # (n_panels * PANEL,)
     var scale: FloatPointer  # (n_panels * PANEL,)
     var offset: IntPointer  # (n_panels * PANEL,)
     var depth: Int
@@ -92,10 +93,13 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
                     sums[2 * i] = add_dots[Self.fast](sums[2 * i], four, left)
                     sums[2 * i + 1] = add_dots[Self.fast](sums[2 * i + 1], four, right)
             var tile = Array[Vector, 2 * rows](fill=Vector(0))
-            comptime for i in range(rows):
-                comptime for half in range(2):
-                    var factor = self.scale.unsafe_load[width=WIDTH](column + half * WIDTH) * scales.unsafe_load(i)
-                    tile[2 * i + half] = sums[2 * i + half].cast[DType.float32]() * factor
+            # One rounding, said so: left to the compiler, some rows of a tile would have one and others two.
+            comptime for half in range(2):
+                var scale = self.scale.unsafe_load[width=WIDTH](column + half * WIDTH)
+                var bias = self.bias.unsafe_load[width=WIDTH](column + half * WIDTH)
+                comptime for i in range(rows):
+                    var factor = scale * scales.unsafe_load(i)
+                    tile[2 * i + half] = sums[2 * i + half].cast[DType.float32]().fma(factor, bias)
             self.finish.store[rows](tile, row, column)
 
     def run(self, first_row: Int, last_row: Int, first_panel: Int, last_panel: Int, scratch: BytePointer):
@@ -158,6 +162,7 @@ def multiply[
     finish: Finisher,
     x: InputTensor[dtype=DType.float32, rank=2, ...],
     weight: InputTensor[dtype=DType.int8, rank=4, ...],
+    bias: InputTensor[dtype=DType.float32, rank=1, ...],
     scale: InputTensor[dtype=DType.float32, rank=1, ...],
     offset: InputTensor[dtype=DType.int32, rank=1, ...],
     vnni: InputTensor[dtype=DType.int32, rank=1, ...],
@@ -169,6 +174,7 @@ def multiply[
             finish,
             rebind[FloatPointer](x.unsafe_ptr()),
             rebind[WeightPointer](weight.unsafe_ptr()),
+            rebind[FloatPointer](bias.unsafe_ptr()),
             rebind[FloatPointer](scale.unsafe_ptr()),
             rebind[IntPointer](offset.unsafe_ptr()),
             x.dim_size(1),
@@ -200,9 +206,8 @@ struct Int8Linear:
         ctx: DeviceContext,
     ) raises:
         var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
-        var bias_ptr = rebind[FloatPointer](bias.unsafe_ptr())
-        var finish = Rows[gelu, False](out_ptr, bias_ptr, bias_ptr, output.dim_size(1))
-        multiply(finish, x, weight, scale, offset, vnni)
+        var finish = Rows[gelu, False](out_ptr, out_ptr, output.dim_size(1))
+        multiply(finish, x, weight, bias, scale, offset, vnni)
 
 
 @extensibility.register("whisper_max.int8_linear_residual")
@@ -222,9 +227,8 @@ struct Int8LinearResidual:
         ctx: DeviceContext,
     ) raises:
         var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
-        var bias_ptr = rebind[FloatPointer](bias.unsafe_ptr())
-        var finish = Rows[False, True](out_ptr, bias_ptr, rebind[FloatPointer](added.unsafe_ptr()), output.dim_size(1))
-        multiply(finish, x, weight, scale, offset, vnni)
+        var finish = Rows[False, True](out_ptr, rebind[FloatPointer](added.unsafe_ptr()), output.dim_size(1))
+        multiply(finish, x, weight, bias, scale, offset, vnni)
 
 
 @extensibility.register("whisper_max.int8_linear_heads")
@@ -245,9 +249,8 @@ struct Int8LinearHeads:
         ctx: DeviceContext,
     ) raises:
         var out_ptr = rebind[Pointer[Scalar[output.dtype], MutUntrackedOrigin]](output.unsafe_ptr())
-        var bias_ptr = rebind[FloatPointer](bias.unsafe_ptr())
-        var finish = Heads[output.dtype, head_dim](out_ptr, bias_ptr, output.dim_size(1), output.dim_size(2))
-        multiply(finish, x, weight, scale, offset, vnni)
+        var finish = Heads[output.dtype, head_dim](out_ptr, output.dim_size(1), output.dim_size(2))
+        multiply(finish, x, weight, bias, scale, offset, vnni)
 
 
 @extensibility.register("whisper_max.int8_panel_columns")

@@ -31,6 +31,7 @@ struct Product[dtype: DType, Finisher: Finish](ImplicitlyCopyable, Movable):
     var finish: Self.Finisher
     var x: FloatPointer  # (n_rows, depth)
     var weight: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]  # (n_panels, depth, PANEL)
+    var bias: FloatPointer  # (n_panels * PANEL,)
     var depth: Int
 
     @always_inline
@@ -46,7 +47,10 @@ struct Product[dtype: DType, Finisher: Finish](ImplicitlyCopyable, Movable):
                 PANEL,
                 self.depth,
             )
-            self.finish.store[rows](tile, row, column + part * TILE_COLUMNS)
+            var at = column + part * TILE_COLUMNS
+            comptime for i in range(2 * rows):
+                tile[i] += self.bias.unsafe_load[width=WIDTH](at + i % 2 * WIDTH)
+            self.finish.store[rows](tile, row, at)
 
     def run_panel[
         panel_dtype: DType
@@ -130,8 +134,7 @@ struct Linear:
         ctx: DeviceContext,
     ) raises:
         var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
-        var bias_ptr = rebind[FloatPointer](bias.unsafe_ptr())
-        multiply(Rows[gelu, False](out_ptr, bias_ptr, bias_ptr, output.dim_size(1)), x, weight)
+        multiply(Rows[gelu, False](out_ptr, out_ptr, output.dim_size(1)), x, weight, bias)
 
 
 @extensibility.register("whisper_max.linear_residual")
@@ -148,9 +151,8 @@ struct LinearResidual:
         ctx: DeviceContext,
     ) raises:
         var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
-        var bias_ptr = rebind[FloatPointer](bias.unsafe_ptr())
         var added_ptr = rebind[FloatPointer](added.unsafe_ptr())
-        multiply(Rows[False, True](out_ptr, bias_ptr, added_ptr, output.dim_size(1)), x, weight)
+        multiply(Rows[False, True](out_ptr, added_ptr, output.dim_size(1)), x, weight, bias)
 
 
 @extensibility.register("whisper_max.linear_heads")
@@ -168,17 +170,23 @@ struct LinearHeads:
         ctx: DeviceContext,
     ) raises:
         var out_ptr = rebind[Pointer[Scalar[output.dtype], MutUntrackedOrigin]](output.unsafe_ptr())
-        var bias_ptr = rebind[FloatPointer](bias.unsafe_ptr())
-        multiply(Heads[output.dtype, head_dim](out_ptr, bias_ptr, output.dim_size(1), output.dim_size(2)), x, weight)
+        multiply(Heads[output.dtype, head_dim](out_ptr, output.dim_size(1), output.dim_size(2)), x, weight, bias)
 
 
 def multiply[
     Finisher: Finish
-](finish: Finisher, x: InputTensor[dtype=DType.float32, rank=2, ...], weight: InputTensor[rank=3, ...]):
+](
+    finish: Finisher,
+    x: InputTensor[dtype=DType.float32, rank=2, ...],
+    weight: InputTensor[rank=3, ...],
+    bias: InputTensor[dtype=DType.float32, rank=1, ...],
+):
     """All rows of x by all panels."""
     var x_ptr = rebind[FloatPointer](x.unsafe_ptr())
     var weight_ptr = rebind[Pointer[Scalar[weight.dtype], MutUntrackedOrigin]](weight.unsafe_ptr())
-    run_in_parallel(Product[weight.dtype, Finisher](finish, x_ptr, weight_ptr, x.dim_size(1)), x.dim_size(0), weight.dim_size(0))
+    var bias_ptr = rebind[FloatPointer](bias.unsafe_ptr())
+    var product = Product[weight.dtype, Finisher](finish, x_ptr, weight_ptr, bias_ptr, x.dim_size(1))
+    run_in_parallel(product, x.dim_size(0), weight.dim_size(0))
 
 
 @extensibility.register("whisper_max.panel_columns")
