@@ -92,7 +92,16 @@ def test_impossible_options(options, message):
         ("hotwords", ["a"], "str | None"),
         ("temperature", "0", "float | Sequence[float]"),
         ("temperature", None, "float | Sequence[float]"),
+        ("temperature", ["a"], "float | Sequence[float]"),
+        ("temperature", [0.0, None], "float | Sequence[float]"),
+        ("temperature", {0.0: 1.0}, "float | Sequence[float]"),
+        ("clip_timestamps", [None], "str | Sequence[float]"),
+        ("clip_timestamps", [[0, 5]], "str | Sequence[float]"),
         ("vad_options", 5, "VadOptions | Mapping[str, Any] | None"),
+        ("vad_options", [1], "VadOptions | Mapping[str, Any] | None"),
+        ("prefix", b"so", "str | Sequence[int] | None"),
+        ("suppress_tokens", [1.5], "str | Sequence[int] | None"),
+        ("suppress_tokens", [True], "str | Sequence[int] | None"),
         ("suppress_tokens", 50257, "str | Sequence[int] | None"),
     ],
 )
@@ -102,10 +111,39 @@ def test_values_of_another_type_are_refused(name, value, expected):
     assert str(error.value) == f"{name}: wrong type: expected {expected}, found {value!r}"
 
 
-def test_numbers_of_numpy_are_numbers():
-    values = {"batch_size": np.int64(2), "logprob_threshold": np.float32(-1), "vad": np.bool_(True), "seed": 2}
-    options = TranscribeOptions(**values, patience=1, beam_size=np.int32(3), temperature=np.float64(0))
-    assert options.batch_size == 2
+@pytest.mark.parametrize(
+    ("name", "value", "plain"),
+    [
+        ("batch_size", np.int64(2), 2),
+        ("beam_size", np.int32(3), 3),
+        ("logprob_threshold", np.float32(-1.5), -1.5),
+        ("drop_unlikely", np.bool_(True), True),
+        ("language", np.str_("de"), "de"),
+        ("temperature", np.float32(0.5), 0.5),
+        ("temperature", np.array(0.5), 0.5),
+        ("temperature", np.array([0.0, 0.5]), [0.0, 0.5]),
+        ("temperature", (each for each in (0.0, 0.5)), [0.0, 0.5]),
+        ("clip_timestamps", [np.float32(0.5), 2], [0.5, 2]),
+        ("clip_timestamps", np.array([0.5, 2.0]), [0.5, 2.0]),
+        ("suppress_tokens", np.array([5, 6]), [5, 6]),
+        ("suppress_tokens", iter([5, 6]), [5, 6]),
+        ("suppress_tokens", range(5, 7), [5, 6]),
+        ("prefix", np.array([5, 6]), [5, 6]),
+    ],
+)
+def test_numbers_of_numpy_and_any_iterables_become_pythons_own(name, value, plain):
+    options = TranscribeOptions(**{name: value})
+    assert json.loads(json.dumps(options.to_dict()))[name] == plain
+    assert options.ladder() == TranscribeOptions(**{name: plain}).ladder()
+
+
+def test_options_of_voice_activity_are_checked_too():
+    options = TranscribeOptions(vad=True, vad_options={"threshold": np.float32(0.25)})
+    assert json.loads(json.dumps(options.to_dict()))["vad_options"]["threshold"] == 0.25
+    with pytest.raises(OptionError, match="threshold: wrong type: expected float, found '0.5'"):
+        TranscribeOptions(vad=True, vad_options={"threshold": "0.5"})
+    with pytest.raises(OptionError, match="vad_options: 1: unknown option"):
+        TranscribeOptions(vad=True, vad_options={1: 2})
 
 
 def test_clip_timestamps_as_text_or_numbers():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,11 @@ from whisper_max.errors import OptionError
 from whisper_max.transcribe.timing import Punctuation
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-_TYPES = {"bool": bool, "int": Integral, "float": Real, "str": str, "VadOptions": VadOptions}  # others: collections
+_TYPES = {
+    **{"bool": bool, "int": int, "float": int | float, "str": str},
+    **{"VadOptions": VadOptions, "Mapping[str, Any]": Mapping},
+}
+_ITEMS = {"Sequence[float]": "float", "Sequence[int]": "int"}
 MOST_SIDE_BY_SIDE = 256  # windows in a batch; each takes memory of its own, 75 MB of base and 1 GB of large in float32
 HIGH_TEMPERATURE = 0.5  # text sampled above it is no good prompt (openai/whisper ``transcribe.py``)
 
@@ -48,8 +51,8 @@ class TranscribeOptions:
         at most 256, side by side; it takes the extra ``vad`` too.
     best_of counts at temperatures above 0; beam_size and patience at 0.
 
-    After construction condition_on_previous_text, carry_initial_prompt, drop_unlikely and vad_options hold the
-    effective values.
+    Numbers may be NumPy's, and several of them an array or any other iterable. After construction they are Python's
+    own, and condition_on_previous_text, carry_initial_prompt, drop_unlikely and vad_options hold the effective values.
 
     Raises:
         OptionError: a value that is impossible, or two options that contradict each other.
@@ -95,7 +98,9 @@ class TranscribeOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in _plain_values(self, values).items():
+            object.__setattr__(self, name, value)
         if not self.temperatures:
             raise OptionError("no temperature given", where="temperature")
         if self.carry_initial_prompt and self.initial_prompt is None:
@@ -150,7 +155,7 @@ class TranscribeOptions:
     def temperatures(self) -> tuple[float, ...]:
         """The temperatures to try, in turn."""
         given = self.temperature
-        return (float(given),) if isinstance(given, int | float) else tuple(float(each) for each in given)
+        return tuple(map(float, given)) if isinstance(given, Sequence) else (float(given),)
 
     def ladder(self) -> list[DecodingOptions]:
         """The options of decoding at each temperature: beams at 0, samples above it."""
@@ -223,28 +228,39 @@ def check_batch_size(batch_size: int) -> None:
 
 def _vad_options(values: Mapping[str, Any]) -> VadOptions:
     known = VadOptions.__dataclass_fields__
-    unknown = sorted(set(values) - set(known))
+    unknown = sorted(str(name) for name in values if name not in known)
     if unknown:
         raise OptionError(
             "unknown option", where=f"vad_options: {', '.join(unknown)}", expected=f"one of {', '.join(known)}"
         )
-    return VadOptions(**values)
+    return VadOptions(**_plain_values(VadOptions, values))
 
 
-def _check_types(options: TranscribeOptions) -> None:
-    """Refuse a value of another type than its annotation says, such as "no" for False."""
-    for field in fields(options):
-        value = getattr(options, field.name)
-        if not any(_fits(value, kind) for kind in str(field.type).split(" | ")):
-            raise OptionError("wrong type", where=field.name, expected=field.type, found=repr(value))
+def _plain_values(options: type[VadOptions] | TranscribeOptions, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as Python's own numbers and lists; refuses one of another type than its annotation, as "no" for False."""
+    annotations = {field.name: str(field.type) for field in fields(options)}
+    return {name: _plain_value(name, annotations[name], value) for name, value in values.items()}
+
+
+def _plain_value(name: str, annotation: str, given: object) -> object:
+    value = given.tolist() if isinstance(given, np.ndarray | np.generic) else given
+    kinds = annotation.split(" | ")
+    items = [_ITEMS[kind] for kind in kinds if kind in _ITEMS]
+    if items and isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+        several = [each.item() if isinstance(each, np.generic) else each for each in value]
+        if all(_fits(each, items[0]) for each in several):
+            return tuple(several) if isinstance(value, tuple) else several
+    elif any(_fits(value, kind) for kind in kinds):
+        return value
+    raise OptionError("wrong type", where=name, expected=annotation, found=repr(given))
 
 
 def _fits(value: object, kind: str) -> bool:
     if kind == "None":
         return value is None
-    if isinstance(value, str | bool | np.bool_):
+    if isinstance(value, str | bool):
         return kind == ("str" if isinstance(value, str) else "bool")
-    return isinstance(value, _TYPES.get(kind, Iterable))
+    return kind in _TYPES and isinstance(value, _TYPES[kind])
 
 
 def _check_languages(options: TranscribeOptions) -> None:
