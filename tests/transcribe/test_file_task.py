@@ -1,11 +1,13 @@
 from functools import cache
 
 import pytest
+from fake_inference import DIMS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_vocabulary import synthetic_vocabulary
 
 from whisper_max.decode.result import DecodingResult
+from whisper_max.decode.task import DecodingTask
 from whisper_max.text.tokenizer import build_tokenizer
 from whisper_max.transcribe.file_task import FileTask
 from whisper_max.transcribe.options import TranscribeOptions
@@ -134,6 +136,21 @@ def test_a_carried_prompt_stays_in_front_of_the_newest_text():
     prompt = list(file.next_window().prompt)
     initial = text(" xyz")
     assert prompt == initial + (spoken * 5)[-(223 - len(initial)) :]
+
+
+@pytest.mark.parametrize(("initial", "kept"), [("xyz", slice(None)), ("xyz " * 200, slice(-200, None))])
+def test_a_carried_prompt_reaches_the_model_behind_hotwords_and_before_any_text(initial, kept):
+    file = task(90_000, initial_prompt=initial, carry_initial_prompt=True, hotwords="abc " * 12)
+    spoken = [at(0), *range(1000, 1100), at(5)]
+    for _ in range(5):
+        advance(file, spoken)
+    decoding = DecodingTask(DIMS, tokenizer(), file.options.ladder())
+    before = decoding.initial_tokens(file.next_window().prompt, None)[1:-3]  # sot_prev; sot, language, task
+    hotwords = text(" " + ("abc " * 12).strip())
+    carried = text(" " + initial.strip())[kept]
+    assert len(before) == 223
+    assert list(before[: len(hotwords) + len(carried)]) == hotwords + carried
+    assert set(before[len(hotwords) + len(carried) :]) <= set(spoken)
 
 
 def test_clips_are_taken_in_turn():

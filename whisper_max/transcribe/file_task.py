@@ -16,6 +16,7 @@ from whisper_max.audio.mel import FRAMES_PER_SECOND, N_FRAMES
 from whisper_max.decode.inference import Alignment
 from whisper_max.decode.language import DetectedLanguage
 from whisper_max.decode.result import DecodingResult
+from whisper_max.decode.task import text_tokens
 from whisper_max.text.tokenizer import SECONDS_PER_TIMESTAMP, Tokenizer
 from whisper_max.transcribe.clips import Clip, seek_clips
 from whisper_max.transcribe.cut import Cut, Window, end_of_speech
@@ -58,8 +59,9 @@ class FileTask:
         self._n_segments = 0
         self._last_speech = 0.0 if clips is None else self._seek / FRAMES_PER_SECOND  # the end of the last word
         self._initial_prompt = _initial_prompt(tokenizer, options)
-        self._carried = n_text_ctx // 2 - 1 - len(self._initial_prompt)
-        self._kept = n_text_ctx // 2 - 1 + max(0, -self._carried)  # older tokens reach no prompt
+        self._kept = n_text_ctx // 2 - 1  # older tokens reach no prompt
+        hotwords = text_tokens(tokenizer, options.hotwords)  # stand before every prompt
+        self._carried = max(0, self._kept - len(hotwords) - len(self._initial_prompt))
         self._history = [] if options.carry_initial_prompt else list(self._initial_prompt)
 
     @property
@@ -88,7 +90,8 @@ class FileTask:
     def _prompt(self) -> tuple[int, ...]:
         if not self.options.carry_initial_prompt:
             return tuple(self._history)
-        return (*self._initial_prompt, *self._history[-self._carried :])
+        newest = self._history[-self._carried :] if self._carried else ()
+        return (*self._initial_prompt, *newest)
 
     def speak(self, language: DetectedLanguage) -> None:
         """Take the next window as one in this language."""
