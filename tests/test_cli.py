@@ -438,6 +438,12 @@ def test_a_temperature_above_one_is_tried_alone():
     assert temperatures(1.5, 0.2) == (1.5,)
 
 
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_what_is_no_temperature_is_refused(model: StubModel, capsys, value: str):
+    assert main(["transcribe", "a.wav", "--temperature", value]) == 2
+    assert capsys.readouterr().err == f"error: temperature: out of range: expected 0 or more, found {value}\n"
+
+
 # ---------------------------------------------------------------- models, streams
 
 

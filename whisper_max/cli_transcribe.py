@@ -285,7 +285,7 @@ def _transcribe_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def temperatures(first: float, step: float | None) -> tuple[float, ...]:
     """From ``first`` up to 1 by ``step``, one multiplication each, as openai-whisper's command line makes them."""
-    if step is None:
+    if step is None or not math.isfinite(first):  # what is no temperature is refused with the other options
         return (first,)
     n_steps = math.ceil((1.0 + 1e-6 - first) / step)  # the length of numpy.arange(first, 1 + 1e-6, step)
     return tuple(first + i * step for i in range(max(n_steps, 1)))
