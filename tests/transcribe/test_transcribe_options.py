@@ -140,7 +140,7 @@ def test_numbers_of_numpy_and_any_iterables_become_pythons_own(name, value, plai
 def test_options_of_voice_activity_are_checked_too():
     options = TranscribeOptions(vad=True, vad_options={"threshold": np.float32(0.25)})
     assert json.loads(json.dumps(options.to_dict()))["vad_options"]["threshold"] == 0.25
-    with pytest.raises(OptionError, match="threshold: wrong type: expected float, found '0.5'"):
+    with pytest.raises(OptionError, match=r"threshold: wrong type: expected float, found '0\.5'"):
         TranscribeOptions(vad=True, vad_options={"threshold": "0.5"})
     with pytest.raises(OptionError, match="vad_options: 1: unknown option"):
         TranscribeOptions(vad=True, vad_options={1: 2})
