@@ -11,7 +11,7 @@ START, END = "<!-- options: written by tests/test_guide.py -->\n", "<!-- end of 
 
 
 def row(option: Option) -> str:
-    default = "" if option.switch else f"`{option.default}`"
+    default = "" if option.switch else f"`{option.shown_default}`"
     if isinstance(option.default, tuple):
         default = f"`{','.join(option.default)}`"
     name = f"`--{option.name}`" + (f", `{option.short}`" if option.short else "")

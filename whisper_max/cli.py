@@ -12,13 +12,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
 from whisper_max.cli_bench import add_bench
 from whisper_max.cli_compile import add_compile
 from whisper_max.cli_evaluate import add_evaluate
 from whisper_max.cli_live import add_live
-from whisper_max.cli_options import TRANSCRIBE_GROUPS
+from whisper_max.cli_options import MODEL_OPTIONS, TRANSCRIBE_GROUPS, HelpFormatter
 from whisper_max.cli_serve import add_serve
 from whisper_max.cli_transcribe import (
     EXIT_FAILED,
@@ -31,18 +31,24 @@ from whisper_max.cli_transcribe import (
 from whisper_max.errors import OptionError, OutputError, WhisperMaxError
 from whisper_max.version import VERSION
 
-if TYPE_CHECKING:
-    pass
-
 EXIT_USAGE, EXIT_BROKEN_PIPE = 2, 141
+MODELS_HELP = "the models known by name, and which are on this machine"
+DOCTOR_HELP = "check this machine, and say what to do about what is amiss"
 AUDIO_HELP = "files, folders (with all audio files below them) and quoted patterns to transcribe; - is standard input"
-RESUME_HELP = "go on where a run was cut off: skip recordings whose transcripts are newer, finish what has a journal"
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells wrong usage in one line, without the list of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the process."""
+        self.exit(EXIT_USAGE, f"error: {message}; see {self.prog} --help\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; each sets ``run`` to the function that does it."""
-    parser = argparse.ArgumentParser(
-        prog="whisper_max", description="Speech to text: OpenAI Whisper on MAX.", allow_abbrev=False
+    parser: argparse.ArgumentParser = Parser(
+        prog="python -m whisper_max", description="Speech to text: OpenAI Whisper on MAX.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"whisper_max {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -50,8 +56,10 @@ def build_parser() -> argparse.ArgumentParser:
     transcribe = commands.add_parser(
         "transcribe",
         help="recordings to transcripts",
+        usage="%(prog)s [OPTION]... AUDIO...",
         description="Transcribe recordings. Options are openai-whisper's; dashes may stand for underscores.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog="example: python -m whisper_max transcribe talk.mp3 interviews/ --language en -f srt,txt -o out",
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     transcribe.add_argument("audio", nargs="+", metavar="AUDIO", help=AUDIO_HELP)
@@ -59,10 +67,6 @@ def build_parser() -> argparse.ArgumentParser:
         group = transcribe.add_argument_group(f"{title} options")
         for option in options:
             option.add_to(group)
-        if title == "model":
-            group.add_argument("--offline", action="store_true", help="never ask the hub")
-        if title == "output":
-            group.add_argument("--resume", action="store_true", help=RESUME_HELP)
     transcribe.set_defaults(run=run_transcribe, parser=transcribe)
 
     add_live(commands)
@@ -70,16 +74,23 @@ def build_parser() -> argparse.ArgumentParser:
     add_bench(commands)
     add_compile(commands)
     add_serve(commands)
-    verify = commands.add_parser("verify", help="prove a model against stored reference values")
-    verify.add_argument("model", help="a model's name, path or hub id")
+    verify = commands.add_parser(
+        "verify",
+        help="prove a model against stored reference values",
+        description="Compare every stage of a model with stored values of openai-whisper.",
+        epilog="example, in a clone: python -m whisper_max verify base --reference tests/reference/base",
+        formatter_class=HelpFormatter,
+        allow_abbrev=False,
+    )
+    verify.add_argument("model", metavar="MODEL", help=MODEL_OPTIONS[0].help)
     verify.add_argument("--reference", type=Path, required=True, metavar="DIR", help="folder of reference values")
-    verify.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
-    verify.add_argument("--compute_type", default="auto", help="auto, float32, float16 or bfloat16")
-    verify.add_argument("--offline", action="store_true", help="never ask the hub")
+    for option in MODEL_OPTIONS[1:]:
+        option.add_to(verify)
     verify.set_defaults(run=run_verify)
-    models = commands.add_parser("models", help="the models known by name, and which are on this machine")
+    models = commands.add_parser("models", help=MODELS_HELP, description=f"Print {MODELS_HELP}.", allow_abbrev=False)
     models.set_defaults(run=run_models)
-    doctor = commands.add_parser("doctor", help="check this machine, and say what to do about what is amiss")
+    sentence = f"{DOCTOR_HELP.capitalize()}."
+    doctor = commands.add_parser("doctor", help=DOCTOR_HELP, description=sentence, allow_abbrev=False)
     doctor.set_defaults(run=run_doctor)
     return parser
 
@@ -99,8 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without the script of a language shows escapes
-    args = build_parser().parse_args(_underscored(sys.argv[1:] if argv is None else argv))
     try:
+        args = build_parser().parse_args(_underscored(sys.argv[1:] if argv is None else argv))
         status: int = args.run(args)
         sys.stdout.flush()
         return status
@@ -154,6 +165,7 @@ def run_verify(args: argparse.Namespace) -> int:
         device=args.device,
         compute_type=args.compute_type,
         offline=args.offline,
+        weights_dir=args.model_dir,
         progress=print_progress,
     )
     n_failed = 0

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whisper_max.cli_options import MODEL_OPTIONS, HelpFormatter
 from whisper_max.cli_transcribe import BAR_DELAY, EXIT_OK, print_progress
 from whisper_max.version import VERSION
 
@@ -38,20 +39,21 @@ def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="time a model on this machine's CPU, stage by stage",
         description="Time every stage beside the least that it could take here, and whole runs. Without --audio the"
         " recording is noise and each window gets a fixed number of steps.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog="example: python -m whisper_max bench --compute_type int8 --batch 8 --json speed.json",
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--model", default="base", help="name, folder, file or hub id of the model")
-    parser.add_argument("--compute_type", default="auto", help="auto, float32 or int8")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: every core that may be used")
-    parser.add_argument("--batch", type=int, default=1, help="windows decoded at once, beside one alone")
-    parser.add_argument("--runs", type=int, default=5, help="of everything, after one that warms up")
-    parser.add_argument("--steps", type=int, default=64, help="tokens after a prompt where no transcript ends them")
+    for option in MODEL_OPTIONS:
+        if option.name not in ("device", "compute_type"):
+            option.add_to(parser)
+    parser.add_argument("--compute_type", default="auto", metavar="TYPE", help="auto, float32 or int8")
+    parser.add_argument("--threads", type=int, metavar="N", default=0, help="CPU threads; 0: every usable core")
+    parser.add_argument("--batch", type=int, metavar="N", default=1, help="windows decoded at once, beside one alone")
+    parser.add_argument("--runs", type=int, metavar="N", default=5, help="of everything, after one that warms up")
+    parser.add_argument("--steps", type=int, metavar="N", default=64, help="tokens that a window of noise gets")
     parser.add_argument("--audio", type=Path, metavar="FILE", help="a recording to transcribe")
     parser.add_argument("--language", help="language spoken in the recording; detected when not given")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every figure to this file")
-    parser.add_argument("--model_dir", metavar="DIR", help="a folder with checkpoints by name, looked at first")
-    parser.add_argument("--offline", action="store_true", help="never ask the hub")
     parser.set_defaults(run=run_bench, parser=parser)
 
 

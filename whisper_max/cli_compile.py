@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from whisper_max.cli_options import MODEL_OPTIONS, HelpFormatter
 from whisper_max.cli_transcribe import EXIT_OK, print_progress
 from whisper_max.errors import OptionError, OutputError
 
@@ -22,32 +23,55 @@ _COMPUTE_TYPES = "auto, float32 or int8 on a CPU; auto, bfloat16, float16 or flo
 
 def add_compile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommands."""
-    compile_ = commands.add_parser("compile", help="compile a model's graphs for this or other machines")
+    compile_ = commands.add_parser(
+        "compile",
+        help="compile a model's graphs for this or other machines",
+        description="Compile a model's graphs ahead of their first use, for this machine or for others.",
+        epilog="example: python -m whisper_max compile medium --target cpu:x86-64-v3 cuda:sm_90a -o artifacts",
+        formatter_class=HelpFormatter,
+        allow_abbrev=False,
+    )
     _add_model(compile_)
     compile_.add_argument("--target", nargs="+", required=True, metavar="TARGET", help=_TARGET_HELP)
-    compile_.add_argument("--compute_type", default="auto", help=_COMPUTE_TYPES)
+    compile_.add_argument("--compute_type", default="auto", metavar="TYPE", help=_COMPUTE_TYPES)
     compile_.add_argument(
         "-o", "--output_dir", type=Path, metavar="DIR", help="where to; this machine's cache when not given"
     )
     compile_.set_defaults(run=run_compile)
 
-    export = commands.add_parser("export", help="a folder that runs with no compiler and no network")
+    export = commands.add_parser(
+        "export",
+        help="a folder that runs with no compiler and no network",
+        description="Write a bundle: weights, compiled graphs and vocabulary in one folder, which --model and"
+        " load_model take.",
+        epilog="example: python -m whisper_max export base base-bundle --target cpu:x86-64-v3 cpu:x86-64-v4",
+        formatter_class=HelpFormatter,
+        allow_abbrev=False,
+    )
     _add_model(export)
     export.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder, or an older bundle")
     export.add_argument("--target", nargs="+", default=[], metavar="TARGET", help=_EXPORT_TARGET_HELP)
-    export.add_argument("--compute_type", default="auto", help=_COMPUTE_TYPES)
+    export.add_argument("--compute_type", default="auto", metavar="TYPE", help=_COMPUTE_TYPES)
     export.set_defaults(run=run_export)
 
-    quantize = commands.add_parser("quantize", help="a model with int8 weights in one safetensors file")
+    quantize = commands.add_parser(
+        "quantize",
+        help="a model with int8 weights in one safetensors file",
+        description="Write a model with int8 weights to one file, which --model and load_model take.",
+        epilog="example: python -m whisper_max quantize tiny.en tiny-int8.safetensors",
+        formatter_class=HelpFormatter,
+        allow_abbrev=False,
+    )
     _add_model(quantize)
-    quantize.add_argument("output", type=Path, metavar="OUT.safetensors")
+    quantize.add_argument("output", type=Path, metavar="OUT.safetensors", help="the file to write")
     quantize.set_defaults(run=run_quantize)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a model's name, path or hub id")
-    parser.add_argument("--model_dir", metavar="DIR", help="a folder with checkpoints by name, looked at first")
-    parser.add_argument("--offline", action="store_true", help="never ask the hub")
+    parser.add_argument("model", metavar="MODEL", help=MODEL_OPTIONS[0].help)
+    for option in MODEL_OPTIONS:
+        if option.name in ("model_dir", "offline"):
+            option.add_to(parser)
 
 
 def run_compile(args: argparse.Namespace) -> int:

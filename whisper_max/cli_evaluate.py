@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whisper_max.cli_options import DECODING_OPTIONS, MODEL_OPTIONS, VAD_OPTIONS
+from whisper_max.cli_options import DECODING_OPTIONS, MODEL_OPTIONS, VAD_OPTIONS, HelpFormatter
 from whisper_max.cli_transcribe import EXIT_FAILED, EXIT_OK, print_progress, say, temperatures
 from whisper_max.version import VERSION
 
@@ -29,24 +29,29 @@ def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="score a model on a manifest of recordings and transcripts",
         description="Word and character error rates, by language, and speed. MANIFEST has one JSON object a line: path"
         " (relative to it), transcript, language. It takes the extra [evaluate].",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        usage="%(prog)s [OPTION]... MANIFEST",
+        epilog="example: python -m whisper_max evaluate manifest.jsonl --filter language=en --json scores.json",
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="a .jsonl file")
     scored = parser.add_argument_group("what is scored")
     scored.add_argument("--limit", type=_count, metavar="N", help="the first N recordings only")
     scored.add_argument(
-        "--filter", type=_key_and_value, action="append", default=[], metavar="KEY=VALUE", help="as language=en"
+        "--filter",
+        type=_key_and_value,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only recordings whose entry has this, such as language=en; may be repeated",
     )
     scored.add_argument("--detect_language", action="store_true", help="don't tell the model the manifest's language")
-    scored.add_argument("--verbose", action="store_true", help="print each word error rate as it is known")
+    scored.add_argument("--verbose", action="store_true", help="print the word error rate of each recording")
     scored.add_argument("--json", type=Path, metavar="OUT", help="write every score to this file")
     for title, options in (("model", MODEL_OPTIONS), ("decoding", _OPTIONS), ("voice activity", VAD_OPTIONS)):
         group = parser.add_argument_group(f"{title} options")
         for option in options:
             option.add_to(group)
-        if title == "model":
-            group.add_argument("--offline", action="store_true", help="never ask the hub")
     parser.set_defaults(run=run_evaluate, parser=parser)
 
 

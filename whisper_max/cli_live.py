@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from whisper_max.cli_options import MODEL_OPTIONS, language
+from whisper_max.cli_options import MODEL_OPTIONS, HelpFormatter, language
 from whisper_max.cli_transcribe import EXIT_OK, print_progress, say
 from whisper_max.errors import AudioError, OptionError
 from whisper_max.output import FORMATS, render, write_atomically
@@ -31,22 +31,22 @@ def add_live(commands: Any) -> None:  # noqa: ANN401 - argparse does not export 
         help="words while somebody speaks",
         description="Transcribe 16-bit little-endian samples from standard input, or a microphone, as they come. "
         "Ctrl-C ends it and keeps the transcript.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog="example: arecord -q -f S16_LE -r 16000 | python -m whisper_max live --language en -o talk.srt",
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("source", nargs="?", choices=(STDIN, MICROPHONE), default=STDIN, help="where sound comes from")
     for option in MODEL_OPTIONS:
         option.add_to(parser)
-    parser.add_argument("--offline", action="store_true", help="never ask the hub")
-    parser.add_argument("--rate", type=int, default=16000, help="samples in a second")
-    parser.add_argument("--channels", type=int, default=1, help="channels; they are averaged")
+    parser.add_argument("--rate", type=int, metavar="N", default=16000, help="samples in a second")
+    parser.add_argument("--channels", type=int, metavar="N", default=1, help="channels; they are averaged")
     parser.add_argument("--input_device", default=None, metavar="DEVICE", help="microphone, by number or name")
     parser.add_argument("--language", type=language, default=None, help="language spoken; None: detect it")
     parser.add_argument("--task", choices=("transcribe", "translate"), default="transcribe", help="or to English")
     parser.add_argument("--initial_prompt", default=None, metavar="TEXT", help="text for names and spelling")
-    parser.add_argument("--step", type=float, default=1.0, help="least seconds between two decodings")
-    parser.add_argument("--buffer", type=float, default=25.0, help="most seconds of sound that are kept, up to 30")
-    parser.add_argument("--silence_ms", type=float, default=600, help="silence that ends an utterance")
+    parser.add_argument("--step", type=float, metavar="SECONDS", default=1.0, help="least between two decodings")
+    parser.add_argument("--buffer", type=float, metavar="SECONDS", default=25.0, help="most sound kept, up to 30")
+    parser.add_argument("--silence_ms", type=float, metavar="MS", default=600, help="silence that ends an utterance")
     parser.add_argument("--no_vad", action="store_true", help="listen to silence too, all as one utterance")
     parser.add_argument(
         "--output", "-o", type=Path, default=None, metavar="FILE", help=f"transcript to write: .{', .'.join(FORMATS)}"

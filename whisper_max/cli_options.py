@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,8 @@ from whisper_max.text.languages import language_code
 class Option:
     """One option: what argparse needs.
 
-    A switch takes no value: it is False unless given.
+    switch: it takes no value and is False unless given. unset: what holds where the option is not given, when that is
+    not its default, None.
     """
 
     name: str
@@ -26,6 +28,12 @@ class Option:
     choices: Sequence[str] | None = None
     short: str | None = None
     switch: bool = False
+    unset: str | None = None
+
+    @property
+    def shown_default(self) -> str:
+        """The default as help and guide show it."""
+        return str(self.default) if self.unset is None else self.unset
 
     def add_to(self, parser: argparse._ActionsContainer) -> None:
         """Register the option with argparse."""
@@ -33,10 +41,19 @@ class Option:
         if self.switch:
             parser.add_argument(*flags, action="store_true", help=self.help)
             return
-        metavar = None if self.choices else self.name.rsplit("_", 1)[-1].upper()
+        metavar = None if self.choices else _METAVARS.get(self.parse, self.name.rsplit("_", 1)[-1].upper())
+        help = self.help if self.unset is None else f"{self.help} (default: {self.unset})"
         parser.add_argument(
-            *flags, type=self.parse, default=self.default, choices=self.choices, help=self.help, metavar=metavar
+            *flags, type=self.parse, default=self.default, choices=self.choices, help=help, metavar=metavar
         )
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help with defaults, except those that say nothing: of a switch, and of what is unset."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        says_nothing = action.nargs == 0 or action.default is None or action.default == []
+        return action.help if says_nothing else super()._get_help_string(action)
 
 
 def boolean(text: str) -> bool:
@@ -54,12 +71,25 @@ def optional_boolean(text: str) -> bool | None:
 
 def optional_int(text: str) -> int | None:
     """A whole number, or ``None``."""
-    return None if text == "None" else int(text)
+    try:
+        return None if text == "None" else int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a whole number or None, found {text!r}") from error
 
 
 def optional_float(text: str) -> float | None:
     """A number, or ``None``."""
-    return None if text == "None" else float(text)
+    try:
+        return None if text == "None" else float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a number or None, found {text!r}") from error
+
+
+def folder(text: str) -> str:
+    """The path of a folder that is there."""
+    if not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"no such folder: {text}")
+    return text
 
 
 def language(text: str) -> str | None:
@@ -81,31 +111,47 @@ def output_formats(text: str) -> tuple[str, ...]:
     return FORMATS if "all" in names else tuple(dict.fromkeys(names))
 
 
+_METAVARS: dict[Callable[[str], Any], str] = {
+    boolean: "True|False",
+    optional_boolean: "True|False|None",
+    int: "N",
+    optional_int: "N",
+    float: "NUMBER",
+    optional_float: "NUMBER",
+    folder: "DIR",
+}
+
+_LENGTH = "0 to 1, exponent of the length penalty, arXiv:1609.08144; None: by length alone"
+_SILENCE = "skip silence longer than this, in seconds, around text that was probably never said; None: don't"
+_RESUME = "go on where a run was cut off: skip recordings whose transcripts are newer, finish what has a journal"
+
 # int and float as themselves: argparse names them in its messages ("invalid float value: 'x'").
 MODEL_OPTIONS = (
     Option("model", str, "base", "name, folder, file or hub id of the model"),
-    Option("model_dir", str, None, "folder to look for weights in, before anywhere else"),
-    Option("device", str, "auto", "auto, cpu or gpu"),
+    Option("model_dir", folder, None, "folder to look for weights in", unset="$WHISPER_MAX_WEIGHTS, else weights"),
+    Option("device", str, "auto", "auto, cpu, gpu or gpu:N"),
     Option("compute_type", str, "auto", "auto, float32, int8 (CPU), bfloat16 or float16 (GPU)"),
+    Option("offline", boolean, False, "never ask the hub", switch=True),
 )
 
 OUTPUT_OPTIONS = (
     Option("output_dir", str, ".", "folder to write transcripts to", short="-o"),
     Option("output_format", output_formats, "all", f"any of {', '.join(FORMATS)}, with commas; or all", short="-f"),
     Option("verbose", boolean, True, "print the segments as they come"),
+    Option("resume", boolean, False, _RESUME, switch=True),
 )
 
 DECODING_OPTIONS = (
-    Option("task", str, "transcribe", "or translate, to English", choices=("transcribe", "translate")),
+    Option("task", str, "transcribe", "transcribe, or translate to English", choices=("transcribe", "translate")),
     Option("language", language, None, "language spoken, by code or English name; None: detect it"),
     Option("language_detection_segments", int, 1, "windows of 30 s to detect the language in"),
     Option("language_detection_threshold", float, 0.5, "a window surer of its language than this decides alone"),
     Option("multilingual", boolean, False, "detect the language of every window", switch=True),
     Option("temperature", float, 0.0, "0: most likely token; above 0: sample"),
     Option("best_of", optional_int, 5, "samples to choose from when the temperature is above 0, at most 64"),
-    Option("beam_size", optional_int, None, "hypotheses of the beam search at temperature 0, at most 64"),
-    Option("patience", optional_float, None, "patience of the beam search, arXiv:2204.05424"),
-    Option("length_penalty", optional_float, None, "exponent of the length penalty, arXiv:1609.08144"),
+    Option("beam_size", optional_int, None, "hypotheses of the beam search at temperature 0, at most 64; None: greedy"),
+    Option("patience", optional_float, None, "patience of the beam search, arXiv:2204.05424; None: 1"),
+    Option("length_penalty", optional_float, None, _LENGTH),
     Option("suppress_tokens", str, "-1", "token ids never to be sampled, separated by commas; -1: non-speech symbols"),
     Option("suppress_regex", str, None, "tokens whose whole text matches are never sampled"),
     Option("suppress_numerals", boolean, False, "never sample digits and currency signs", switch=True),
@@ -134,32 +180,32 @@ DECODING_OPTIONS = (
 
 # Those of ``VadOptions``, with "vad_" before the name; None leaves the default given there.
 VAD_OPTIONS = (
-    Option("vad_threshold", float, None, "probability at which speech begins (0.5)"),
-    Option("vad_neg_threshold", float, None, "probability below which it ends (0.15 less than where it begins)"),
-    Option("vad_min_speech_duration_ms", float, None, "shorter speech is dropped (250)"),
-    Option("vad_max_speech_duration_s", float, None, "longer speech is cut (no limit)"),
-    Option("vad_min_silence_duration_ms", float, None, "shorter silence does not part speech (2000)"),
-    Option("vad_speech_pad_ms", float, None, "kept on both sides of speech (400)"),
+    Option("vad_threshold", float, None, "probability at which speech begins", unset="0.5"),
+    Option("vad_neg_threshold", float, None, "probability below which it ends", unset="0.15 less than vad_threshold"),
+    Option("vad_min_speech_duration_ms", float, None, "shorter speech is dropped", unset="250"),
+    Option("vad_max_speech_duration_s", float, None, "longer speech is cut", unset="no limit"),
+    Option("vad_min_silence_duration_ms", float, None, "shorter silence does not part speech", unset="2000"),
+    Option("vad_speech_pad_ms", float, None, "kept on both sides of speech", unset="400"),
 )
 
 WORD_OPTIONS = (
     Option("word_timestamps", boolean, False, "times for every word"),
-    Option("prepend_punctuations", str, "\"'“¿([{-", "punctuation that joins the next word"),
-    Option("append_punctuations", str, "\"'.。,，!！?？:：”)]}、", "joins the word before"),
-    Option("hallucination_silence_threshold", optional_float, None, "seconds of silence to skip"),
+    Option("prepend_punctuations", str, "\"'“¿([{-", "punctuation that is joined to the next word"),
+    Option("append_punctuations", str, "\"'.。,，!！?？:：”)]}、", "punctuation that is joined to the word before"),
+    Option("hallucination_silence_threshold", optional_float, None, _SILENCE),
 )
 
 LAYOUT_OPTIONS = (
     Option("highlight_words", boolean, False, "underline each word in srt and vtt as it is spoken"),
-    Option("max_line_width", optional_int, None, "characters in a line of subtitles"),
-    Option("max_line_count", optional_int, None, "lines in a subtitle"),
-    Option("max_words_per_line", optional_int, None, "words in a subtitle"),
+    Option("max_line_width", optional_int, None, "characters in a line of subtitles", unset="no limit"),
+    Option("max_line_count", optional_int, None, "lines in a subtitle", unset="no limit"),
+    Option("max_words_per_line", optional_int, None, "words in a subtitle", unset="no limit"),
 )
 
 OTHER_OPTIONS = (
     Option("files_at_once", int, 1, "recordings to decode side by side; each comes out as it does alone"),
     Option("threads", int, 0, "CPU threads; 0: every core that may be used"),
-    Option("gpu_memory_utilization", optional_float, None, "share of a GPU's free memory to plan with; None: 0.9"),
+    Option("gpu_memory_utilization", optional_float, None, "share of a GPU's free memory to plan with", unset="0.9"),
     Option("fp16", boolean, None, "openai-whisper's name for --compute_type float16 (True) or float32 (False)"),
 )
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from whisper_max.cli_options import optional_int
+from whisper_max.cli_options import HelpFormatter, folder, optional_int
 from whisper_max.errors import OptionError
 
 
@@ -24,32 +24,37 @@ def _switch(text: str) -> bool:
 _LISTENING = (
     ("host", str, "address to listen on; beyond this machine it takes an API key"),
     ("port", int, "port; 0: a free one"),
-    ("api_keys", _names, "keys that clients must have, with commas; better in WHISPER_MAX_API_KEYS or ..._KEYS_FILE"),
+    ("api_keys", _names, "keys with commas; better in a file, one a line, that WHISPER_MAX_API_KEYS_FILE names"),
     ("allow_no_key", _switch, "listen beyond this machine without an API key"),
-    ("allowed_hosts", _names, "names the server goes by, with commas; on loopback only its own unless given"),
+    ("allowed_hosts", _names, "names for the Host header, with commas; unless given: on loopback its own, else any"),
     ("cors_origins", _names, "web origins whose pages may ask, with commas"),
     ("trusted_proxies", _names, "addresses whose X-Forwarded headers are believed, with commas"),
 )
 _MODELS = (
     ("model", str, "the default model: name, hub id, or id=path"),
     ("models", _names, "others that requests may name, with commas; loaded when asked for"),
-    ("device", str, "auto, cpu or gpu"),
-    ("compute_type", str, "as of transcribe"),
+    ("device", str, "auto, cpu, gpu or gpu:N"),
+    ("compute_type", str, "auto, float32, int8 (CPU), bfloat16 or float16 (GPU)"),
     ("offline", _switch, "never ask the hub"),
-    ("weights_dir", str, "folder to look for weights in, before anywhere else"),
-    ("memory_budget", optional_int, "MiB that loaded models may take together, by estimate; None: no limit"),
+    ("model_dir", folder, "folder to look for weights in"),
+    ("memory_budget", optional_int, "MiB that loaded models may take together, by estimate"),
 )
 _LIMITS = (
     ("batch_size", int, "windows that a model decodes side by side"),
     ("max_requests", int, "requests at a time; more are answered 429"),
     ("decode_workers", int, "threads that decode recordings, for short and for long ones each"),
     ("max_upload", int, "MiB of an upload"),
-    ("max_seconds", float, "seconds of a recording"),
+    ("max_seconds", float, "seconds of a recording, decoded"),
     ("request_timeout", float, "seconds from the end of the upload to the answer"),
     ("upload_timeout", float, "seconds of an upload"),
     ("idle_timeout", float, "seconds that a client may keep the server waiting"),
     ("grace", float, "seconds that running requests get on SIGTERM"),
 )
+_METAVARS: dict[Callable[[str], Any], str] = {_switch: "True|False", int: "N", optional_int: "N", float: "NUMBER"}
+_EXPECTED: dict[Callable[[str], Any], str] = {
+    **{_switch: "True or False", int: "a whole number", optional_int: "a whole number or None", float: "a number"},
+    folder: "a folder that is there",
+}
 _GROUPS = (("listening", _LISTENING), ("model", _MODELS), ("limits", _LIMITS))
 
 
@@ -58,15 +63,28 @@ def add_serve(commands: Any) -> None:  # noqa: ANN401 - argparse does not export
     parser: argparse.ArgumentParser = commands.add_parser(
         "serve",
         help="an OpenAI-compatible server",
-        description="Serve OpenAI's audio API. Every flag is also a variable: WHISPER_MAX_PORT for --port.",
+        description="Serve OpenAI's audio API and a web page. Every flag is also a variable: WHISPER_MAX_PORT for"
+        " --port. Ctrl-C or SIGTERM ends it once running requests are answered.",
+        epilog="example: python -m whisper_max serve --models tiny.en --port 9000",
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     for title, settings in _GROUPS:
         group = parser.add_argument_group(title)
         for name, parse, help in settings:
             switch: dict[str, Any] = {"nargs": "?", "const": "true"} if parse is _switch else {}
-            group.add_argument(f"--{name}", metavar=name.rsplit("_", 1)[-1].upper(), help=help, **switch)
+            metavar = _METAVARS.get(parse, name.rsplit("_", 1)[-1].upper())
+            group.add_argument(f"--{name}", metavar=metavar, help=help + _default(name), **switch)
     parser.set_defaults(run=run_serve)
+
+
+def _default(name: str) -> str:
+    """A setting's default, for the help; the flag itself has none, or it would win over the environment."""
+    from whisper_max.server.settings import Settings
+
+    default = Settings.__dataclass_fields__[name].default
+    shown = f"{default:g}" if isinstance(default, float) else str(default)
+    return "" if default in (None, False, ()) else f" (default: {shown})"
 
 
 def run_serve(args: argparse.Namespace) -> int:
@@ -87,5 +105,5 @@ def run_serve(args: argparse.Namespace) -> int:
 def _parse(name: str, parse: Callable[[str], Any], text: str) -> Any:  # noqa: ANN401 - a setting's own type
     try:
         return parse(text)
-    except ValueError as error:
-        raise OptionError("not a value", where=name, found=repr(text)) from error
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        raise OptionError("not a value", where=name, expected=_EXPECTED[parse], found=repr(text)) from error

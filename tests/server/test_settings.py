@@ -97,10 +97,10 @@ def test_wrong_flags(monkeypatch, capsys):
     assert main(["serve", "--host", "0.0.0.0"]) == 2
     assert main(["serve", "--allow_no_key", "perhaps"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "error: port: not a value: found 'many'",
+        "error: port: not a value: expected a whole number, found 'many'",
         "error: host: listening beyond this machine needs an API key: found 0.0.0.0; "
         "give --api_keys or WHISPER_MAX_API_KEYS; --allow_no_key does without",
-        "error: allow_no_key: not a value: found 'perhaps'",
+        "error: allow_no_key: not a value: expected True or False, found 'perhaps'",
     ]
 
 

@@ -32,7 +32,7 @@ class Loader:
 
 def loader(settings: Settings) -> Loader:
     """The loader of real models."""
-    folder = None if settings.weights_dir is None else Path(settings.weights_dir)
+    folder = None if settings.model_dir is None else Path(settings.model_dir)
 
     def load(source: str) -> Model:
         return load_model(

@@ -27,7 +27,7 @@ class Settings:
 
     model: the model that requests get by default. models: others that requests may name, as ``name`` or
         ``id=name-or-path``; each is loaded when it is first asked for.
-    device, compute_type, offline, weights_dir: as ``load_model`` has them.
+    device, compute_type, offline: as ``load_model`` has them. model_dir: folder to look for weights in first.
     memory_budget: MiB that the loaded models may take together, by estimate; None: no limit.
 
     batch_size: windows that one model decodes side by side.
@@ -54,7 +54,7 @@ class Settings:
     device: str = "auto"
     compute_type: str = "auto"
     offline: bool = False
-    weights_dir: str | None = None
+    model_dir: str | None = None
     memory_budget: int | None = None
     batch_size: int = 8
     max_requests: int = 64
@@ -124,7 +124,11 @@ class Settings:
 
 def _check_range(name: str, value: float, lowest: float, highest: float) -> None:
     if not lowest <= value <= highest:
-        raise OptionError("out of range", where=name, expected=f"{lowest:g} to {highest:g}", found=value)
+        raise OptionError("out of range", where=name, expected=f"{_shown(lowest)} to {_shown(highest)}", found=value)
+
+
+def _shown(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 PREFIX = "WHISPER_MAX_"
