@@ -126,7 +126,8 @@ def check_cache() -> Iterator[Check]:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
-    advice = None if writable else "not writable, so every start compiles again; set WHISPER_MAX_CACHE to a folder"
+    fault = "not writable: models that don't ship compile at every start; set WHISPER_MAX_CACHE to a folder that is"
+    advice = None if writable else fault
     yield Check("cache", f"{folder}, {_megabytes(size)}", advice)
 
 

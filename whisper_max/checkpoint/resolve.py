@@ -130,6 +130,7 @@ def _in_weights_folder(name: str, weights_dir: Path | None) -> ModelFiles | None
 def _from_hub(
     hub_id: str, revision: str | None, offline: bool, announce: Callable[[str], None] | None, hint: str | None
 ) -> ModelFiles:
+    hint = hint or "fetch its files where there is a network, and give their folder"
     if offline:
         raise HubError("not on this machine, and the hub is off limits (offline)", where=hub_id, hint=hint)
     return download(hub_id, revision, announce, hint)
