@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import pytest
 from served import FakeLoader, running
 
 from whisper_max.errors import CheckpointError
+from whisper_max.server import run
 from whisper_max.server.app import create_app
 from whisper_max.server.run import DrainingServer
 from whisper_max.server.settings import Settings
@@ -107,6 +109,15 @@ def other_process(**environment):
             yield process, line.split("running on ")[1].split()[0]
         finally:
             process.kill()
+
+
+def test_a_port_that_is_taken_is_a_failure(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    fake = FakeLoader()
+    monkeypatch.setattr(run, "create_app", lambda settings: create_app(settings, fake.loader))
+    monkeypatch.setattr(run.sys, "setswitchinterval", lambda _seconds: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert run.serve(Settings(port=taken.getsockname()[1])) == 1
+    assert "address already in use" in caplog.text
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

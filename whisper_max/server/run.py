@@ -34,7 +34,10 @@ def serve(settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
     sys.setswitchinterval(_SWITCH)
     server = DrainingServer(settings, create_app(settings))
-    server.run()
+    try:
+        server.run()
+    except SystemExit:  # of uvicorn, which has logged that it can't listen there
+        return EXIT_FAILED
     return EXIT_FAILED if server.failed else EXIT_OK
 
 
