@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -131,13 +132,16 @@ def until_interrupted() -> Iterator[threading.Event]:
 class Screen:
     """Prints committed words as they come, a line for each utterance; on a terminal, tentative ones dimmed after them.
 
+    With ``NO_COLOR`` set, or ``TERM=dumb``, there are no tentative ones and no control sequences.
+
     Args:
         stream: standard output.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._is_terminal = stream.isatty()
+        is_plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        self._is_terminal = stream.isatty() and not is_plain
         self._line = ""
 
     def show(self, events: list[LiveEvent]) -> None:

@@ -165,6 +165,8 @@ class Terminal(io.StringIO):
 
 def test_tentative_words_are_dimmed_and_taken_back(monkeypatch):
     monkeypatch.setenv("COLUMNS", "12")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     terminal = Terminal()
     screen = cli_live.Screen(terminal)
     words = tuple(live_words("so my fellow Americans"))
@@ -174,6 +176,16 @@ def test_tentative_words_are_dimmed_and_taken_back(monkeypatch):
     assert terminal.getvalue() == (
         "\x1b[K\x1b7\x1b[2m so my\x1b[0m\x1b8\x1b[Kso my\x1b[K\x1b7\x1b[2m fell\x1b[0m\x1b8\x1b[K\n"
     )
+
+
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_plain_terminal_gets_no_control_sequences(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    terminal = Terminal()
+    words = tuple(live_words("so my fellow"))
+    screen = cli_live.Screen(terminal)
+    screen.show([Tentative(0, words), Committed(0, words), UtteranceEnded(0, 0, 1, "en", 1)])
+    assert terminal.getvalue() == "so my fellow\n"
 
 
 class SlowLive:
