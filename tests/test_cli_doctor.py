@@ -53,6 +53,15 @@ def test_a_cpu_that_the_shipped_artifacts_are_not_for(monkeypatch: pytest.Monkey
         assert device.advice == "not x86-64-v3 or x86-64-v4, which the shipped artifacts are for: models compile once"
 
 
+def test_folders_that_are_not_there_are_warnings_with_one_advice_each(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WHISPER_MAX_ARTIFACTS", "/no/where")
+    monkeypatch.setenv("WHISPER_MAX_WEIGHTS", "/no/where")
+    assert next(iter(check_artifacts(select_target("cpu")))) == Check(
+        "own artifacts", "/no/where: no such folder", "correct WHISPER_MAX_ARTIFACTS"
+    )
+    assert list(check_models()) == [Check("models", "/no/where: no such folder", "correct WHISPER_MAX_WEIGHTS")]
+
+
 def test_max_that_does_not_import_is_reported(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "whisper_max.engine", None)
     (check,) = check_device()

