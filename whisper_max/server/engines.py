@@ -142,7 +142,9 @@ class Engines:
             n_bytes = await asyncio.to_thread(self._loader.estimate, source)
             await self._make_room(id, n_bytes)
             log.info("loading %s", id)
+            start = time.monotonic()
             model = await asyncio.to_thread(self._loader.load, source)
+            log.info("loaded %s in %.1f s", id, time.monotonic() - start)
             engine = EngineThread(id, model, self._workers, self._batch_size)
             self._loaded[id] = _Loaded(engine, n_bytes)
 
