@@ -144,3 +144,31 @@ def test_done_is_every_transcript_newer_and_no_journal(tmp_path: Path):
     recording.journal.unlink()
     source.unlink()
     assert not recording.is_done()
+
+
+def test_a_number_in_a_name_says_nothing_about_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    sources = ["a/talk.wav", "b/Talk.wav", "b/other.wav"]
+    for source in sources:
+        (tmp_path / source).parent.mkdir(exist_ok=True)
+        at(tmp_path / source, 1000.0)
+    recordings, errors = find_recordings(sources, "out", ["txt"])
+    (tmp_path / "out").mkdir()
+    for recording in recordings:
+        at(recording.transcripts["txt"], 1001.0)
+    assert errors == []
+    assert [each.transcripts["txt"].name for each in recordings] == ["talk.wav.txt", "Talk.wav-2.txt", "other.txt"]
+    assert [each.is_done() for each in recordings] == [False, False, True]
+
+
+def test_no_transcript_replaces_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("talk.txt", "other.wav", "talk.journal.jsonl"):
+        (tmp_path / name).touch()
+    recordings, (error,) = find_recordings(["talk.txt", "other.wav"], ".", ["srt", "txt"])
+    assert [each.source for each in recordings] == ["other.wav"]
+    assert str(error) == (
+        "talk.txt: the transcript would replace a recording: found talk.txt; choose another folder with --output_dir"
+    )
+    assert find_recordings(["talk.txt", "other.wav"], "out", ["srt", "txt"])[1] == []
+    assert len(find_recordings(["talk.txt"], tmp_path, ["txt"])[1]) == 1

@@ -10,7 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from whisper_max.errors import AudioError, WhisperMaxError
-from whisper_max.output import output_paths
+from whisper_max.output import numbered_inputs, output_paths
 
 STDIN = "-"
 JOURNAL = "journal.jsonl"  # what the names of journals end with
@@ -28,11 +28,13 @@ class Recording:
     """One recording to transcribe.
 
     source: its path, or ``-``. transcripts: a path for each format. journal: the path of its journal.
+    numbered: its transcripts' names depend on the other inputs and their order, so they may be another recording's.
     """
 
     source: str
     transcripts: dict[str, Path]
     journal: Path
+    numbered: bool = False
 
     @property
     def size(self) -> int:
@@ -44,6 +46,8 @@ class Recording:
 
     def is_done(self) -> bool:
         """True where every transcript is there and newer than the recording, and no journal waits to be finished."""
+        if self.numbered:
+            return False
         try:
             changed = os.stat(self.source).st_mtime_ns
             written = [path.stat().st_mtime_ns for path in self.transcripts.values()]
@@ -55,7 +59,8 @@ class Recording:
 def find_recordings(
     inputs: Sequence[str], output_dir: str | os.PathLike[str], formats: Sequence[str]
 ) -> tuple[list[Recording], list[WhisperMaxError]]:
-    """The recordings that the inputs name, each once, and an error for each input that names none.
+    """The recordings that the inputs name, each once, and an error for each input that names none, and for each
+    recording whose transcript would replace one.
 
     A folder stands for the audio files in it and below it, sorted; a pattern (``*``, ``?``, ``[]``, ``**``) for what
     it matches. Their transcripts keep the folders: ``talks/may/a.wav`` of ``talks`` goes to ``OUTPUT_DIR/may``.
@@ -74,12 +79,21 @@ def find_recordings(
     paths: dict[str, dict[str, Path]] = {}
     for folder, sources in sources_in.items():
         paths |= output_paths(sources, Path(output_dir) / folder, [*formats, JOURNAL])
-    return [_recording(source, paths[source]) for source, _ in found.values()], errors
+    recordings = []
+    for source, folder in found.values():
+        if replaced := [path for path in paths[source].values() if _identity(str(path)) in found]:
+            hint = "choose another folder with --output_dir"
+            errors.append(
+                AudioError("the transcript would replace a recording", where=source, found=replaced[0], hint=hint)
+            )
+            continue
+        recordings.append(_recording(source, paths[source], numbered_inputs(sources_in[folder])))
+    return recordings, errors
 
 
-def _recording(source: str, paths: dict[str, Path]) -> Recording:
+def _recording(source: str, paths: dict[str, Path], numbered: set[str]) -> Recording:
     transcripts = dict(paths)
-    return Recording(source, journal=transcripts.pop(JOURNAL), transcripts=transcripts)
+    return Recording(source, journal=transcripts.pop(JOURNAL), transcripts=transcripts, numbered=source in numbered)
 
 
 def _identity(source: str) -> str:

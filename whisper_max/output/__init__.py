@@ -1,6 +1,6 @@
 """Writers of transcripts."""
 
-from whisper_max.output.files import check_layout, output_paths, write_atomically, write_result
+from whisper_max.output.files import check_layout, numbered_inputs, output_paths, write_atomically, write_result
 from whisper_max.output.formats import FORMATS, SUBTITLE_FORMATS, render
 from whisper_max.output.subtitles import WriterOptions
 from whisper_max.output.timestamps import format_timestamp
@@ -11,6 +11,7 @@ __all__ = [
     "WriterOptions",
     "check_layout",
     "format_timestamp",
+    "numbered_inputs",
     "output_paths",
     "render",
     "write_atomically",

@@ -79,6 +79,12 @@ def output_paths(
     }
 
 
+def numbered_inputs(inputs: Sequence[str]) -> set[str]:
+    """The inputs of ``output_paths`` whose names depend on the order: the same file name in several folders."""
+    uses = Counter(_key(_file_name(source)) for source in dict.fromkeys(inputs))
+    return {source for source in inputs if uses[_key(_file_name(source))] > 1}
+
+
 def _names(inputs: list[str]) -> dict[str, str]:
     stems = {source: _stem(source) for source in inputs}
     uses = Counter(_key(stem) for stem in stems.values())
