@@ -133,12 +133,19 @@ def test_the_transcript_ends_with_the_text_context():
     ("options", "message"),
     [
         ({"hotwords": "abc " * 100_000}, "too many: expected at most 223 tokens, found 100000 tokens; give fewer"),
+        ({"prefix": [5, DIMS.n_vocab]}, "prefix: no such token: expected ids from 0 to 51864, found 51865"),
+        ({"prefix": [-1]}, "prefix: no such token: expected ids from 0 to 51864, found -1"),
         ({"prefix": [5] * 300}, "prefix: too long: expected at most 220 tokens, found 300"),
     ],
 )
 def test_what_does_not_fit_is_refused(options, message):
     with pytest.raises(OptionError, match=message):
         DecodingTask(DIMS, tokenizer(), [DecodingOptions(**options)])
+
+
+def test_a_prompt_of_no_such_tokens_is_refused():
+    with pytest.raises(OptionError, match="prompt: no such token: expected ids from 0 to 51864, found 1000000000"):
+        decode(FakeInference(), vocabulary(), windows(1), DecodingOptions(prompt=[5, 10**9]))
 
 
 def test_detected_language():

@@ -87,7 +87,7 @@ class DecodingTask:
 
     def _prefix_tokens(self, options: DecodingOptions) -> tuple[int, ...]:
         """As openai-whisper cuts it: to what ``sample_len`` leaves of half the context; whole by default."""
-        prefix = text_tokens(self.tokenizer, options.prefix)
+        prefix = text_tokens(self.tokenizer, "prefix", options.prefix)
         prefix = prefix[-(self.n_ctx // 2 - self.sample_len) :]
         room = self.n_ctx - self._prompt_len - 1 - len(self._start) - 1  # beside a full prompt and one sampled token
         if len(prefix) > room:
@@ -95,7 +95,7 @@ class DecodingTask:
         return prefix
 
     def _hotword_tokens(self, options: DecodingOptions) -> tuple[int, ...]:
-        hotwords = text_tokens(self.tokenizer, options.hotwords)
+        hotwords = text_tokens(self.tokenizer, "hotwords", options.hotwords)
         if len(hotwords) > self._prompt_len:
             raise OptionError(
                 "too many",
@@ -107,8 +107,19 @@ class DecodingTask:
         return hotwords
 
 
-def text_tokens(tokenizer: Tokenizer, text: str | Sequence[int] | None) -> tuple[int, ...]:
-    """Text as openai-whisper gives it to the model, after a space; tokens as they are."""
-    if isinstance(text, str):
-        return tuple(tokenizer.encode(" " + text.strip())) if text.strip() else ()
-    return tuple(text or ())
+def text_tokens(tokenizer: Tokenizer, name: str, given: str | Sequence[int] | None) -> tuple[int, ...]:
+    """Text as openai-whisper gives it to the model, after a space; tokens as they are.
+
+    Args:
+        name: of the option, for errors.
+
+    Raises:
+        OptionError: a token that the vocabulary has not, which the model can't be given.
+    """
+    if isinstance(given, str):
+        return tuple(tokenizer.encode(" " + given.strip())) if given.strip() else ()
+    tokens = tuple(given or ())
+    if unknown := [token for token in tokens if not 0 <= token < tokenizer.n_vocab]:
+        expected = f"ids from 0 to {tokenizer.n_vocab - 1}"
+        raise OptionError("no such token", where=name, expected=expected, found=unknown[0])
+    return tokens

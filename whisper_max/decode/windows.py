@@ -41,7 +41,7 @@ def decode_features(
     multilingual = inference.dims.is_multilingual
     check_translation(inference.dims, options.task)
     tokenizer = build_tokenizer(vocabulary, multilingual=multilingual, language=options.language, task=options.task)
-    prompt = text_tokens(tokenizer, options.prompt)
+    prompt = text_tokens(tokenizer, "prompt", options.prompt)
     detects = options.language is None and multilingual
     requests = [DecodeRequest(prompt, (window,), None, detects) for window in range(features.n_windows)]
     return decode_windows(inference, tokenizer, features, requests, [options])

@@ -60,7 +60,7 @@ class FileTask:
         self._last_speech = 0.0 if clips is None else self._seek / FRAMES_PER_SECOND  # the end of the last word
         self._initial_prompt = _initial_prompt(tokenizer, options)
         self._kept = n_text_ctx // 2 - 1  # older tokens reach no prompt
-        hotwords = text_tokens(tokenizer, options.hotwords)  # stand before every prompt
+        hotwords = text_tokens(tokenizer, "hotwords", options.hotwords)  # stand before every prompt
         self._carried = max(0, self._kept - len(hotwords) - len(self._initial_prompt))
         self._history = [] if options.carry_initial_prompt else list(self._initial_prompt)
 
