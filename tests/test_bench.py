@@ -338,6 +338,11 @@ def test_widths_follow_the_target():
     assert number_sizes(dataclasses.replace(model, target="cpu:x86-64-v4 float32")) == (2, 4)
 
 
+def test_a_model_is_shown_by_what_tells_it_from_others():
+    model = Model(FakeInference(), VOCABULARY, "base", target="cpu:x86-64-v4 float32")
+    assert repr(model) == "Model(name='base', weights=(), target='cpu:x86-64-v4 float32')"
+
+
 def test_noise_is_the_same_every_time(tmp_path):
     write_noise(tmp_path / "a", 1)
     write_noise(tmp_path / "b", 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,8 @@ class Model:
     weights: the files of the weights. target: where it runs and its dtypes, as ``target_name`` has them.
     """
 
-    inference: WhisperEngine
-    vocabulary: Vocabulary
+    inference: WhisperEngine = field(repr=False)
+    vocabulary: Vocabulary = field(repr=False)
     name: str | None = None
     weights: tuple[Path, ...] = ()
     target: str | None = None

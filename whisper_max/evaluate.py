@@ -57,7 +57,8 @@ class Manifest:
         """
         kept = [each for each in self.entries if all(str(each.keys.get(k)) == v for k, v in (wanted or {}).items())]
         if not kept[:limit]:
-            raise OptionError("no recording with a transcript is left to score", where="manifest", found=wanted)
+            filters = ", ".join(f"{key}={value}" for key, value in (wanted or {}).items()) or None
+            raise OptionError("no recording with a transcript is left to score", where="manifest", expected=filters)
         return Manifest(kept[:limit], self.n_skipped)
 
 
@@ -71,7 +72,9 @@ def read_manifest(path: Path) -> Manifest:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise AudioError("the manifest can't be read", where=path, found=error) from error
+        found = "no UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
+        hint = "it has one JSON object a line: path, transcript, language"
+        raise AudioError("the manifest can't be read", where=path, found=found, hint=hint) from error
     numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
     entries = [_entry(line, f"{path}:{number}", path.parent) for number, line in numbered]
     scored = [entry for entry in entries if entry is not None]
