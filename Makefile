@@ -45,7 +45,7 @@ $(VENV)/.runtime: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 to 3.13 found; name one with PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[base,tiny-en,media,vad,server]'
+	$(BIN)/python -m pip install -qq --editable '.[base,tiny-en,media,vad,server]'  # errors only: setuptools warns
 	@touch $@
 
 $(VENV)/.benchmark: $(VENV)/.runtime
