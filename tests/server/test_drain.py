@@ -129,6 +129,23 @@ def test_sigterm():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_twice_cuts_off_what_runs_without_a_stack_trace(make_wav):
+    with other_process() as (process, address):
+        form = {"data": {"model": "base", "stream": "true"}, "files": {"file": ("a.wav", make_wav(600))}}
+        with httpx.stream("POST", f"{address}/v1/audio/transcriptions", timeout=60, **form) as answer:
+            assert answer.status_code == 200
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            with pytest.raises(httpx.RemoteProtocolError):
+                answer.read()
+        assert process.wait(20) == 130
+        log = process.stderr.read()
+    assert "INFO interrupted: what runs is cut off" in log.splitlines()
+    assert "Traceback" not in log
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_a_killed_server_leaves_nothing_and_its_clients_know(make_wav, tmp_path):
     with other_process(TMPDIR=str(tmp_path)) as (process, address):
         form = {"data": {"model": "base", "stream": "true"}, "files": {"file": ("a.wav", make_wav(600))}}

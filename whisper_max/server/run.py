@@ -21,7 +21,7 @@ from whisper_max.server.state import Shared
 
 log = logging.getLogger(__name__)
 
-EXIT_OK, EXIT_FAILED = 0, 1
+EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 _SWITCH = 0.0005
 """Seconds after which a thread gives Python to one that waits, the engine's above all: a step takes 2 ms, and Python's
 default of 5 ms would make one of 10 ms of it while a long recording is opened."""
@@ -38,6 +38,8 @@ def serve(settings: Settings) -> int:
         server.run()
     except SystemExit:  # of uvicorn, which has logged that it can't listen there
         return EXIT_FAILED
+    if server.interrupted:
+        return EXIT_INTERRUPTED
     return EXIT_FAILED if server.failed else EXIT_OK
 
 
@@ -45,7 +47,7 @@ class DrainingServer(Server):
     """A server that, told to end, takes no more requests and finishes those that it has.
 
     The first signal begins the drain: ``/ready`` answers 503, and so do new transcriptions, while running ones go on
-    for the grace period at most. The second signal ends it at once.
+    for the grace period at most. The second signal ends it at once, and if it is Ctrl-C without answers.
 
     Args:
         settings: of the server.
@@ -53,6 +55,7 @@ class DrainingServer(Server):
 
     Attributes:
         failed: the default model could not be loaded.
+        interrupted: by a second signal that was Ctrl-C.
     """
 
     def __init__(self, settings: Settings, app: FastAPI) -> None:
@@ -76,12 +79,16 @@ class DrainingServer(Server):
         self._grace = settings.grace
         self._end: float | None = None  # of the grace period, on the monotonic clock
         self.failed = False
+        self.interrupted = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; the second time, end."""
         if self._end is not None:
             self.should_exit = True
-            self.force_exit = self.force_exit or sig == signal.SIGINT
+            if sig == signal.SIGINT and not self.interrupted:
+                self.interrupted = self.force_exit = True
+                log.info("interrupted: what runs is cut off")
+                logging.getLogger("uvicorn.error").disabled = True  # of stack traces, one for each request
             return
         self._end = time.monotonic() + self._grace
 
