@@ -91,8 +91,11 @@ def verify(engine: WhisperEngine, reference: Reference) -> Iterator[Comparison]:
     Raises:
         CheckpointError: the reference is of another model.
     """
-    if asdict(engine.dims) != reference.manifest["dims"]:
-        raise CheckpointError("the reference is of another model", expected=reference.manifest["dims"])
+    ours, theirs = asdict(engine.dims), reference.manifest["dims"]
+    names = [name for name in ours if ours[name] != theirs[name]]
+    if names:
+        expected, found = (", ".join(f"{name} {dims[name]}" for name in names) for dims in (theirs, ours))
+        raise CheckpointError("the reference is of another model", expected=expected, found=found)
     mel = reference.whole("mel").reshape(1, engine.dims.n_mels, engine.dims.n_frames)
     for stage, value in engine.encode_stages(mel).items():
         yield reference.compare(stage, value)

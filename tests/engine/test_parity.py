@@ -72,7 +72,11 @@ def test_verify_fails_where_a_stage_is_off(capsys, tmp_path):
 
 def test_verify_of_another_model_or_no_reference_is_one_line(capsys, tmp_path):
     assert main(["verify", "tiny.en", "--reference", str(REFERENCE / "base"), "--device", "cpu"]) == 1
-    assert capsys.readouterr().err.startswith("error: the reference is of another model")
+    sizes = ["n_audio_state {}", "n_audio_head {}", "n_audio_layer {}", "n_vocab {}", "n_text_state {}"]
+    shown = ", ".join([*sizes, "n_text_head {}", "n_text_layer {}"])
+    base, tiny = shown.format(512, 8, 6, 51865, 512, 8, 6), shown.format(384, 6, 4, 51864, 384, 6, 4)
+    expected = f"error: the reference is of another model: expected {base}, found {tiny}\n"
+    assert capsys.readouterr().err == expected
     assert main(["verify", "tiny.en", "--reference", str(tmp_path)]) == 1
     assert "not a reference folder" in capsys.readouterr().err
 
