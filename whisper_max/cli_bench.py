@@ -68,12 +68,15 @@ def run_bench(args: argparse.Namespace) -> int:
     from whisper_max.bench import Bench, BenchOptions, write_noise
     from whisper_max.costs import Costs
     from whisper_max.engine.threads import start_workers
+    from whisper_max.output import check_writable, write_atomically
     from whisper_max.peaks import measure_peaks
 
     options = BenchOptions(args.runs, args.batch, args.steps, args.language)
     if args.audio is not None:
         with open_audio(args.audio):  # raises for what is no audio before anything takes long
             pass
+    if args.json is not None:
+        check_writable(args.json)
     model = whisper_max.load_model(
         args.model,
         device="cpu",
@@ -100,8 +103,6 @@ def run_bench(args: argparse.Namespace) -> int:
     report = bench_report(args, model, peaks, rows, whole)
     print(table(report))
     if args.json is not None:
-        from whisper_max.output import write_atomically
-
         write_atomically(args.json, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
     return EXIT_OK
 

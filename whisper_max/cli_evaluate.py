@@ -75,11 +75,14 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
     import whisper_max
     from whisper_max.evaluate import ClipScore, Errors, Failure, Normaliser, Score, evaluate, read_manifest
+    from whisper_max.output import check_writable
     from whisper_max.transcribe.options import TranscribeOptions
 
     effective = TranscribeOptions(**options).to_dict()  # raises for what is wrong before anything takes long
     manifest = read_manifest(args.manifest).select(dict(args.filter), args.limit)
     Normaliser()
+    if args.json is not None:
+        check_writable(args.json)
     model = whisper_max.load_model(
         args.model,
         device=args.device,

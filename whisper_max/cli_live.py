@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from whisper_max.cli_options import MODEL_OPTIONS, HelpFormatter, language
 from whisper_max.cli_transcribe import EXIT_OK, print_progress, say
 from whisper_max.errors import AudioError, OptionError
-from whisper_max.output import FORMATS, render, write_atomically
+from whisper_max.output import FORMATS, check_writable, render, write_atomically
 
 if TYPE_CHECKING:
     from whisper_max.live import LiveEvent
@@ -109,6 +109,7 @@ def _output_format(path: Path | None) -> str | None:
         raise OptionError(
             "unknown format", where="output", expected=f"a name ending in .{', .'.join(FORMATS)}", found=path
         )
+    check_writable(path)
     return format
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from max.dtype import DType
 
-from whisper_max.atomic import whole_file
+from whisper_max.atomic import try_to_write, whole_file
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.artifact import SHIPPED, ArtifactKey, artifact_key, read_artifact, write_artifact
 from whisper_max.engine.devices import dtypes
@@ -81,6 +81,10 @@ def compile_into(folder: Path, wanted: Sequence[Build], report: Report) -> list[
     Raises:
         ArtifactError: no compiler is installed, compiling failed, or the folder can't be written.
     """
+    try:
+        try_to_write(folder / MANIFEST)
+    except OSError as error:
+        raise ArtifactError("can't be written", where=folder, found=error.strerror) from error
     paths = []
     for number, build in enumerate(wanted, start=1):
         path = folder / build.key.file_name

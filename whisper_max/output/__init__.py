@@ -1,6 +1,13 @@
 """Writers of transcripts."""
 
-from whisper_max.output.files import check_layout, numbered_inputs, output_paths, write_atomically, write_result
+from whisper_max.output.files import (
+    check_layout,
+    check_writable,
+    numbered_inputs,
+    output_paths,
+    write_atomically,
+    write_result,
+)
 from whisper_max.output.formats import FORMATS, SUBTITLE_FORMATS, render
 from whisper_max.output.subtitles import WriterOptions
 from whisper_max.output.timestamps import format_timestamp
@@ -10,6 +17,7 @@ __all__ = [
     "SUBTITLE_FORMATS",
     "WriterOptions",
     "check_layout",
+    "check_writable",
     "format_timestamp",
     "numbered_inputs",
     "output_paths",

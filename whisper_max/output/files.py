@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from whisper_max.atomic import whole_file
+from whisper_max.atomic import try_to_write, whole_file
 from whisper_max.errors import OptionError, OutputError
 from whisper_max.output.formats import SUBTITLE_FORMATS, render
 from whisper_max.output.subtitles import WriterOptions
@@ -44,6 +44,18 @@ def check_layout(options: WriterOptions, formats: Sequence[str]) -> None:
     """
     if options.changed() and not any(format in SUBTITLE_FORMATS for format in formats):
         raise OptionError(f"{options.changed()[0]} needs the format srt or vtt", found=", ".join(formats))
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that could not be written, before anything takes long; its folder is made when missing.
+
+    Raises:
+        OutputError: it could not.
+    """
+    try:
+        try_to_write(path)
+    except OSError as error:
+        raise OutputError("can't be written", where=path, found=error.strerror or error) from error
 
 
 def write_atomically(path: Path, text: str) -> None:
