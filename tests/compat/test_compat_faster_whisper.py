@@ -258,6 +258,21 @@ def test_every_option_arrives_under_its_own_name(model, noise, wanted):
     assert told == {name: value for name, value in {**TRANSCRIBE, **same, **renamed}.items() if name in told}
 
 
+def test_segments_and_words_have_the_dictionary_of_named_tuples_too(model, noise):
+    segments, _ = model.transcribe(noise, "de", word_timestamps=True)
+    segment = next(each for each in segments if each.words)
+    for value in (segment, segment.words[0]):
+        with pytest.warns(DeprecationWarning, match="_asdict"):
+            found = value._asdict()
+        assert found == asdict(value)
+    assert asdict(segment)["words"][0] == asdict(segment.words[0])
+
+
+def test_a_temperature_of_numpy_is_a_number(model, noise):
+    _, info = model.transcribe(noise, "de", temperature=np.float32(0.5))
+    assert info.transcription_options.temperatures == [0.5]
+
+
 def test_defaults_in_our_terms(model, noise, wanted):
     model.transcribe(noise, beam_size=1)
     model.transcribe(noise)

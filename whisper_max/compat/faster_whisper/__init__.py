@@ -13,9 +13,9 @@ What differs from faster-whisper 1.2.1:
   the peer is for the first window only), token ids as ``initial_prompt``, another ``chunk_length`` than 30,
   ``hallucination_silence_threshold`` without ``word_timestamps``,
   ``multilingual`` with a ``language``, and a language or a task that the model can't do.
-- ``WhisperModel`` computes in float32 on a CPU and in bfloat16 on a GPU by default; int8 types are refused, as are
-  ``num_workers``, ``files`` and CTranslate2's own options; ``cpu_threads`` are at most the cores, and the same for all
-  models of a process. Sampling has a fixed seed.
+- ``WhisperModel`` computes in float32 on a CPU and in bfloat16 on a GPU by default. A CPU offers ``int8`` too; types
+  such as ``int8_float16`` are refused, as are ``num_workers``, ``files`` and CTranslate2's own options;
+  ``cpu_threads`` are at most the cores, and the same for all models of a process. Sampling has a fixed seed.
 - ``decode_audio`` averages channels: ``split_stereo`` is refused.
 """
 

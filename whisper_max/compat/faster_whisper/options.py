@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from whisper_max.audio.mel import CHUNK_LENGTH
@@ -84,6 +84,6 @@ def _refuse(arguments: Mapping[str, Any]) -> None:
 def described(arguments: Mapping[str, Any]) -> TranscriptionOptions:
     """The arguments as faster-whisper tells them in its info."""
     given = arguments["temperature"]
-    temperatures = [given] if isinstance(given, int | float) else list(given)
+    temperatures = list(given) if isinstance(given, Iterable) else [given]
     names = set(TranscriptionOptions.__dataclass_fields__) - {"temperatures"}
     return TranscriptionOptions(**{name: arguments[name] for name in names}, temperatures=temperatures)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from whisper_max.compat.faster_whisper.vad import VadOptions
@@ -11,7 +12,15 @@ from whisper_max.transcribe import result as native
 
 
 @dataclass
-class Word:
+class _Dictionary:
+    def _asdict(self) -> dict[str, Any]:
+        """The fields by name. Deprecated, as it is there: ``dataclasses.asdict`` does the same."""
+        warnings.warn("_asdict() is deprecated, use dataclasses.asdict", DeprecationWarning, stacklevel=2)
+        return asdict(self)
+
+
+@dataclass
+class Word(_Dictionary):
     """One word; times in seconds."""
 
     start: float
@@ -21,7 +30,7 @@ class Word:
 
 
 @dataclass
-class Segment:
+class Segment(_Dictionary):
     """One segment with text. id: from 1. words: None unless they were asked for."""
 
     id: int
