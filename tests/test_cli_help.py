@@ -79,6 +79,11 @@ def test_values_are_called_by_their_kind():
             "argument --patience: expected a number or None, found 'x'; see python -m whisper_max transcribe --help",
         ),
         (
+            ["evaluate", "m.jsonl", "--drop_unlikely", "maybe"],
+            "argument --drop_unlikely: expected True, False or None, found 'maybe'; see python -m whisper_max evaluate"
+            " --help",
+        ),
+        (
             ["bench", "--model_dir", "no/where"],
             "argument --model_dir: no such folder: no/where; see python -m whisper_max bench --help",
         ),

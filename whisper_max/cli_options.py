@@ -66,7 +66,10 @@ def boolean(text: str) -> bool:
 
 def optional_boolean(text: str) -> bool | None:
     """``True``, ``False`` or ``None``."""
-    return None if text == "None" else boolean(text)
+    try:
+        return None if text == "None" else boolean(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"expected True, False or None, found {text!r}") from error
 
 
 def optional_int(text: str) -> int | None:

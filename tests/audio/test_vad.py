@@ -104,14 +104,14 @@ def test_recorded_noise_is_no_speech(recordings, name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threshold": 1.5}, "threshold: out of range: expected 0 to 1, found 1.5"),
-        ({"threshold": math.nan}, "threshold: out of range: expected 0 to 1, found nan"),
-        ({"neg_threshold": 0.6}, "neg_threshold: neg_threshold is above threshold: found 0.6"),
-        ({"min_silence_duration_ms": -1}, "min_silence_duration_ms: out of range: expected 0 or more, found -1"),
-        ({"speech_pad_ms": math.inf}, "speech_pad_ms: out of range: expected 0 or more, found inf"),
+        ({"threshold": 1.5}, "vad_threshold: out of range: expected 0 to 1, found 1.5"),
+        ({"threshold": math.nan}, "vad_threshold: out of range: expected 0 to 1, found nan"),
+        ({"neg_threshold": 0.6}, "vad_neg_threshold: above vad_threshold: found 0.6"),
+        ({"min_silence_duration_ms": -1}, "vad_min_silence_duration_ms: out of range: expected 0 or more, found -1"),
+        ({"speech_pad_ms": math.inf}, "vad_speech_pad_ms: out of range: expected 0 or more, found inf"),
         (
             {"max_speech_duration_s": 0.8},
-            "max_speech_duration_s: max_speech_duration_s leaves nothing between two speech_pad_ms: found 0.8",
+            "vad_max_speech_duration_s: leaves nothing between two vad_speech_pad_ms: found 0.8",
         ),
     ],
 )

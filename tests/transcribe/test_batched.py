@@ -161,7 +161,7 @@ def test_stopping_leaves_what_comes_first():
         ({"batch_size": 257}, "batch_size: out of range: expected 1 to 256, found 257"),
         ({"vad_options": {}}, "vad_options: vad_options needs vad"),
         ({"vad": True, "vad_options": {"treshold": 1}}, "vad_options: treshold: unknown option"),
-        ({"vad": True, "vad_options": {"threshold": 2}}, "threshold: out of range"),
+        ({"vad": True, "vad_options": {"threshold": 2}}, "vad_threshold: out of range"),
         ({"multilingual": True, "language": "de"}, "multilingual: multilingual and language can't be given together"),
         ({"language_detection_segments": 0}, "language_detection_segments: out of range: expected at least 1"),
         ({"language_detection_threshold": 1.5}, "language_detection_threshold: out of range: expected 0 to 1"),

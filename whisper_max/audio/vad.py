@@ -39,7 +39,8 @@ class VadOptions:
         both sides; where two spans would overlap they meet halfway.
 
     Raises:
-        OptionError: a value that is impossible, or two that contradict each other.
+        OptionError: a value that is impossible, or two that contradict each other; options are named as on the command
+            line, with "vad_" before them.
     """
 
     threshold: float = 0.5
@@ -53,17 +54,17 @@ class VadOptions:
         for name in ("threshold", "neg_threshold"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
-                raise OptionError("out of range", where=name, expected="0 to 1", found=value)
+                raise OptionError("out of range", where=f"vad_{name}", expected="0 to 1", found=value)
         if self.neg_threshold is not None and self.neg_threshold > self.threshold:
-            raise OptionError("neg_threshold is above threshold", where="neg_threshold", found=self.neg_threshold)
+            raise OptionError("above vad_threshold", where="vad_neg_threshold", found=self.neg_threshold)
         for name in ("min_speech_duration_ms", "min_silence_duration_ms", "speech_pad_ms"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
-                raise OptionError("out of range", where=name, expected="0 or more", found=value)
+                raise OptionError("out of range", where=f"vad_{name}", expected="0 or more", found=value)
         if not self.longest_speech > 0:
             raise OptionError(
-                "max_speech_duration_s leaves nothing between two speech_pad_ms",
-                where="max_speech_duration_s",
+                "leaves nothing between two vad_speech_pad_ms",
+                where="vad_max_speech_duration_s",
                 found=self.max_speech_duration_s,
             )
 
