@@ -309,6 +309,18 @@ def test_an_odd_size_is_padded_or_not(tmp_path, pad):
     assert len(load_audio(path)) == 15999
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_integers_that_were_not_scaled_are_refused(dtype):
+    scaled = np.array([0.0, 2.5, -101 / 32768, 100.0], dtype)
+    assert load_audio(scaled).tolist() == scaled.astype(np.float32).tolist()
+    with pytest.raises(AudioError) as caught:
+        load_audio(np.array([0, 99, -101, 30_000], dtype))
+    assert str(caught.value) == (
+        "array: a sample that is no sound: expected finite values, about -1 to 1, found -101.0 at sample 2 (0.000 s); "
+        "divide what was int16 by 32768"
+    )
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
 def test_samples_that_are_no_sound_are_named(tmp_path, value):
     samples = np.stack([tone(10.0), tone(10.0)], axis=1)

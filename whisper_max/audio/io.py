@@ -36,7 +36,7 @@ OnDecoded: TypeAlias = "Callable[[float], object]"
 """Called with the seconds decoded so far, after each block; what it raises ends the decoding."""
 
 _BLOCK_FRAMES = 1 << 16
-_LOUDEST = 1e10  # float audio is about -1..1; far beyond that the power spectrum overflows float32
+_LOUDEST = 100.0  # float audio is about -1..1; 40 dB above it are damage, or integers that were not scaled
 _MIN_RATE, _MAX_RATE = 1_000, 1_000_000  # Hz; outside of it the rate in a header or a call is a mistake
 _MAX_CHANNELS = 64  # an array with more is samples and channels swapped
 
@@ -195,11 +195,13 @@ def _check_finite(block: Block, n_before: int, where: str) -> None:
         return
     frame, channel = np.argwhere(~good)[0]
     index = n_before + int(frame)
+    value = block.samples[frame, channel]
     raise AudioError(
         "a sample that is no sound",
         where=where,
         expected="finite values, about -1 to 1",
-        found=f"{block.samples[frame, channel]} at sample {index} ({index / block.sampling_rate:.3f} s)",
+        found=f"{value} at sample {index} ({index / block.sampling_rate:.3f} s)",
+        hint="divide what was int16 by 32768" if abs(value) <= 1 << 15 else None,
     )
 
 
