@@ -46,7 +46,9 @@ def test_help_describes_every_argument_and_shows_defaults_that_say_something(nam
 
 
 @pytest.mark.parametrize("name", PARSERS)
-def test_an_example_in_the_help_is_right(name: str):
+def test_an_example_in_the_help_is_right_and_whole(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert (PARSERS[name].epilog or "") in PARSERS[name].format_help()
     for line in COMMAND.findall(PARSERS[name].epilog or ""):
         assert build_parser().parse_args(shlex.split(line)).run.__name__ == f"run_{name}"
 

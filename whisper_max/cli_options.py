@@ -49,11 +49,14 @@ class Option:
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Help with defaults, except those that say nothing: of a switch, and of what is unset."""
+    """Help with defaults, except those that say nothing: of a switch, and of what is unset. Examples are not wrapped."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         says_nothing = action.nargs == 0 or action.default is None or action.default == []
         return action.help if says_nothing else super()._get_help_string(action)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("example") else super()._fill_text(text, width, indent)
 
 
 def boolean(text: str) -> bool:
