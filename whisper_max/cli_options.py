@@ -49,7 +49,7 @@ class Option:
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Help with defaults, except those that say nothing: of a switch, and of what is unset. Examples are not wrapped."""
+    """Help with defaults, except those that say nothing: of a switch, of what is unset. Examples are not wrapped."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         says_nothing = action.nargs == 0 or action.default is None or action.default == []
