@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
+import sys
 import warnings
 from dataclasses import fields
 from pathlib import Path
@@ -417,3 +419,17 @@ def test_nothing_warns_where_nothing_is_amiss(model, noise):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.transcribe(noise[:16000], fp16=False)
+
+
+def test_normalizers_are_the_peers():
+    normalizers = importlib.import_module("whisper_max.compat.whisper.normalizers")
+    spoken = "He's twenty-one years old, Mr. Smith!"
+    assert normalizers.EnglishTextNormalizer()(spoken) == "he is 21 years old mister smith"
+    assert normalizers.BasicTextNormalizer()("Où est-il, <là>?") == "où est il "
+
+
+def test_normalizers_name_their_extra(monkeypatch):
+    monkeypatch.delitem(sys.modules, "whisper_max.compat.whisper.normalizers", raising=False)
+    monkeypatch.setitem(sys.modules, "whisper_normalizer.basic", None)
+    with pytest.raises(ImportError, match=r"pip install 'whisper-max\[evaluate\]'"):
+        importlib.import_module("whisper_max.compat.whisper.normalizers")
