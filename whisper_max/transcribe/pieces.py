@@ -13,25 +13,42 @@ from whisper_max.transcribe.clips import Clip
 Chances = Callable[[int, int], NDArray[np.float32]]
 """Called with the first mel frame and the one after the last: how likely speech is in each, (n_frames,) float32."""
 
-# A piece costs a whole window however short it is, so a border is sought near the window's end: in these last frames,
-# and in more of them only where no silence there is this long.
+# A window costs the same however short it is. So a border is sought near a window's end: in these last frames, and in
+# more of them only where no silence there is this long.
 _NEAR, _FAR = 5 * FRAMES_PER_SECOND, 10 * FRAMES_PER_SECOND
 _LONG_ENOUGH = FRAMES_PER_SECOND // 5
 
+_ENOUGH_PIECES = 10  # to keep a batch of 8 busy
+_MOST_WINDOWS = 2  # of a piece: more leave a large batch without work
 
-def cut_pieces(chances: Chances, clip: Clip, silence_threshold: float) -> list[Clip]:
-    """Cut a clip into pieces of at most one window, each border in the middle of the longest silence near its end.
+
+def windows_of_pieces(n_frames: int) -> int:
+    """How many windows long pieces are: a second one where pieces remain enough to be decoded side by side.
+
+    A piece ends within its last window, and where the model leaves a sentence for the next one, one more is needed
+    for it: the longer the pieces, the fewer such windows. It depends on the recording alone, not on the batch.
+
+    Args:
+        n_frames: of all that is to be cut.
+    """
+    return min(max(n_frames // (_ENOUGH_PIECES * N_FRAMES), 1), _MOST_WINDOWS)
+
+
+def cut_pieces(chances: Chances, clip: Clip, silence_threshold: float, n_windows: int = 1) -> list[Clip]:
+    """Cut a clip into pieces, each border in the middle of the longest silence near its last window's end.
 
     Args:
         chances: how likely speech is, asked for where a border may be.
         clip: the part to cut; an empty one has no pieces.
         silence_threshold: a frame is silent where its chance is lower; where none is, the least likely one is the
             border.
+        n_windows: that a piece has at most.
     """
     start, end = clip
+    longest = n_windows * N_FRAMES
     pieces = []
-    while end - start > N_FRAMES:
-        cut = _border(chances, start + N_FRAMES, silence_threshold)
+    while end - start > longest:
+        cut = _border(chances, start + longest, silence_threshold)
         pieces.append((start, cut))
         start = cut
     return [*pieces, (start, end)] if start < end else pieces

@@ -14,7 +14,7 @@ from whisper_max.audio.vad import VAD_CHUNK, new_detector, speech_probabilities,
 from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
 from whisper_max.transcribe.clips import Clip
 from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.pieces import Chances, cut_pieces
+from whisper_max.transcribe.pieces import Chances, cut_pieces, windows_of_pieces
 from whisper_max.transcribe.result import Segment, Word
 
 
@@ -35,8 +35,9 @@ class Speech:
         return [(self._spoken(start), self._spoken(end)) for start, end in clips]
 
     def pieces(self, clips: Sequence[Clip]) -> list[Clip]:
-        """Clips of the speech, cut in silences into pieces of at most one window."""
-        return [piece for clip in clips for piece in cut_pieces(self.chances, clip, self.silence_threshold)]
+        """Clips of the speech, cut in silences into pieces of a window or two."""
+        n_windows = windows_of_pieces(sum(end - start for start, end in clips))
+        return [piece for clip in clips for piece in cut_pieces(self.chances, clip, self.silence_threshold, n_windows)]
 
     def recorded_frame(self, frame: int) -> int:
         """Where in the recording a frame of the speech is."""
