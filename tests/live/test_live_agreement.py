@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from live_world import live_words
@@ -79,10 +80,11 @@ def test_words_of_doubt_are_shown_but_agree_with_nothing_yet():
     assert agreement.tail == []
 
 
-def test_words_are_committed_up_to_a_time():
+@pytest.mark.parametrize(("begun", "ended"), [(0.6, 9.0), (1.0, 9.0), (9.0, 0.9), (9.0, 1.3)])
+def test_words_are_committed_up_to_a_time(begun, ended):
     agreement = Agreement()
     agreement.update(live_words("a b c"))
-    assert text_of(agreement.commit_until(0.9)) == " a b"
+    assert text_of(agreement.commit_early(begun, ended)) == " a b"
     assert text_of(agreement.tail) == " c"
 
 

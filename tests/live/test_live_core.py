@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from live_world import RATE, WORD, World, committed_text, heard, new_core, run, segment, tentative_texts
 
@@ -17,7 +17,9 @@ VADS = [None, LIVE_VAD]
 
 @settings(max_examples=60, deadline=None)
 @given(stretches, chunkings, st.sampled_from(VADS), st.integers(0, 2), st.floats(0.2, 2.0), st.floats(4.0, 30.0))
+@example([(5, 25600), (1, 1)], [300], None, 2, 2.0, 4.0)  # a word that was right is misheard as the buffer is full
 def test_every_word_is_committed_once_in_order(said, chunks, vad, garble, step, buffer):
+    """Also from a full buffer: no silence is longer than 2 s, so the misheard words begin after its first quarter."""
     world = World(said)
     core = new_core(world, vad=vad, step=step, buffer=buffer)
     events, _ = run(world, core, chunks, lambda listening: world.hear(listening, garble))
@@ -208,6 +210,36 @@ def test_a_full_buffer_without_words_is_dropped_but_for_its_end():
     assert forced[1].start == forced[0].end - 2 * RATE
     assert [type(event) for event in events] == [UtteranceStarted, Closed, UtteranceEnded]
     assert events[-1].language == ""
+
+
+def test_words_that_nothing_agrees_with_leave_a_full_buffer_by_quarters():
+    """Every decoding hears all words otherwise: those that begin in the first quarter can't be heard again."""
+    world = World([(60, 0)])
+
+    def hear(listening):
+        inside = [word for word in world.words if listening.start <= word.start < listening.end]
+        times = [((word.start - listening.start) / RATE, (word.end - listening.start) / RATE) for word in inside]
+        return heard([[Word(f"{word.text}-{listening.end}", *at, 0.5) for word, at in zip(inside, times, strict=True)]])
+
+    events, listenings = run(world, new_core(world, vad=None, buffer=8.0), [RATE], hear)
+    committed = [[word.word for word in event.words] for event in events if isinstance(event, Committed)]
+    first = next(listening.end for listening in listenings if listening.forced)
+    assert committed[0] == [f" w{i}-{first}" for i in range(5)]  # that begin before 2.0 s
+    assert [word.split("-")[0] for words in committed for word in words] == [word.text for word in world.words]
+    starts = [listening.start / RATE for listening in listenings if listening.forced]
+    assert starts[:4] == pytest.approx([0.0, 1.95, 3.95, 5.95])  # between the words, at the end of each quarter
+
+
+def test_a_word_in_a_full_buffer_that_may_still_be_said_is_not_committed():
+    world = World([(30, 0)])
+
+    def hear(listening):
+        return heard([[Word(" ohh", 0.5, len(listening.samples) / RATE, 0.5)]], avg_logprob=-2.0)
+
+    events, listenings = run(world, new_core(world, vad=None, buffer=8.0), [RATE], hear)
+    starts = [listening.start / RATE for listening in listenings if listening.forced]
+    assert starts == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert committed_text(events) == " ohh"  # at the end
 
 
 def test_the_language_of_the_first_committed_words_stays():

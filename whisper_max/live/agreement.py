@@ -42,9 +42,10 @@ class Agreement:
         """Take the words of a decoding that can't be trusted: nothing is committed by them."""
         self.tail = self._after_committed(heard)
 
-    def commit_until(self, end: float) -> list[LiveWord]:
-        """Commit the words of the tail that end by ``end``, up to the first that does not."""
-        return self._commit(self.tail, sum(1 for _ in takewhile(lambda word: word.end <= end, self.tail)))
+    def commit_early(self, begun: float, ended: float) -> list[LiveWord]:
+        """Commit the words of the tail that begin before ``begun`` and end by ``ended``, up to the first other one."""
+        early = takewhile(lambda word: word.start < begun and word.end <= ended, self.tail)
+        return self._commit(self.tail, sum(1 for _ in early))
 
     def commit_all(self) -> list[LiveWord]:
         """Commit the tail."""

@@ -284,24 +284,29 @@ class LiveCore:
             self._language = self._language or self._spoken[0] or None
 
     def _cut(self, *, forced: bool) -> None:
-        """Drop audio whose words are committed, up to the end of a sentence or segment, once it is half the buffer.
-
-        Where the buffer is full there may be no such end, or nothing committed: then words count that agree with
-        nothing yet, but those that are still being said; and audio without any word.
-        """
-        half = self._options.buffer_samples // 2
-        committed = self._agreement.committed
-        if len(self._buffer) > half:
+        """Drop audio whose words are committed, up to the end of a sentence or segment, once it is half the buffer."""
+        if 2 * len(self._buffer) > self._options.buffer_samples:
+            committed = self._agreement.committed
             ends = (i for i, word in enumerate(committed, start=1) if word.closes or ends_sentence(word))
             self._cut_after(max(ends, default=0))
-        if not forced or len(self._buffer) <= half:
-            return
-        kept_from = self._buffer.end - half // 2
-        if not self._agreement.committed or self._agreement.end * SAMPLE_RATE < self._buffer.end - half:
-            self._commit(self._agreement.commit_until(kept_from / SAMPLE_RATE))
+        if forced and self._buffer.room < self._options.buffer_samples // 4:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Drop what a full buffer can't keep: all audio whose words are committed, and as little else as will do.
+
+        The audio of the first quarter can't be heard again. So words that begin there are committed as this decoding
+        heard them, agreed or not, unless they may still be said (they end in the last quarter). What begins later
+        waits for the next decoding, which hears more after it. Audio without a word is dropped up to the last quarter.
+        """
+        quarter = self._options.buffer_samples // 4
+        first, last = self._buffer.start, self._buffer.end - quarter
+        self._commit(self._agreement.commit_early((first + quarter) / SAMPLE_RATE, last / SAMPLE_RATE))
         self._cut_after(len(self._agreement.committed))
-        if len(self._buffer) > half:
-            self._buffer.drop_before(kept_from)
+        if self._agreement.tail:
+            self._buffer.drop_before(first + quarter // 2)  # well before a word that begins after the quarter
+        elif self._buffer.room < 2 * quarter:
+            self._buffer.drop_before(last)
 
     def _cut_after(self, n_words: int) -> None:
         """Drop the first committed words and their audio, up to the middle of the silence after them."""

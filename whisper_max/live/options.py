@@ -17,7 +17,7 @@ LIVE_VAD = VadOptions(min_speech_duration_ms=96, min_silence_duration_ms=600, sp
 """Speech is reported after 96 ms of it and over after 600 ms of silence; 300 ms are heard on both sides of it."""
 
 _SHORTEST_STEP = 0.1  # seconds
-_SHORTEST_BUFFER = 4.0  # seconds: what a forced cut leaves, and room for one step
+_SHORTEST_BUFFER = 4.0  # seconds; what is dropped at once from a full buffer is a quarter: more than a word
 
 
 @dataclass(frozen=True)
