@@ -53,13 +53,34 @@ def test_a_chunk_may_be_written_to_afterwards():
         (np.zeros((5, 2), np.float32), "wrong shape of a live chunk: expected (n_samples,), found (5, 2)"),
         (np.zeros((5, 1, 1), np.float32), "wrong shape of a live chunk"),
         (np.zeros(5, np.int32), "wrong dtype of a live chunk: expected int16 or floating point, found int32"),
-        (np.array([0.0, np.nan], np.float32), "a sample of a live chunk is no sound"),
-        (np.array([1e300]), "a sample of a live chunk is no sound"),
+        (np.array([0.0, np.nan], np.float32), "live stream: a sample that is no sound"),
+        (np.array([1e300]), "found inf at sample 0 (0.000 s)"),
     ],
 )
 def test_what_is_no_sound_is_refused(samples, message):
     with pytest.raises(AudioError, match=re.escape(message)):
         Intake().convert(samples)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_integers_that_were_not_scaled_are_refused(dtype, channels):
+    intake = Intake(8000, channels)
+    chunk = np.full((4000, channels), 100.0, dtype).squeeze()
+    intake.convert(chunk)
+    chunk[2:] = -101
+    for _ in range(2):  # what was refused is not counted
+        with pytest.raises(AudioError) as caught:
+            intake.convert(chunk)
+        assert str(caught.value) == (
+            "live stream: a sample that is no sound: expected finite values, about -1 to 1, "
+            "found -101.0 at sample 4002 (0.500 s); divide what was int16 by 32768"
+        )
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 1), (0, 2)])
+def test_an_empty_chunk_is_nothing(shape):
+    assert Intake(channels=shape[-1] or 1).convert(np.zeros(shape, np.float32)).shape == (0,)
 
 
 def test_impossible_streams_are_refused():

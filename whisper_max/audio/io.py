@@ -181,7 +181,7 @@ def _to_mono_16khz(blocks: Iterator[Block], where: str) -> Iterator[NDArray[np.f
                 resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
         elif block.sampling_rate != rate:
             raise AudioError("the sampling rate changes midway", where=where, expected=rate, found=block.sampling_rate)
-        _check_finite(block, n_read, where)
+        check_sound(block, n_read, where)
         n_read += len(block.samples)
         mono = block.samples.mean(axis=1, dtype=np.float32) if block.samples.shape[1] > 1 else block.samples[:, 0]
         yield mono if resampler is None else resampler.resample_chunk(mono)
@@ -189,7 +189,17 @@ def _to_mono_16khz(blocks: Iterator[Block], where: str) -> Iterator[NDArray[np.f
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _check_finite(block: Block, n_before: int, where: str) -> None:
+def check_sound(block: Block, n_before: int, where: str) -> None:
+    """Refuse samples that can't be sound: those that are not finite, or too far from -1..1 to be scaled.
+
+    Args:
+        block: float32 samples.
+        n_before: samples of each channel before the block; the error says where in the recording it is.
+        where: the recording, for the error.
+
+    Raises:
+        AudioError: there is such a sample.
+    """
     good = np.abs(block.samples) <= _LOUDEST  # False for NaN
     if good.all():
         return

@@ -8,12 +8,13 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from whisper_max.audio.decoders import Block
+from whisper_max.audio.io import check_sound
 from whisper_max.audio.waveform import SAMPLE_RATE
 from whisper_max.errors import AudioError, OptionError
 
 MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz
 MAX_CHANNELS = 64
-_LOUDEST = 1e10  # beyond it the power spectrum overflows float32
 _FULL_SCALE = np.float32(32768)  # of 16-bit samples
 
 
@@ -35,6 +36,8 @@ class Intake:
         if not 1 <= channels <= MAX_CHANNELS:
             raise OptionError("out of range", where="channels", expected=f"1 to {MAX_CHANNELS}", found=channels)
         self.channels = channels
+        self._sampling_rate = sampling_rate
+        self._n_taken = 0  # samples of each channel
         self._resampler: soxr.ResampleStream | None = None
         if sampling_rate != SAMPLE_RATE:
             self._resampler = soxr.ResampleStream(sampling_rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
@@ -46,7 +49,7 @@ class Intake:
             samples: (n_samples,) of one channel or (n_samples, channels); int16, or floats of about -1..1.
 
         Raises:
-            AudioError: another shape or dtype, or a sample that is not finite.
+            AudioError: another shape or dtype, or a sample that is no sound, as in ``audio.io``; nothing is taken.
         """
         return self._resampled(self._mono(samples), last=False)
 
@@ -63,11 +66,12 @@ class Intake:
         elif samples.dtype.kind == "f":
             with np.errstate(over="ignore"):  # float64 beyond float32 becomes inf, which is refused below
                 values = samples.astype(np.float32)
-            if not (np.abs(values) <= _LOUDEST).all():  # False for NaN
-                raise AudioError("a sample of a live chunk is no sound", expected="finite values, about -1 to 1")
         else:
             raise AudioError("wrong dtype of a live chunk", expected="int16 or floating point", found=samples.dtype)
-        return values.reshape(len(values), -1).mean(axis=1, dtype=np.float32) if values.ndim == 2 else values
+        frames = values.reshape(-1, self.channels)
+        check_sound(Block(self._sampling_rate, frames), self._n_taken, "live stream")
+        self._n_taken += len(frames)
+        return frames.mean(axis=1, dtype=np.float32) if self.channels > 1 else frames[:, 0]
 
     def _resampled(self, mono: NDArray[np.float32], *, last: bool) -> NDArray[np.float32]:
         if self._resampler is None:

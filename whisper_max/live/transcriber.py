@@ -65,7 +65,7 @@ class LiveTranscriber:
             samples: (n_samples,) of one channel or (n_samples, channels); int16, or floats of about -1..1.
 
         Raises:
-            AudioError: another shape or dtype, or a sample that is not finite.
+            AudioError: another shape or dtype, or a sample that is not finite or far from -1..1.
             OptionError: the stream is finished.
         """
         self._core.push(self._open_intake().convert(samples))
