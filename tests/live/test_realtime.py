@@ -280,7 +280,7 @@ names = st.sampled_from(["type", "audio", "input", "format", "transcription", "t
 settings_like = st.recursive(json_values, lambda inner: st.dictionaries(names, inner, max_size=3), max_leaves=6)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(settings_like)
 def test_any_settings_are_answered(client, session):
     client.send("session.update", session=session)
