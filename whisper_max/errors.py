@@ -75,6 +75,10 @@ class OptionError(WhisperMaxError, ValueError):
     """An option with an impossible value, or a combination of options that contradict each other."""
 
 
+class NotOfferedError(WhisperMaxError, AttributeError):
+    """A name of another Whisper package that has no counterpart here; ``hasattr`` says that it is not there."""
+
+
 class OutputError(WhisperMaxError):
     """A transcript that can't be written."""
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import io
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import GeneratorType
 
+import huggingface_hub
 import numpy as np
 import pytest
 import soundfile
 
 import whisper_max
+from whisper_max.checkpoint.files import files_at
 from whisper_max.compat import faster_whisper
 from whisper_max.compat.faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio, transcribe
 from whisper_max.compat.faster_whisper.results import from_native
 from whisper_max.compat.faster_whisper.transcribe import Segment, TranscriptionInfo, TranscriptionOptions, Word
 from whisper_max.compat.faster_whisper.vad import VadOptions
-from whisper_max.errors import OptionError
+from whisper_max.errors import HubError, NotOfferedError, OptionError
 from whisper_max.transcribe import result as native_result
 from whisper_max.transcribe import speech
 from whisper_max.transcribe.options import TranscribeOptions
@@ -462,13 +465,112 @@ def test_arguments_of_loading_that_mean_nothing_here_are_refused(load, native, n
         load(native, **{name: value})
 
 
+# ---------------------------------------------------------------- utils
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict]:
+    """A hub whose repositories all hold one CTranslate2 model, and a cache without any."""
+    asked = []
+
+    def snapshot_download(hub_id, *, cache_dir, local_dir, **how):
+        asked.append({"hub_id": hub_id, "local_dir": local_dir, **how})
+        folder = Path(local_dir or cache_dir / f"models--{hub_id.replace('/', '--')}" / "snapshots" / COMMIT)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.bin").write_bytes(b"\6\0\0\0\x0c\0WhisperSpec\0")
+        (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return asked
+
+
+def test_download_model_gives_the_folder_of_a_model(hub, tmp_path: Path, capsys):
+    folder = tmp_path / "hub" / "models--openai--whisper-large-v3-turbo" / "snapshots" / COMMIT
+    assert faster_whisper.download_model("turbo", revision=COMMIT) == str(folder)
+    (asked,) = hub
+    assert (asked["hub_id"], asked["revision"], asked["local_dir"]) == ("openai/whisper-large-v3-turbo", COMMIT, None)
+    assert files_at(folder).weights == (folder / "model.bin",)
+    assert capsys.readouterr().err.startswith("downloading openai/whisper-large-v3-turbo from ")
+    assert faster_whisper.download_model("turbo", revision=COMMIT, local_files_only=True) == str(folder)
+    assert len(hub) == 1
+
+
+def test_download_model_to_a_folder(hub, tmp_path: Path):
+    folder = tmp_path / "model"
+    assert faster_whisper.download_model("someone/theirs", str(folder), use_auth_token=True) == str(folder)
+    assert (hub[0]["hub_id"], hub[0]["local_dir"]) == ("someone/theirs", str(folder))
+    assert files_at(folder).weights == (folder / "model.bin",)
+    assert not (tmp_path / "hub").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"size_or_id": "huge"}, "size_or_id"),
+        ({"cache_dir": "cache"}, "cache_dir"),
+        ({"use_auth_token": "hf_token"}, "use_auth_token"),
+        ({"output_dir": "out", "local_files_only": True}, "local_files_only"),
+    ],
+)
+def test_downloads_that_can_not_be_made_are_refused_by_name(hub, arguments, name):
+    with pytest.raises(ValueError, match=rf"^{name}: "):
+        faster_whisper.download_model(**{"size_or_id": "base", **arguments})
+    assert hub == []
+
+
+def test_download_model_offline_says_that_it_is_not_here(hub, monkeypatch):
+    with pytest.raises(HubError, match=r"^openai/whisper-base: .*offline"):
+        faster_whisper.download_model("base", local_files_only=True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(HubError, match=r"^openai/whisper-base: .*offline"):
+        faster_whisper.download_model("base")
+    assert hub == []
+
+
+def test_utils():
+    utils = importlib.import_module("whisper_max.compat.faster_whisper.utils")
+    assert utils.available_models() == faster_whisper.available_models()
+    assert utils.download_model is faster_whisper.download_model
+    assert defaults(utils.download_model) == [
+        ("size_or_id", REQUIRED),
+        ("output_dir", None),
+        ("local_files_only", False),
+        ("cache_dir", None),
+        ("revision", None),
+        ("use_auth_token", None),
+    ]
+    assert utils.format_timestamp is faster_whisper.format_timestamp
+    assert utils.get_logger().name == "faster_whisper"
+    assert utils.get_end([{"end": 2.0, "words": [{"end": 1.5}]}, {"end": 3.0, "words": []}]) == 1.5
+    assert utils.get_end([{"end": 2.0}]) == 2.0
+    assert utils.get_end([]) is None
+
+
+@pytest.mark.parametrize("name", ["encode", "generate_with_fallback", "feature_extractor", "hf_tokenizer"])
+def test_what_is_ctranslate2s_is_refused_by_name(model, name):
+    assert not hasattr(model, name)
+    with pytest.raises(NotOfferedError, match=f"^{name}: not offered; "):
+        getattr(model, name)
+    with pytest.raises(NotOfferedError, match=r"^forward: not offered; "):
+        _ = BatchedInferencePipeline(model).forward
+
+
 def test_public_names():
     assert set(faster_whisper.__all__) == {
         "BatchedInferencePipeline",
         "WhisperModel",
+        "__version__",
         "available_models",
         "decode_audio",
+        "download_model",
         "format_timestamp",
     }
+    assert faster_whisper.__version__ == "1.2.1"
     assert faster_whisper.format_timestamp(3661.5) == "01:01:01.500"
     assert "distil-large-v3" in faster_whisper.available_models()

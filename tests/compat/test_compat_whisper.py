@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import json
 import sys
 import warnings
+import zlib
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +21,7 @@ import whisper_max
 from whisper_max.compat import loading, whisper
 from whisper_max.compat.whisper import model as whisper_model
 from whisper_max.compat.whisper.audio import HostArray
-from whisper_max.errors import OptionError
+from whisper_max.errors import NotOfferedError, OptionError
 
 REQUIRED = inspect.Parameter.empty
 TRANSCRIBE = {
@@ -213,7 +215,7 @@ def test_options_of_decode_reach_the_decoder(model, window):
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        ({"task": "lang_id"}, "task"),
+        ({"task": "sing"}, "task"),
         ({"best_of": 2}, "best_of"),
         ({"beam_size": 2, "best_of": 2}, "beam_size"),
         ({"patience": 1.0}, "patience"),
@@ -224,6 +226,30 @@ def test_options_of_decode_reach_the_decoder(model, window):
 def test_impossible_options_of_decode_are_refused_by_name(model, window, options, name):
     with pytest.raises(ValueError, match=f"^{name}: "):
         model.decode(window, fp16=False, **options)
+
+
+def test_the_task_lang_id_only_tells_the_language(model, window):
+    batch = np.stack([window, window[:, ::-1]])
+    spoken = model.decode(batch, fp16=False)
+    found = model.decode(batch, fp16=False, task="lang_id", language="de")
+    assert [(each.language, each.language_probs) for each in found] == [
+        (each.language, each.language_probs) for each in spoken
+    ]
+    assert found[0].language != found[1].language or found[0].language_probs != found[1].language_probs
+    assert [(each.tokens, each.text) for each in found] == [([], "")] * 2
+    assert all(np.isnan([each.avg_logprob, each.no_speech_prob, each.temperature]).all() for each in found)
+    alone = model.decode(window, whisper.DecodingOptions(task="lang_id", fp16=False))
+    assert alone.language_probs == spoken[0].language_probs
+    assert model.decode(alone.audio_features, fp16=False).tokens == spoken[0].tokens
+
+
+def test_the_task_lang_id_takes_a_model_with_languages_and_possible_options(model, native_english, window, noise):
+    with pytest.raises(OptionError, match="English-only"):
+        whisper.Whisper(native_english, "cpu").decode(window, task="lang_id", fp16=False)
+    with pytest.raises(OptionError, match=r"^patience: "):
+        model.decode(window, task="lang_id", patience=1.0, fp16=False)
+    with pytest.raises(OptionError, match=r"^task: "):
+        model.transcribe(noise, task="lang_id", fp16=False)
 
 
 def test_what_is_no_window_is_refused(model):
@@ -332,7 +358,7 @@ def test_writers_write_what_transcribe_returns(model, noise, tmp_path: Path):
     names = ["a.b.json", "a.b.srt", "a.b.tsv", "a.b.txt", "a.b.vtt"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     read = json.loads((tmp_path / "out" / "a.b.json").read_text(encoding="utf-8"))
-    assert read == {**json.loads(json.dumps(result)), "options": {}}
+    assert read == json.loads(json.dumps(result))
     lines = (tmp_path / "out" / "a.b.txt").read_text(encoding="utf-8").splitlines()
     assert lines == [segment["text"].strip() for segment in result["segments"]]
     assert "<u>" in (tmp_path / "out" / "a.b.srt").read_text(encoding="utf-8")
@@ -349,6 +375,120 @@ def test_writers_take_options_by_name_and_refuse_others(tmp_path: Path):
         write(result, "a.wav", {"colour": 1})
     with pytest.raises(OptionError, match=r"^output_format: "):
         whisper.utils.get_writer("doc", str(tmp_path))
+
+
+WORDS = [{"word": f" w{i}", "start": float(i), "end": i + 1.0, "probability": 0.5} for i in range(4)]
+RESULT = {"segments": [{"start": 0.0, "end": 4.0, "text": " w0 w1 w2 w3", "words": WORDS}], "speaker": "Ann"}
+WRITTEN = {
+    "txt": "w0 w1 w2 w3\n",
+    "vtt": "WEBVTT\n\n00:00.000 --> 00:04.000\nw0 w1 w2 w3\n\n",
+    "srt": "1\n00:00:00,000 --> 00:00:04,000\nw0 w1 w2 w3\n\n",
+    "tsv": "start\tend\ttext\n0\t4000\tw0 w1 w2 w3\n",
+    "json": json.dumps(RESULT),
+}
+WRITERS = [
+    whisper.utils.WriteTXT,
+    whisper.utils.WriteVTT,
+    whisper.utils.WriteSRT,
+    whisper.utils.WriteTSV,
+    whisper.utils.WriteJSON,
+]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_writer_of_each_format_writes_to_files_and_to_open_ones(kind, tmp_path: Path):
+    writer = kind(str(tmp_path / "out"))
+    assert (issubclass(kind, whisper.utils.ResultWriter), writer.output_dir) == (True, str(tmp_path / "out"))
+    assert type(whisper.utils.get_writer(kind.extension, str(tmp_path))) is kind
+    writer(RESULT, "talks/a.b.wav")
+    assert (tmp_path / "out" / f"a.b.{kind.extension}").read_text(encoding="utf-8") == WRITTEN[kind.extension]
+    file = io.StringIO()
+    writer.write_result(RESULT, file=file)
+    assert file.getvalue() == WRITTEN[kind.extension]
+
+
+def test_json_is_the_dict_as_it_is_but_for_numbers_that_are_none():
+    file = io.StringIO()
+    whisper.utils.WriteJSON(".").write_result({"text": "žluťoučký", "avg_logprob": float("nan"), "more": [1]}, file)
+    assert json.loads(file.getvalue()) == {"text": "žluťoučký", "avg_logprob": None, "more": [1]}
+
+
+def test_a_programs_own_writer_writes_its_file_whole_or_not_at_all(tmp_path: Path):
+    class WriteCount(whisper.utils.ResultWriter):
+        extension = "count"
+
+        def write_result(self, result, file, options=None, **kwargs):
+            print(len(result["segments"]) // options["by"], file=file)
+
+    writer = WriteCount(str(tmp_path))
+    writer(RESULT, "a.wav", {"by": 1})
+    assert (tmp_path / "a.count").read_text(encoding="utf-8") == "1\n"
+    with pytest.raises(ZeroDivisionError):
+        writer(RESULT, "b.wav", {"by": 0})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.count"]
+
+
+def test_cues_one_by_one():
+    cues = whisper.utils.WriteSRT(".").iterate_result(RESULT, {"max_words_per_line": 2})
+    assert list(cues) == [("00:00:00,000", "00:00:02,000", "w0 w1"), ("00:00:02,000", "00:00:04,000", "w2 w3")]
+    (cue,) = whisper.utils.WriteVTT(".").iterate_result({"segments": [{"start": 1, "end": 2, "text": " <a>"}]})
+    assert cue == ("00:01.000", "00:02.000", "<a>")
+
+
+def test_options_of_layout_that_do_nothing_are_refused(tmp_path: Path):
+    with pytest.raises(OptionError, match="max_line_width needs the format srt or vtt"):
+        whisper.utils.get_writer("txt", str(tmp_path))(RESULT, "a.wav", max_line_width=20)
+    without = {"segments": [{**RESULT["segments"][0], "words": None}]}
+    with pytest.raises(OptionError, match="max_line_width needs word_timestamps"):
+        whisper.utils.get_writer("all", str(tmp_path))(without, "a.wav", max_line_width=20)
+    assert list(tmp_path.iterdir()) == []
+    unset = {"highlight_words": False, "max_line_count": None, "max_line_width": None, "max_words_per_line": None}
+    whisper.utils.get_writer("txt", str(tmp_path))(RESULT, "a.wav", **unset)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_small_functions():
+    utils = whisper.utils
+    assert [utils.optional_int("None"), utils.optional_int("5")] == [None, 5]
+    assert [utils.optional_float("None"), utils.optional_float("0.5")] == [None, 0.5]
+    assert [utils.str2bool("True"), utils.str2bool("False")] == [True, False]
+    for parse, text in ((utils.str2bool, "true"), (utils.optional_int, "x"), (utils.optional_float, "x")):
+        with pytest.raises(ValueError, match=text):
+            parse(text)
+    assert utils.exact_div(480000, 160) == 3000
+    with pytest.raises(OptionError, match="a multiple of 160, found 1"):
+        utils.exact_div(1, 160)
+    assert utils.make_safe("日本 🙂") == "日本 🙂"
+    assert utils.compression_ratio("a" * 1000) == 1000 / len(zlib.compress(b"a" * 1000))
+    assert utils.format_timestamp(3661.5, decimal_marker=",") == "01:01:01,500"
+    segments = [{"start": 1, "end": 9, "words": WORDS[2:3]}, {"start": 5, "end": 10}]
+    assert [utils.get_start(segments), utils.get_end(segments)] == [2.0, 3.0]
+    assert [utils.get_start(segments[1:]), utils.get_end(segments[1:])] == [5, 10]
+    assert [utils.get_start([]), utils.get_end([])] == [None, None]
+
+
+def test_names_that_programs_import():
+    assert whisper.__version__ == "20250625"
+    assert set(whisper.__all__) >= {"__version__", "DecodingOptions", "DecodingResult", "ModelDimensions", "Whisper"}
+    for module, names in {
+        "audio": "SAMPLE_RATE N_FRAMES load_audio log_mel_spectrogram pad_or_trim",
+        "decoding": "DecodingOptions DecodingResult decode detect_language",
+        "model": "ModelDimensions Whisper",
+        "tokenizer": "LANGUAGES TO_LANGUAGE_CODE Tokenizer get_tokenizer",
+        "transcribe": "transcribe",
+        "utils": "ResultWriter SubtitlesWriter WriteJSON WriteSRT WriteTSV WriteTXT WriteVTT compression_ratio "
+        "exact_div format_timestamp get_end get_start get_writer make_safe optional_float optional_int str2bool",
+        "version": "__version__",
+    }.items():
+        found = vars(importlib.import_module(f"whisper_max.compat.whisper.{module}"))
+        assert set(names.split()) <= set(found)
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder", "logits", "forward", "parameters", "set_alignment_heads"])
+def test_what_is_torchs_is_refused_by_name(model, name):
+    assert not hasattr(model, name)
+    with pytest.raises(NotOfferedError, match=f"^{name}: not offered; "):
+        getattr(model, name)
 
 
 # ---------------------------------------------------------------- load_model

@@ -71,7 +71,11 @@ def cached_files(hub_id: str, revision: str | None = None) -> ModelFiles | None:
 
 
 def download(
-    hub_id: str, revision: str | None = None, announce: Callable[[str], None] | None = None, hint: str | None = None
+    hub_id: str,
+    revision: str | None = None,
+    announce: Callable[[str], None] | None = None,
+    hint: str | None = None,
+    folder: str | Path | None = None,
 ) -> ModelFiles:
     """Download a repository's model files into the hub cache, resuming what is there.
 
@@ -80,6 +84,7 @@ def download(
         revision: branch, tag or commit; None is the main branch.
         announce: called with one line before the download begins.
         hint: what else the user could do, for errors.
+        folder: where the files go in the place of the cache.
 
     Raises:
         HubError: no network, no such repository or revision, access refused, or no space on the disk.
@@ -90,12 +95,18 @@ def download(
 
     endpoint = (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
     where = f"{endpoint}/{hub_id}"
+    target = hub_cache_dir() if folder is None else Path(folder)
     if announce is not None:
-        announce(f"downloading {hub_id} from {endpoint} to {hub_cache_dir()}")
+        announce(f"downloading {hub_id} from {endpoint} to {target}")
     transport_error: Any = HfHubHTTPError.__bases__[0]  # of the HTTP library that huggingface_hub uses
     try:
-        folder = snapshot_download(
-            hub_id, revision=revision, cache_dir=hub_cache_dir(), endpoint=endpoint, allow_patterns=list(WANTED)
+        found = snapshot_download(
+            hub_id,
+            revision=revision,
+            cache_dir=hub_cache_dir(),
+            local_dir=folder,
+            endpoint=endpoint,
+            allow_patterns=list(WANTED),
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, transport_error) as error:
         cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
@@ -104,9 +115,9 @@ def download(
         raise HubError("the hub can't be reached", where=where, found=_first_line(cause or error), hint=hint) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise HubError("no space left on the disk", where=hub_cache_dir()) from error
+            raise HubError("no space left on the disk", where=target) from error
         raise HubError("the download failed", where=where, found=_first_line(error)) from error
-    return _from_hub(files_at(Path(folder)), "hub")
+    return _from_hub(files_at(Path(found)), "hub")
 
 
 def _commit(repository: Path, revision: str) -> str:

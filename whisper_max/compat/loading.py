@@ -57,7 +57,7 @@ def load(
         weights_dir=download_root,
         revision=revision,
         threads=threads,
-        progress=_print_line,
+        progress=print_line,
     )
 
 
@@ -71,5 +71,6 @@ def is_gpu(device: str) -> bool:
     return _GPU.fullmatch(device) is not None
 
 
-def _print_line(line: str) -> None:
+def print_line(line: str) -> None:
+    """A line about something slow, on standard error at once."""
     print(line, file=sys.stderr, flush=True)

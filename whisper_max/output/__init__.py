@@ -8,7 +8,7 @@ from whisper_max.output.files import (
     write_atomically,
     write_result,
 )
-from whisper_max.output.formats import FORMATS, SUBTITLE_FORMATS, render
+from whisper_max.output.formats import FORMATS, SUBTITLE_FORMATS, render, to_json
 from whisper_max.output.subtitles import WriterOptions
 from whisper_max.output.timestamps import format_timestamp
 
@@ -22,6 +22,7 @@ __all__ = [
     "numbered_inputs",
     "output_paths",
     "render",
+    "to_json",
     "write_atomically",
     "write_result",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from whisper_max.errors import OptionError
@@ -36,6 +36,11 @@ def render(result: TranscriptionResult, format: str, options: WriterOptions | No
     if format not in _RENDERERS:
         raise OptionError("unknown output format", expected=f"one of {', '.join(FORMATS)}", found=format)
     return _RENDERERS[format](result, WriterOptions() if options is None else options)
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """A value as JSON in one line, with null for numbers that JSON can't hold."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
 
 
 def _render_txt(result: TranscriptionResult, _: WriterOptions) -> str:
@@ -92,12 +97,12 @@ def _render_csv(result: TranscriptionResult, _: WriterOptions) -> str:
 
 
 def _render_json(result: TranscriptionResult, _: WriterOptions) -> str:
-    return json.dumps(_finite({**result.to_dict(), "options": result.options}), ensure_ascii=False, allow_nan=False)
+    return to_json({**result.to_dict(), "options": result.options})
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """The value with null for numbers that JSON can't hold."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]

@@ -17,17 +17,25 @@ What differs from faster-whisper 1.2.1:
   such as ``int8_float16`` are refused, as are ``num_workers``, ``files`` and CTranslate2's own options;
   ``cpu_threads`` are at most the cores, and the same for all models of a process. Sampling has a fixed seed.
 - ``decode_audio`` averages channels: ``split_stereo`` is refused.
+- ``download_model`` fetches OpenAI's own weights where the peer has converted ones; ``cache_dir`` is refused.
+- Nothing is written to the logger ``faster_whisper``. What the peer exchanges with CTranslate2 (``encode``,
+  ``generate_with_fallback``, ``feature_extractor``...) is refused by name, with a ``NotOfferedError``.
+
+``__version__`` is "1.2.1", the peer whose surface this is: programs compare it to decide what they may call. The
+version of this code is ``whisper_max.version.VERSION``.
 """
 
 from whisper_max.compat.faster_whisper.audio import decode_audio
 from whisper_max.compat.faster_whisper.transcribe import BatchedInferencePipeline, WhisperModel
-from whisper_max.compat.loading import available_models
-from whisper_max.output import format_timestamp
+from whisper_max.compat.faster_whisper.utils import available_models, download_model, format_timestamp
+from whisper_max.compat.faster_whisper.version import __version__
 
 __all__ = [
     "BatchedInferencePipeline",
     "WhisperModel",
+    "__version__",
     "available_models",
     "decode_audio",
+    "download_model",
     "format_timestamp",
 ]

@@ -25,6 +25,7 @@ from whisper_max.compat.faster_whisper.results import (
 )
 from whisper_max.compat.faster_whisper.vad import VadOptions, vad_options
 from whisper_max.compat.loading import load
+from whisper_max.compat.missing import NotOffered
 from whisper_max.compat.progress import progress_bar
 from whisper_max.decode.language import DetectedLanguage, most_likely_language
 from whisper_max.errors import OptionError
@@ -101,6 +102,15 @@ class WhisperModel:
             revision=revision,
             threads=cpu_threads or None,
         )
+
+    encode = NotOffered("transcribe and detect_language take audio")
+    generate_segments = NotOffered("transcribe gives segments")
+    generate_with_fallback = NotOffered("transcribe falls back to its temperatures")
+    get_prompt = NotOffered("transcribe has initial_prompt, hotwords and prefix")
+    add_word_timestamps = NotOffered("transcribe has word_timestamps")
+    find_alignment = NotOffered("transcribe has word_timestamps")
+    feature_extractor = NotOffered("whisper_max.compat.whisper has log_mel_spectrogram")
+    hf_tokenizer = NotOffered("whisper_max.compat.whisper.tokenizer has get_tokenizer")
 
     @property
     def is_multilingual(self) -> bool:
@@ -199,6 +209,9 @@ class WhisperModel:
 
 class BatchedInferencePipeline:
     """A model that decodes windows of a recording side by side."""
+
+    forward = NotOffered("transcribe gives segments")
+    generate_segment_batched = NotOffered("transcribe gives segments")
 
     def __init__(self, model: WhisperModel) -> None:
         self.model = model

@@ -12,9 +12,14 @@ What differs from openai-whisper 20250625:
   ``load_audio`` refuses other rates than 16 kHz. ``transcribe`` refuses ``prompt``, which the peer overwrites. A
   language or a task that the model can't do is refused; the peer lets it pass without doing it.
 - Sampling at temperatures above 0 has a fixed seed, so that a program gets the same text each time.
-- ``utils.get_writer`` refuses options of layout that have no effect, which the peer ignores; its JSON files have a key
-  ``options`` too, empty here.
+- Writers refuse options of layout that have no effect, which the peer ignores; what JSON has not (NaN) is null.
 - ``language`` in a result is a code, also where a name was given.
+- The task "lang_id" is refused by ``transcribe``, and by ``decode`` of an English-only model.
+- What takes or gives torch's modules (``model.encoder``, ``model.logits``...) is refused by name, with a
+  ``NotOfferedError``.
+
+``__version__`` is "20250625", the peer whose surface this is: programs compare it to decide what they may call. The
+version of this code is ``whisper_max.version.VERSION``.
 """
 
 from whisper_max.compat.loading import available_models
@@ -23,6 +28,7 @@ from whisper_max.compat.whisper.audio import load_audio, log_mel_spectrogram, pa
 from whisper_max.compat.whisper.decoding import DecodingOptions, DecodingResult, decode, detect_language
 from whisper_max.compat.whisper.model import Whisper, load_model
 from whisper_max.compat.whisper.transcribe import transcribe
+from whisper_max.compat.whisper.version import __version__
 from whisper_max.dims import ModelDimensions
 
 __all__ = [
@@ -30,6 +36,7 @@ __all__ = [
     "DecodingResult",
     "ModelDimensions",
     "Whisper",
+    "__version__",
     "audio",
     "available_models",
     "decode",

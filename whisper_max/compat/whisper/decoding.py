@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class DecodingOptions:
     """How to decode a window; what the fields mean stands at ``whisper_max.decode.options.DecodingOptions``.
 
-    fp16: see the package's description.
+    task: "lang_id" too, which only tells the language. fp16: see the package's description.
     """
 
     task: str = "transcribe"
@@ -59,7 +59,7 @@ class EncodedAudio:
 
 @dataclass(frozen=True)
 class DecodingResult:
-    """The transcript of one window."""
+    """The transcript of one window; with the task "lang_id" nothing but its language."""
 
     audio_features: EncodedAudio
     language: str
@@ -109,20 +109,35 @@ def decode(
         one result, or a list of them for a batch.
 
     Raises:
-        OptionError: an impossible option.
+        OptionError: an impossible option; "lang_id" of an English-only model.
     """
     unknown = sorted(set(kwargs) - {each.name for each in fields(DecodingOptions)})
     if unknown:
         raise OptionError("unknown option", where=", ".join(unknown))
     options = replace(options, **kwargs)
     check_fp16(model, options.fp16)
+    only_language = options.task == "lang_id"
+    wanted = _native(replace(options, task="transcribe") if only_language else options)
     audio = embed_audio(model, mel)
-    found = decode_features(model.native.inference, model.native.vocabulary, audio.windows, _native(options))
-    results = [
-        DecodingResult(EncodedAudio(audio.windows.select([row]), single=True), **vars(result))
-        for row, result in enumerate(found)
-    ]
+    found = _languages(model, audio) if only_language else _transcripts(model, audio, wanted)
+    windows = [EncodedAudio(audio.windows.select([row]), single=True) for row in range(audio.windows.n_windows)]
+    results = [DecodingResult(window, **each) for window, each in zip(windows, found, strict=True)]
     return results[0] if audio.single else results
+
+
+def _transcripts(model: Whisper, audio: EncodedAudio, options: native.DecodingOptions) -> list[dict[str, Any]]:
+    """The fields of each window's result."""
+    found = decode_features(model.native.inference, model.native.vocabulary, audio.windows, options)
+    return [vars(each) for each in found]
+
+
+def _languages(model: Whisper, audio: EncodedAudio) -> list[dict[str, Any]]:
+    """The fields of each window's result that tell its language."""
+    probabilities = detect_language(model, audio)[1]
+    return [
+        {"language": max(each, key=each.__getitem__), "language_probs": each}
+        for each in ([probabilities] if audio.single else probabilities)
+    ]
 
 
 def _native(options: DecodingOptions) -> native.DecodingOptions:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from whisper_max import api
 from whisper_max.compat.loading import is_gpu, load
+from whisper_max.compat.missing import NotOffered
 from whisper_max.compat.whisper import decoding
 from whisper_max.compat.whisper.transcribe import transcribe as transcribe_function
 from whisper_max.dims import ModelDimensions
@@ -61,6 +62,15 @@ class Whisper:
     def embed_audio(self, mel: NDArray[Any]) -> decoding.EncodedAudio:
         """Encode windows, for ``decode`` and ``detect_language``."""
         return decoding.embed_audio(self, mel)
+
+    encoder = NotOffered("embed_audio encodes windows")
+    decoder = NotOffered("decode and transcribe decode")
+    logits = NotOffered("decode and transcribe give text and tokens")
+    forward = NotOffered("decode and transcribe give text and tokens")
+    install_kv_cache_hooks = NotOffered("keys and values are kept without being asked to")
+    set_alignment_heads = NotOffered("those of the checkpoint count")
+    parameters = NotOffered("the weights are in the model's file")
+    state_dict = NotOffered("the weights are in the model's file")
 
     detect_language = decoding.detect_language
     transcribe = transcribe_function

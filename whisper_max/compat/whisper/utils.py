@@ -1,60 +1,89 @@
-"""openai-whisper's ``whisper.utils``, as far as programs use it: writing results to files."""
+"""openai-whisper's ``whisper.utils``: writing results to files, and the small functions beside it."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from whisper_max.compat.segments import end_of
+from whisper_max.compat.whisper.writers import (
+    ResultWriter,
+    SubtitlesWriter,
+    WriteJSON,
+    WriteSRT,
+    WriteTSV,
+    WriteTXT,
+    WriteVTT,
+    get_writer,
+)
+from whisper_max.decode.result import compression_ratio
 from whisper_max.errors import OptionError
-from whisper_max.output import FORMATS, WriterOptions, format_timestamp, output_paths, write_result
-from whisper_max.transcribe.result import Segment, TranscriptionResult, Word
+from whisper_max.output import format_timestamp
 
-__all__ = ["format_timestamp", "get_writer"]
+__all__ = [
+    "ResultWriter",
+    "SubtitlesWriter",
+    "WriteJSON",
+    "WriteSRT",
+    "WriteTSV",
+    "WriteTXT",
+    "WriteVTT",
+    "compression_ratio",
+    "exact_div",
+    "format_timestamp",
+    "get_end",
+    "get_start",
+    "get_writer",
+    "make_safe",
+    "optional_float",
+    "optional_int",
+    "str2bool",
+]
 
-ResultWriter = Callable[..., None]
-_ALL = ("txt", "vtt", "srt", "tsv", "json")  # what "all" stands for there
-_LAYOUT = WriterOptions.__dataclass_fields__
+get_end = end_of
 
 
-def get_writer(output_format: str, output_dir: str) -> ResultWriter:
-    """A function ``write(result, audio_path, options=None, **kwargs)``, which writes the dict of ``transcribe``.
+def get_start(segments: Sequence[Mapping[str, Any]]) -> float | None:
+    """Seconds at which the first word begins, or the first segment where there are no words; None of nothing."""
+    words = (word for segment in segments for word in segment.get("words") or ())
+    first = next(words, segments[0] if segments else None)
+    return None if first is None else first["start"]
 
-    Its options are ``highlight_words``, ``max_line_width``, ``max_line_count`` and ``max_words_per_line``, in a dict or
-    by name. The folder is made where it is missing, and a file is written whole or not at all.
 
-    Args:
-        output_format: "txt", "vtt", "srt", "tsv", "json", "lrc", "csv"; "all" for the first five.
-        output_dir: the folder; a file has the recording's name without its extension.
+def make_safe(string: str) -> str:
+    """The text as it is: Python's own encoding is UTF-8, which has every character."""
+    return string
+
+
+def exact_div(x: int, y: int) -> int:
+    """``x / y`` of whole numbers.
 
     Raises:
-        OptionError: an unknown format; when writing, an unknown or impossible option.
-        OutputError: when writing, a file that can't be written.
+        OptionError: something is left over.
     """
-    formats = _ALL if output_format == "all" else (output_format,)
-    if not set(formats) <= set(FORMATS):
-        expected = ", ".join((*FORMATS, "all"))
-        raise OptionError("unknown format", where="output_format", expected=expected, found=output_format)
-
-    def write(
-        result: Mapping[str, Any],
-        audio_path: str | os.PathLike[str],
-        options: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        given = {**(options or {}), **kwargs}
-        unknown = sorted(set(given) - set(_LAYOUT))
-        if unknown:
-            raise OptionError("unknown option", where=", ".join(unknown), expected=f"some of {', '.join(_LAYOUT)}")
-        path = os.fspath(audio_path)
-        write_result(_from_dict(result), output_paths([path], output_dir, formats)[path], WriterOptions(**given))
-
-    return write
+    quotient, rest = divmod(x, y)
+    if rest:
+        raise OptionError("not divisible", where="x", expected=f"a multiple of {y}", found=x)
+    return quotient
 
 
-def _from_dict(result: Mapping[str, Any]) -> TranscriptionResult:
-    segments = [
-        Segment(**{**each, "words": [Word(**word) for word in each["words"]] if "words" in each else None})
-        for each in result["segments"]
-    ]
-    return TranscriptionResult(result["text"], segments, result["language"])
+def str2bool(string: str) -> bool:
+    """``True`` or ``False``, for argparse.
+
+    Raises:
+        OptionError: anything else.
+    """
+    values = {"True": True, "False": False}
+    if string not in values:
+        raise OptionError("not a truth value", expected="True or False", found=repr(string))
+    return values[string]
+
+
+def optional_int(string: str) -> int | None:
+    """A whole number or ``None``, for argparse; raises ValueError for anything else."""
+    return None if string == "None" else int(string)
+
+
+def optional_float(string: str) -> float | None:
+    """A number or ``None``, for argparse; raises ValueError for anything else."""
+    return None if string == "None" else float(string)
