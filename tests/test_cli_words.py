@@ -82,10 +82,7 @@ def test_layout(tmp_path: Path, options: list[str], expected: list[str]):
             "--word_timestamps True --highlight_words True -f txt,json",
             "highlight_words needs the format srt or vtt: found txt, json",
         ),
-        (
-            "--hallucination_silence_threshold 2",
-            "hallucination_silence_threshold: hallucination_silence_threshold needs word_timestamps",
-        ),
+        ("--hallucination_silence_threshold 2", "hallucination_silence_threshold: needs word_timestamps"),
     ],
 )
 def test_what_can_not_be_honoured_is_refused_before_the_model_loads(

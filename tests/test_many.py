@@ -171,7 +171,7 @@ def test_stopping():
     ("dims", "options", "message"),
     [
         (DIMS, {"batch_size": 0}, "batch_size: out of range"),
-        (DIMS, {"resume": True}, "resume: resume needs journal"),
+        (DIMS, {"resume": True}, "resume: needs journal"),
         (DIMS, {"beams": 5}, "beams: unknown option"),
         (replace(DIMS, n_audio_layer=32, n_text_layer=4), {"task": "translate"}, "task: turbo can't translate"),
     ],

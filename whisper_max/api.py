@@ -150,7 +150,7 @@ class Model:
         """
         check_batch_size(batch_size)
         if resume and journal is None:
-            raise OptionError("resume needs journal", where="resume")
+            raise OptionError("needs journal", where="resume")
         self.check(**options)
 
         def open_one(audio: AudioSource) -> AbstractContextManager[tuple[Transcription, list[Segment]]]:
@@ -221,7 +221,7 @@ class Model:
     ) -> Iterator[tuple[Transcription, list[Segment]]]:
         """The transcription of a recording, and what a journal knows of it already."""
         if resume and journal is None:
-            raise OptionError("resume needs journal", where="resume")
+            raise OptionError("needs journal", where="resume")
         wanted = transcribe_options(options)
         check_model(self.inference, self.vocabulary, wanted)  # before a recording is decoded, which may take long
         with open_audio(audio, sampling_rate=sampling_rate) as waveform:

@@ -203,7 +203,7 @@ def test_nothing_said_is_an_answer(server, make_wav):
         ({"suppress_regex": "(a+)+$"}, "suppress_regex", "are not run on a server"),
         ({"task": "translate"}, "task", "the address says it"),
         ({"vad_threshold": "0.4"}, "vad", "vad_threshold needs vad"),
-        ({"patience": "2"}, "patience", "patience needs beam_size"),
+        ({"patience": "2"}, "patience", "patience: needs beam_size"),
         ({"batch_size": "9"}, "batch_size", "at most 8"),
         (
             {"batch_size": "2", "condition_on_previous_text": "true"},

@@ -155,14 +155,17 @@ def test_stopping_leaves_what_comes_first():
     [
         (
             {"batch_size": 2, "condition_on_previous_text": True},
-            "condition_on_previous_text: condition_on_previous_text and a batch_size above 1 can't be given together",
+            "condition_on_previous_text: can't be given together with a batch_size above 1",
         ),
         ({"batch_size": 0}, "batch_size: out of range: expected 1 to 256, found 0"),
         ({"batch_size": 257}, "batch_size: out of range: expected 1 to 256, found 257"),
-        ({"vad_options": {}}, "vad_options: vad_options needs vad"),
+        ({"vad_options": {}}, "vad_options: needs vad"),
         ({"vad": True, "vad_options": {"treshold": 1}}, "vad_options: treshold: unknown option"),
         ({"vad": True, "vad_options": {"threshold": 2}}, "vad_threshold: out of range"),
-        ({"multilingual": True, "language": "de"}, "multilingual: multilingual and language can't be given together"),
+        (
+            {"multilingual": True, "language": "de"},
+            "multilingual: can't be given together with language: found language de",
+        ),
         ({"language_detection_segments": 0}, "language_detection_segments: out of range: expected at least 1"),
         ({"language_detection_threshold": 1.5}, "language_detection_threshold: out of range: expected 0 to 1"),
     ],
@@ -269,5 +272,5 @@ def test_the_language_is_voted_on():
 
 def test_an_english_model_has_no_languages_to_tell_apart():
     english = synthetic_vocabulary(english=True)
-    with pytest.raises(OptionError, match="multilingual: an English-only model can't detect languages"):
+    with pytest.raises(OptionError, match=r"^multilingual: an English-only .* languages; take a model without \.en$"):
         Transcription(FakeInference(ENGLISH_DIMS), english, FakeMel(500), TranscribeOptions(multilingual=True))

@@ -339,7 +339,7 @@ def test_every_part_of_a_cut_is_kept():
 
 
 def test_resume_without_a_journal():
-    with pytest.raises(OptionError, match="resume: resume needs journal"):
+    with pytest.raises(OptionError, match="resume: needs journal"):
         model().transcribe(noise(), resume=True)
 
 

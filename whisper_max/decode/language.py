@@ -33,7 +33,9 @@ def detect_language(inference: Inference, tokenizer: Tokenizer, features: AudioF
         OptionError: an English-only model has no language tokens.
     """
     if not inference.dims.is_multilingual:
-        raise OptionError("an English-only model can't detect languages", where="language")
+        raise OptionError(
+            "an English-only model can't detect languages", where="language", hint="take a model without .en"
+        )
     windows = range(features.n_windows)
     batch = inference.new_batch(len(windows))
     batch.put(windows, features)

@@ -116,15 +116,15 @@ def _check_ranges(options: DecodingOptions) -> None:
 
 def _check_combinations(options: DecodingOptions) -> None:
     if options.beam_size is not None and options.best_of is not None:
-        raise OptionError("beam_size and best_of can't be given together", where="beam_size")
+        raise OptionError("can't be given together with best_of", where="beam_size")
     if options.best_of is not None and options.temperature == 0:
-        raise OptionError("best_of needs a temperature above 0", where="best_of")
+        raise OptionError("needs a temperature above 0", where="best_of")
     if options.beam_size is not None and options.temperature > 0:
-        raise OptionError("beam_size needs a temperature of 0", where="beam_size", found=options.temperature)
+        raise OptionError("needs a temperature of 0", where="beam_size", found=options.temperature)
     if options.patience is not None and options.beam_size is None:
-        raise OptionError("patience needs beam_size", where="patience")
+        raise OptionError("needs beam_size", where="patience")
     if options.patience is not None and round((options.beam_size or 1) * options.patience) < 1:
-        raise OptionError("beam_size times patience rounds to 0", where="patience", found=options.patience)
+        raise OptionError("times beam_size rounds to 0", where="patience", found=options.patience)
 
 
 def _check_regex(pattern: str) -> None:

@@ -104,13 +104,13 @@ class TranscribeOptions:
         if not self.temperatures:
             raise OptionError("no temperature given", where="temperature")
         if self.carry_initial_prompt and self.initial_prompt is None:
-            raise OptionError("carry_initial_prompt needs initial_prompt", where="carry_initial_prompt")
+            raise OptionError("needs initial_prompt", where="carry_initial_prompt")
         if self.patience is not None and self.beam_size is None:
-            raise OptionError("patience needs beam_size", where="patience")
+            raise OptionError("needs beam_size", where="patience")
         if math.isnan(self.prompt_reset_on_temperature):
             raise OptionError("not a number", where="prompt_reset_on_temperature")
         if self.drop_unlikely and self.logprob_threshold is None:
-            raise OptionError("drop_unlikely needs logprob_threshold", where="drop_unlikely")
+            raise OptionError("needs logprob_threshold", where="drop_unlikely")
         _check_words(self)
         _check_languages(self)
         self._resolve_batch()
@@ -125,7 +125,7 @@ class TranscribeOptions:
         side_by_side = self.batch_size > 1
         if side_by_side and self.condition_on_previous_text:
             raise OptionError(
-                "condition_on_previous_text and a batch_size above 1 can't be given together",
+                "can't be given together with a batch_size above 1",
                 where="condition_on_previous_text",
                 hint="no text is known before a window that is decoded side by side with others",
             )
@@ -141,7 +141,7 @@ class TranscribeOptions:
             object.__setattr__(self, "drop_unlikely", self.vad and self.logprob_threshold is not None)
         if not self.vad:
             if given is not None:
-                raise OptionError("vad_options needs vad", where="vad_options")
+                raise OptionError("needs vad", where="vad_options")
             return
         if not isinstance(given, VadOptions):
             object.__setattr__(self, "vad_options", _vad_options(given or {}))
@@ -280,7 +280,7 @@ def _check_languages(options: TranscribeOptions) -> None:
         )
     if options.multilingual and options.language is not None:
         raise OptionError(
-            "multilingual and language can't be given together", where="multilingual", found=options.language
+            "can't be given together with language", where="multilingual", found=f"language {options.language}"
         )
 
 
@@ -289,9 +289,7 @@ def _check_words(options: TranscribeOptions) -> None:
     if threshold is None:
         return
     if not options.word_timestamps:
-        raise OptionError(
-            "hallucination_silence_threshold needs word_timestamps", where="hallucination_silence_threshold"
-        )
+        raise OptionError("needs word_timestamps", where="hallucination_silence_threshold")
     if not 0 <= threshold < math.inf:
         raise OptionError(
             "out of range", where="hallucination_silence_threshold", expected="0 or more", found=threshold

@@ -217,7 +217,9 @@ def check_model(inference: Inference, vocabulary: Vocabulary, options: Transcrib
     """
     multilingual = inference.dims.is_multilingual
     if options.multilingual and not multilingual:
-        raise OptionError("an English-only model can't detect languages", where="multilingual")
+        raise OptionError(
+            "an English-only model can't detect languages", where="multilingual", hint="take a model without .en"
+        )
     tokenizer = build_tokenizer(vocabulary, multilingual=multilingual, language=options.language, task=options.task)
     check_translation(inference.dims, options.task)
     DecodingTask(inference.dims, tokenizer, options.ladder())  # hotwords and prefix fit, suppressed tokens exist
