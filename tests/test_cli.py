@@ -218,7 +218,7 @@ def test_options_of_speech_and_batches_reach_their_place(model: StubModel):
 
 def test_batches_without_conditioning_only(model: StubModel, capsys):
     assert main(["transcribe", "a.wav", "--batch_size", "2", "--condition_on_previous_text", "True"]) == 2
-    message = "condition_on_previous_text and a batch_size above 1 can't be given together"
+    message = "condition_on_previous_text: can't be given together with a batch_size above 1"
     assert message in capsys.readouterr().err
     assert model.calls == []
 
@@ -227,6 +227,19 @@ def test_batches_without_conditioning_only(model: StubModel, capsys):
 def test_dashes_may_stand_for_underscores_in_flags_only(model: StubModel, tmp_path: Path, flags: list[str]):
     assert main(["transcribe", "a.wav", "--output-format", "txt", *flags]) == 0
     assert written(tmp_path / "a-b") == ["a.txt"]
+
+
+@pytest.mark.parametrize("tokens", ["-1,50", "-1", "50,-1", "-1, 50"])
+@pytest.mark.parametrize("flag", ["--suppress_tokens", "--suppress-tokens"])
+def test_lists_that_begin_below_zero_are_values(model: StubModel, flag: str, tokens: str):
+    assert main(["transcribe", "a.wav", flag, tokens]) == 0
+    assert main(["transcribe", flag, tokens, "a.wav"]) == 0
+    assert [(audio, options["suppress_tokens"]) for audio, options in model.calls] == [("a.wav", tokens)] * 2
+
+
+def test_after_two_dashes_a_switch_and_a_truth_value_are_files(model: StubModel):
+    assert main(["transcribe", "-f", "txt", "--", "--vad", "True"]) == 0
+    assert [audio for audio, _ in model.calls] == ["--vad", "True"]
 
 
 def test_after_two_dashes_everything_is_a_file(model: StubModel):
@@ -391,7 +404,7 @@ def test_threads_go_to_the_model(model: StubModel, argument: str, threads: int |
     ("arguments", "message"),
     [
         ([], "the following arguments are required: AUDIO"),
-        (["a.wav", "--language", "Klingon"], "argument --language: language: unknown language: found 'Klingon'"),
+        (["a.wav", "--language", "Klingon"], "argument --language: unknown language: found 'Klingon'"),
         (["a.wav", "--task", "summarise"], "argument --task: invalid choice: 'summarise'"),
         (["a.wav", "-f", "txt,doc"], "argument --output_format/-f: expected txt, vtt, srt, tsv, json, lrc, csv or all"),
         (["a.wav", "--verbose", "maybe"], "argument --verbose: expected True or False, found 'maybe'"),
@@ -408,8 +421,16 @@ def test_threads_go_to_the_model(model: StubModel, argument: str, threads: int |
         ),
         (
             ["a.wav", "--temperature_increment_on_fallback", "0"],
-            "--temperature_increment_on_fallback: expected a number above 0 or None, found 0.0",
+            "argument --temperature_increment_on_fallback: expected 0.01 or more, or None, found '0'",
         ),
+        (
+            ["a.wav", "--temperature_increment_on_fallback", "1e-9"],
+            "argument --temperature_increment_on_fallback: expected 0.01 or more, or None, found '1e-9'",
+        ),
+        (["a.wav", "--vad", "True"], "--vad takes no value, found True: give it alone, or leave it out"),
+        (["--vad", "false", "a.wav"], "--vad takes no value, found false: give it alone, or leave it out"),
+        (["--suppress-numerals", "True", "a.wav"], "--suppress_numerals takes no value, found True"),
+        (["a.wav", "--suppress_tokens", "-x"], "argument --suppress_tokens: expected one argument"),
         (["a.wav", "--fp16", "True", "--compute_type", "float32"], "--fp16 and --compute_type can't be given together"),
     ],
 )
@@ -432,13 +453,14 @@ def test_temperatures_are_numpys_arange():
     assert temperatures(0.2, 0.4) == (0.2, 0.6000000000000001, 1.0)
     assert temperatures(1.0, 0.2) == (1.0,)
     assert temperatures(0.4, None) == (0.4,)
+    assert len(temperatures(0.0, 0.01)) == 101
 
 
 def test_a_temperature_above_one_is_tried_alone():
     assert temperatures(1.5, 0.2) == (1.5,)
 
 
-@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1000000000000.0"])
 def test_what_is_no_temperature_is_refused(model: StubModel, capsys, value: str):
     assert main(["transcribe", "a.wav", "--temperature", value]) == 2
     assert capsys.readouterr().err == f"error: temperature: out of range: expected 0 or more, found {value}\n"

@@ -190,7 +190,27 @@ def test_a_disk_that_fills_up_costs_only_the_recording_at_hand(folder, monkeypat
         assert main(COMMAND) == 1
     assert sorted(written(folder)) == ["a.journal.jsonl", "b.txt"]
     said = lines(capsys)
-    assert said[0] == "error: out/a.journal.jsonl: can't be written: found No space left on device"
+    assert said[:2] == [
+        "error: out/a.journal.jsonl: can't be written: found No space left on device",
+        "the same command with --resume goes on from out/a.journal.jsonl",
+    ]
+    assert main([*COMMAND, "--resume"]) == 0
+    assert sorted(written(folder)) == ["a.txt", "b.txt"]
+
+
+def test_a_disk_that_is_full_when_transcripts_are_written_leaves_the_journal(folder, monkeypatch, capsys):
+    def write(result, paths, layout):
+        raise OutputError("can't be written", where=paths["txt"], found="No space left on device")
+
+    for side_by_side in ([], ["--files_at_once", "2"]):
+        with monkeypatch.context() as patch:
+            patch.setattr(cli_transcribe, "write_result", write)
+            assert main([*COMMAND, *side_by_side]) == 1
+        said = [line for line in lines(capsys) if "--resume" in line]
+        assert sorted(said) == [
+            "the same command with --resume goes on from out/a.journal.jsonl",
+            "the same command with --resume goes on from out/b.journal.jsonl",
+        ]
     assert main([*COMMAND, "--resume"]) == 0
     assert sorted(written(folder)) == ["a.txt", "b.txt"]
 

@@ -290,7 +290,7 @@ def test_nothing_scored_is_no_rate(model: StubModel, tmp_path: Path, capsys):
     [
         (["--limit", "0"], "expected 1 or more, found 0"),
         (["--filter", "language"], "expected KEY=VALUE, found 'language'"),
-        (["--temperature_increment_on_fallback", "0"], "expected a number above 0 or None, found 0.0"),
+        (["--temperature_increment_on_fallback", "0"], "expected 0.01 or more, or None, found '0'"),
         (["--multilingual"], "--multilingual needs --detect_language"),
         (["--vad_threshold", "0.6"], "--vad_threshold needs --vad"),
         (["--language", "en"], "unrecognized arguments: --language en"),

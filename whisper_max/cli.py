@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -35,6 +37,8 @@ EXIT_USAGE, EXIT_BROKEN_PIPE = 2, 141
 MODELS_HELP = "the models known by name, and which are on this machine"
 DOCTOR_HELP = "check this machine, and say what to do about what is amiss"
 AUDIO_HELP = "files, folders (with all audio files below them) and quoted patterns to transcribe; - is standard input"
+_SWITCHES = {f"--{option.name}" for _, options in TRANSCRIBE_GROUPS for option in options if option.switch}
+_NUMBERS = re.compile(r"-\d[\d.]*(?:,-?\d[\d.]*)+")  # several, the first below 0
 
 
 class Parser(argparse.ArgumentParser):
@@ -111,7 +115,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without the script of a language shows escapes
     try:
-        args = build_parser().parse_args(_underscored(sys.argv[1:] if argv is None else argv))
+        parser = build_parser()
+        words = _plain_words(sys.argv[1:] if argv is None else argv)
+        _check_switches(parser, words)
+        args = parser.parse_args(words)
         status: int = args.run(args)
         sys.stdout.flush()
         return status
@@ -138,10 +145,31 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _underscored(argv: Sequence[str]) -> list[str]:
-    """``--output-dir=a-b`` as ``--output_dir=a-b``, up to a ``--``."""
-    end = argv.index("--") if "--" in argv else len(argv)
-    return [_underscored_flag(word) for word in argv[:end]] + list(argv[end:])
+def _plain_words(argv: Sequence[str]) -> list[str]:
+    """The arguments as argparse understands them, up to a ``--``.
+
+    ``--output-dir=a-b`` becomes ``--output_dir=a-b``, and ``--suppress_tokens -1,50`` one word: the value looks like an
+    option.
+    """
+    end = _end_of_options(argv)
+    words: list[str] = []
+    for word in argv[:end]:
+        if _NUMBERS.fullmatch(word) and words and words[-1].startswith("--") and "=" not in words[-1]:
+            words[-1] += f"={word}"
+        else:
+            words.append(_underscored_flag(word))
+    return words + list(argv[end:])
+
+
+def _end_of_options(words: Sequence[str]) -> int:
+    return words.index("--") if "--" in words else len(words)
+
+
+def _check_switches(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Refuse ``--vad True``, of which argparse takes the value for a recording; switches of ``serve`` have values."""
+    for flag, word in pairwise(words[: _end_of_options(words)]):
+        if flag in _SWITCHES and word.lower() in ("true", "false") and words[0] != "serve":
+            parser.error(f"{flag} takes no value, found {word}: give it alone, or leave it out")
 
 
 def _underscored_flag(word: str) -> str:

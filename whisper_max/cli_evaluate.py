@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,9 +116,6 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
 def _transcribe_options(args: argparse.Namespace) -> dict[str, Any]:
     """The options of ``Model.transcribe``, without the language, which is each recording's own."""
-    step = args.temperature_increment_on_fallback
-    if step is not None and not 0 < step < math.inf:
-        args.parser.error(f"--temperature_increment_on_fallback: expected a number above 0 or None, found {step}")
     if args.multilingual and not args.detect_language:
         args.parser.error("--multilingual needs --detect_language")
     vad = {option.name.removeprefix("vad_"): getattr(args, option.name) for option in VAD_OPTIONS}
@@ -128,7 +124,8 @@ def _transcribe_options(args: argparse.Namespace) -> dict[str, Any]:
         args.parser.error(f"--vad_{next(iter(vad))} needs --vad")
     own = {"temperature", "temperature_increment_on_fallback"}
     options = {option.name: getattr(args, option.name) for option in _OPTIONS if option.name not in own}
-    return {**options, "vad_options": vad or None, "temperature": temperatures(args.temperature, step)}
+    ladder = temperatures(args.temperature, args.temperature_increment_on_fallback)
+    return {**options, "vad_options": vad or None, "temperature": ladder}
 
 
 def _print_table(score: Score, manifest: Manifest, failures: list[Failure]) -> None:

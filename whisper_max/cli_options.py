@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -91,6 +92,14 @@ def optional_float(text: str) -> float | None:
         raise argparse.ArgumentTypeError(f"expected a number or None, found {text!r}") from error
 
 
+def temperature_step(text: str) -> float | None:
+    """A step from one temperature to the next, or ``None``; a fine one would decode a window thousands of times."""
+    step = optional_float(text)
+    if step is not None and not _LEAST_STEP <= step < math.inf:
+        raise argparse.ArgumentTypeError(f"expected {_LEAST_STEP} or more, or None, found {text!r}")
+    return step
+
+
 def folder(text: str) -> str:
     """The path of a folder that is there."""
     if not os.path.isdir(text):
@@ -103,7 +112,7 @@ def language(text: str) -> str | None:
     if text == "None":
         return None
     try:
-        return language_code(text)
+        return language_code(text, where=None)
     except OptionError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -117,6 +126,7 @@ def output_formats(text: str) -> tuple[str, ...]:
     return FORMATS if "all" in names else tuple(dict.fromkeys(names))
 
 
+_LEAST_STEP = 0.01  # 101 temperatures from 0 to 1
 _METAVARS: dict[Callable[[str], Any], str] = {
     boolean: "True|False",
     optional_boolean: "True|False|None",
@@ -124,11 +134,13 @@ _METAVARS: dict[Callable[[str], Any], str] = {
     optional_int: "N",
     float: "NUMBER",
     optional_float: "NUMBER",
+    temperature_step: "NUMBER",
     folder: "DIR",
 }
 
 _LENGTH = "0 to 1, exponent of the length penalty, arXiv:1609.08144; None: by length alone"
 _SILENCE = "skip silence longer than this, in seconds, around text that was probably never said; None: don't"
+_STEP = "step to the next temperature; None: no fallback"
 _RESUME = "go on where a run was cut off: skip recordings whose transcripts are newer, finish what has a journal"
 
 # int and float as themselves: argparse names them in its messages ("invalid float value: 'x'").
@@ -173,7 +185,7 @@ DECODING_OPTIONS = (
     Option("initial_prompt", str, None, "text that precedes the first window, for names and spelling"),
     Option("carry_initial_prompt", boolean, False, "put the initial prompt before every window"),
     Option("condition_on_previous_text", optional_boolean, None, "prompt with the text before; None: if not batched"),
-    Option("temperature_increment_on_fallback", optional_float, 0.2, "step to the next temperature; None: no fallback"),
+    Option("temperature_increment_on_fallback", temperature_step, 0.2, _STEP),
     Option("compression_ratio_threshold", optional_float, 2.4, "a text that compresses better than this has failed"),
     Option("logprob_threshold", optional_float, -1.0, "an average log probability below this has failed"),
     Option("no_speech_threshold", optional_float, 0.6, "a failed window with more no-speech than this is silence"),

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tqdm import tqdm
@@ -87,10 +88,12 @@ class _Run:
             say(f"{recording.source}: skipped, its transcripts are newer")
         return True
 
-    def fail(self, error: WhisperMaxError) -> None:
-        """Report a recording that could not be done."""
+    def fail(self, error: WhisperMaxError, journal: Path | None = None) -> None:
+        """Report a recording that could not be done, and where a full disk left its journal, how to go on."""
         self.n_failed += 1
         print_error(error)
+        if isinstance(error, OutputError) and journal is not None and journal.exists():
+            say(f"the same command with --resume goes on from {journal}")
 
     def transcribe(self, model: Model, recordings: list[Recording]) -> None:
         """Transcribe recordings, with a bar over all of them on a terminal."""
@@ -121,7 +124,7 @@ class _Run:
                 )
                 self._write(result, recording, share)
             except WhisperMaxError as error:
-                self.fail(error)
+                self.fail(error, recording.journal)
             share.finish()
 
     def _side_by_side(self, model: Model, recordings: list[Recording], bar: tqdm[Any]) -> None:
@@ -143,7 +146,7 @@ class _Run:
             try:
                 self._write(outcome.value(), recordings[outcome.index], shares[outcome.index])
             except WhisperMaxError as error:
-                self.fail(error)
+                self.fail(error, recordings[outcome.index].journal)
             shares[outcome.index].finish()
             bar.set_description_str(f"{number} of {len(recordings)}", refresh=False)
 
@@ -245,9 +248,6 @@ def _check_options(args: argparse.Namespace) -> None:
         parser.error(f"--files_at_once: expected 1 to {MOST_SIDE_BY_SIDE}, found {args.files_at_once}")
     if args.files_at_once > 1 and args.batch_size > 1:
         parser.error("--files_at_once and --batch_size above 1 can't be given together")
-    step = args.temperature_increment_on_fallback
-    if step is not None and not 0 < step < math.inf:
-        parser.error(f"--temperature_increment_on_fallback: expected a number above 0 or None, found {step}")
     if args.audio.count(STDIN) > 1:
         parser.error("standard input (-) can be transcribed only once")
     if args.fp16 is not None and args.compute_type != "auto":
@@ -285,7 +285,7 @@ def _transcribe_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def temperatures(first: float, step: float | None) -> tuple[float, ...]:
     """From ``first`` up to 1 by ``step``, one multiplication each, as openai-whisper's command line makes them."""
-    if step is None or not math.isfinite(first):  # what is no temperature is refused with the other options
+    if step is None or not 0 <= first < math.inf:  # what is no temperature is refused with the other options
         return (first,)
     n_steps = math.ceil((1.0 + 1e-6 - first) / step)  # the length of numpy.arange(first, 1 + 1e-6, step)
     return tuple(first + i * step for i in range(max(n_steps, 1)))

@@ -44,7 +44,7 @@ UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 _CODES = {**{name: code for code, name in LANGUAGES.items()}, **ALIASES, **{code: code for code in LANGUAGES}}
 
 
-def language_code(language: str, *, where: str = "language") -> str:
+def language_code(language: str, *, where: str | None = "language") -> str:
     """The code of a language given by code, English name or alias, whatever the case.
 
     Raises:
