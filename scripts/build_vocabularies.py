@@ -9,6 +9,7 @@ bytes.
 
 from __future__ import annotations
 
+import argparse
 import lzma
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,7 @@ SOURCES = {
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for name, (module, inside, n_vocab) in SOURCES.items():
         spec = find_spec(module)
         if spec is None or spec.origin is None:

@@ -7,7 +7,7 @@ Both servers run on loopback with the same weights, and one stands still while t
 of clients in turn, each server gets recordings of mixed lengths without a pause. With ``--fairness``, each gets short
 recordings before, beside and after an upload of three hours, which is cancelled. Writes ``server_load.json``, or
 ``server_fairness.json``, after each step, and the figure as ``.png`` and ``.svg``. The peer is ``peer_server.py``, run
-by a Python that has faster-whisper, FastAPI, uvicorn and python-multipart.
+by a Python that has faster-whisper, FastAPI, uvicorn and python-multipart. Needs the groups ``benchmark`` and ``dev``.
 """
 
 from __future__ import annotations

@@ -23,10 +23,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
-import psutil
 import soundfile
+
+try:
+    import matplotlib as mpl
+    import psutil
+except ImportError as error:
+    raise SystemExit(f"{error}: pip install --group benchmark") from None
 
 from whisper_max.api import Model, load_model
 from whisper_max.audio.io import load_audio
