@@ -73,7 +73,7 @@ CASES: dict[str, tuple[str, Any]] = {
 }
 STORED_AS = {"temperature_increment_on_fallback": "temperature"}
 REFUSED = {
-    ("batched", "--condition_on_previous_text True"): "condition_on_previous_text: can't be given together with a batch_size above 1",
+    ("batched", "--condition_on_previous_text True"): "condition_on_previous_text: can't be given together with",
     ("many", "--batch_size 2"): "--files_at_once and --batch_size above 1",
 }
 
