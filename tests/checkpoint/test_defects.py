@@ -110,7 +110,9 @@ def test_bytes_after_the_end(kind, writers, tmp_path):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_damaged_headers_never_crash(kind, writers, tmp_path, data):
     """Any few bytes changed: the file is read, or refused with an error of ours."""
