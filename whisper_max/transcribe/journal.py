@@ -16,6 +16,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from io import FileIO
 from pathlib import Path
@@ -61,16 +62,15 @@ class Journal:
         self._checksum = 0
         header = {"journal": FORMAT, "whisper_max": VERSION, **header}
         self._file = _open_locked(self.path)
-        try:
+        with ExitStack() as unless_ready:
+            unless_ready.callback(self._file.close)
             lines = _whole_lines(self.path, self._file) if resume else []
             self._truncate(sum(len(line) for line in lines))
             if lines:
                 self._read(lines, header)
             else:
                 self._append(header)
-        except BaseException:
-            self._file.close()
-            raise
+            unless_ready.pop_all()  # the file stays open
 
     def append(self, cut: Cut) -> None:
         """Write what a window's decoding amounts to; on the disk when this returns.
