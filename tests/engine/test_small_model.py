@@ -264,20 +264,25 @@ def test_int8_reorder_moves_histories(int8_engine, mel):
     np.testing.assert_array_equal(again.step(np.array([3, 3, 3, 3], np.int32)), swapped)
 
 
-def test_int8_encode_is_the_same_in_any_batch(int8_engine, mel):
-    together = int8_engine.encode(mel).xa.to_numpy()
+@pytest.fixture(params=["engine", "int8_engine"])
+def either_engine(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_encode_is_the_same_in_any_batch(either_engine, mel):
+    together = either_engine.encode(mel).xa.to_numpy()
     for window in range(N_WINDOWS):
-        np.testing.assert_array_equal(int8_engine.encode(mel[window : window + 1]).xa.to_numpy()[0], together[window])
+        np.testing.assert_array_equal(either_engine.encode(mel[window : window + 1]).xa.to_numpy()[0], together[window])
 
 
 @pytest.mark.parametrize("n_hyps", [1, 2, 5])
-def test_int8_rows_do_not_depend_on_their_place(int8_engine, mel, n_hyps):
+def test_rows_do_not_depend_on_their_place(either_engine, mel, n_hyps):
     """What tiles of rows compute must not move by where a row stands in its tile: not by the last bit."""
-    features = int8_engine.encode(mel)
+    features = either_engine.encode(mel)
     prompts = sequences(7, 3, 8, 5, 4)
-    batch = new_batch(int8_engine, features, n_hyps)
+    batch = new_batch(either_engine, features, n_hyps)
     batch.prefill(range(N_WINDOWS), prompts, [[-1]] * N_WINDOWS)
-    alone = [new_batch(int8_engine, features.select([window])) for window in range(N_WINDOWS)]
+    alone = [new_batch(either_engine, features.select([window])) for window in range(N_WINDOWS)]
     for one, prompt in zip(alone, prompts, strict=True):
         one.prefill([0], [prompt], [[-1]])
     for token in (10, 11, 12, 5, 9, 77):
