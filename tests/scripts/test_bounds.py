@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def bounds(monkeypatch):
-    pytest.importorskip("jiwer")
+    pytest.importorskip("jiwer", reason="the extra 'evaluate' is not installed")
     monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
     import bounds as module
 

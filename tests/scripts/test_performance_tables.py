@@ -180,8 +180,8 @@ def test_points_are_read_back_and_tabled_by_curve(scripts):
 
 
 def test_a_run_goes_on_where_the_json_ends(scripts, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("matplotlib")
-    pytest.importorskip("psutil")
+    pytest.importorskip("matplotlib", reason="the group benchmark is not installed")
+    pytest.importorskip("psutil", reason="the group benchmark is not installed")
     import cost_curves
 
     measured = []
@@ -226,7 +226,7 @@ def test_ours_runs_in_batches_of_any_size(scripts):
 
 
 def test_charts_are_drawn_of_every_kind(scripts, result, tmp_path):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="the group benchmark is not installed")
     whole = {"stages": {"step": {"seconds": 0.5, "floor": None}, "encoder": {"seconds": 0.5, "floor": 0.1}}}
     bench = {"options": {"model": "base"}, "target": "cpu:x", "whole": whole}
     points = scripts.curves.points_of(["int8"], [1.0, 30.0], [1, 4], [1], 10.0, 2)

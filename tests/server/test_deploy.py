@@ -30,7 +30,7 @@ def unit():
 
 @pytest.fixture(scope="module")
 def service():
-    yaml = pytest.importorskip("yaml")
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
     return yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["whisper_max"]
 
 

