@@ -11,23 +11,24 @@ from typing import TYPE_CHECKING
 from whisper_max.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from whisper_max.api import Model, load_model
-    from whisper_max.audio.vad import VadOptions
+    from whisper_max.api import Model
+    from whisper_max.audio.vad_options import VadOptions
     from whisper_max.errors import WhisperMaxError
-    from whisper_max.many import Outcome
+    from whisper_max.load import load_model
+    from whisper_max.transcribe.many import Outcome
     from whisper_max.transcribe.options import TranscribeOptions
     from whisper_max.transcribe.result import Segment, TranscriptionResult, Word
 
 _HOMES = {
     "Model": "whisper_max.api",
-    "Outcome": "whisper_max.many",
+    "Outcome": "whisper_max.transcribe.many",
     "Segment": "whisper_max.transcribe.result",
     "TranscribeOptions": "whisper_max.transcribe.options",
     "TranscriptionResult": "whisper_max.transcribe.result",
-    "VadOptions": "whisper_max.audio.vad",
+    "VadOptions": "whisper_max.audio.vad_options",
     "WhisperMaxError": "whisper_max.errors",
     "Word": "whisper_max.transcribe.result",
-    "load_model": "whisper_max.api",
+    "load_model": "whisper_max.load",
 }
 
 __all__ = [

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from whisper_max.errors import CheckpointError
+from whisper_max.errors import CheckpointError, brief
+
+SAMPLE_RATE = 16000  # samples per second, of every Whisper model
+HOP_LENGTH = 160  # samples between frames of the log-mel, 10 ms
+CHUNK_LENGTH = 30  # seconds per window
+FRAMES_PER_SECOND = SAMPLE_RATE // HOP_LENGTH  # 100 mel frames, 10 ms each
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,12 @@ class ModelDimensions:
 
     @property
     def is_multilingual(self) -> bool:
-        """True when the vocabulary holds the language tokens (the .en models end at 51864)."""
+        """True for a published model of many languages; what a checkpoint knows is its vocabulary's business."""
         return self.n_vocab >= 51865
 
     @property
     def num_languages(self) -> int:
-        """Language tokens in the vocabulary: 99, or 100 since large-v3 (openai/whisper ``model.py``)."""
+        """Language tokens of the published model: 99, or 100 since large-v3 (openai/whisper ``model.py``)."""
         return self.n_vocab - 51765 - int(self.is_multilingual)
 
     @property
@@ -60,7 +65,7 @@ def check_dims(dims: ModelDimensions, where: object = None) -> ModelDimensions:
     for name in _names():
         size, most = getattr(dims, name), _LARGEST.get(name, _LARGEST_OTHERWISE)
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
-            raise CheckpointError(f"impossible {name}", where=where, expected=f"1 to {most}", found=_brief(size))
+            raise CheckpointError(f"impossible {name}", where=where, expected=f"1 to {most}", found=brief(size))
     for width, heads in (("n_audio_state", "n_audio_head"), ("n_text_state", "n_text_head")):
         if getattr(dims, width) % getattr(dims, heads):
             raise CheckpointError(
@@ -86,14 +91,6 @@ def _names() -> list[str]:
     return [field.name for field in fields(ModelDimensions)]
 
 
-def _brief(value: object) -> str:
-    """A short name for a value of any type and size: nothing a file holds may break the message about it."""
-    if isinstance(value, str):
-        return repr(value[:40])
-    small = isinstance(value, int) and abs(value) < 1 << 63
-    return str(value) if small or isinstance(value, float) else f"a value of type {type(value).__name__}"
-
-
 def dims_from_openai(stated: Mapping[str, object], where: object = None) -> ModelDimensions:
     """Dims from the ``dims`` dictionary of an OpenAI ``.pt``, whose keys are the field names.
 
@@ -105,7 +102,7 @@ def dims_from_openai(stated: Mapping[str, object], where: object = None) -> Mode
             "the checkpoint's dims have the wrong keys",
             where=where,
             expected=", ".join(sorted(_names())),
-            found=", ".join(sorted(_brief(key) for key in stated)[:20]),
+            found=", ".join(sorted(brief(key) for key in stated)[:20]),
         )
     return check_dims(ModelDimensions(**stated), where)  # type: ignore[arg-type]
 
@@ -133,7 +130,7 @@ def dims_from_huggingface(config: Mapping[str, object], where: object = None) ->
     """
     if config.get("model_type") != "whisper":
         raise CheckpointError(
-            "not a Whisper model", where=where, expected="model_type 'whisper'", found=_brief(config.get("model_type"))
+            "not a Whisper model", where=where, expected="model_type 'whisper'", found=brief(config.get("model_type"))
         )
     missing = sorted(set(_HUGGINGFACE_KEYS.values()) - set(config))
     if missing:
@@ -143,11 +140,11 @@ def dims_from_huggingface(config: Mapping[str, object], where: object = None) ->
     for key in ("encoder_ffn_dim", "decoder_ffn_dim"):
         if config.get(key, 4 * dims.n_audio_state) != 4 * dims.n_audio_state:
             raise CheckpointError(
-                f"unusual {key}", where=where, expected=4 * dims.n_audio_state, found=_brief(config[key])
+                f"unusual {key}", where=where, expected=4 * dims.n_audio_state, found=brief(config[key])
             )
     if config.get("activation_function", "gelu") != "gelu":
         raise CheckpointError(
-            "unusual activation_function", where=where, expected="gelu", found=_brief(config["activation_function"])
+            "unusual activation_function", where=where, expected="gelu", found=brief(config["activation_function"])
         )
     if config.get("scale_embedding", False):
         raise CheckpointError("unusual scale_embedding", where=where, expected="false", found="true")

@@ -5,6 +5,21 @@ A message says what went wrong and where, what was expected and what was found, 
 
 from __future__ import annotations
 
+_MOST_FOUND = 500  # characters
+
+
+def brief(value: object) -> str:
+    """A short name for a value of any type and size: nothing that a file holds may break the message about it."""
+    if isinstance(value, str):
+        return repr(value[:40])
+    small = value is None or (isinstance(value, int) and abs(value) < 1 << 63)
+    return str(value) if small or isinstance(value, float) else f"a value of type {type(value).__name__}"
+
+
+def _bounded(found: str) -> str:
+    """What was found, which others may have written: the begin of what is long."""
+    return found if len(found) <= _MOST_FOUND else f"{found[:_MOST_FOUND]}..."
+
 
 class WhisperMaxError(Exception):
     """Base class of every error that whisper_max raises on purpose.
@@ -35,11 +50,9 @@ class WhisperMaxError(Exception):
 
     def _one_line(self) -> str:
         line = self.what if self.where is None else f"{self.where}: {self.what}"
-        details = [
-            f"{label} {value}"
-            for label, value in (("expected", self.expected), ("found", self.found))
-            if value is not None
-        ]
+        details = [] if self.expected is None else [f"expected {self.expected}"]
+        if self.found is not None:
+            details.append(f"found {_bounded(str(self.found))}")
         if details:
             line += ": " + ", ".join(details)
         if self.hint is not None:
@@ -81,6 +94,10 @@ class NotOfferedError(WhisperMaxError, AttributeError):
 
 class OutputError(WhisperMaxError):
     """A transcript that can't be written."""
+
+
+class AlignmentError(WhisperMaxError):
+    """A text that a recording does not say."""
 
 
 class JournalError(WhisperMaxError):

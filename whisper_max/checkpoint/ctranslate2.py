@@ -2,18 +2,23 @@
 
 Layout (little-endian), as CTranslate2's ``ModelSpec._serialize`` writes it: u32 binary version, string spec name,
 u32 revision, u32 count; per variable a string name, u8 rank, u32 per dimension, u8 dtype, u32 byte count, data;
-u32 alias count, per alias two strings. A string is a u16 length that counts its closing zero byte.
+u32 alias count, per alias two strings. A string is a u16 length that counts its closing zero byte. Quantised matrices
+have a scale beside them, ``NAME_scale``: 127 / the largest magnitude of each output, or one float for int16.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from math import isfinite, prod
+
+import numpy as np
+from numpy.typing import NDArray
 
 from whisper_max.checkpoint.file_bytes import FileBytes
 from whisper_max.checkpoint.names.ctranslate2 import ALIASES, HEADS, IGNORED, OPTIONAL_SETTINGS, SETTINGS, TABLE
 from whisper_max.checkpoint.table import apply_table, summarise
-from whisper_max.checkpoint.tensors import ITEM_SIZE, StoredTensor, Tensors
+from whisper_max.checkpoint.tensors import QuantizedTensor, ScaledTensor, Stored, StoredTensor, Tensors, checked_scale
 from whisper_max.dims import ModelDimensions, dims_from_ctranslate2
 from whisper_max.errors import CheckpointError
 
@@ -21,6 +26,7 @@ BINARY_VERSION = 6
 SPEC_NAME = "WhisperSpec"
 SPEC_REVISION = 3
 DTYPES = {0: "float32", 1: "int8", 2: "int16", 3: "int32", 4: "float16", 5: "bfloat16"}
+QUANTISED = {"int8": "<i1", "int16": "<i2"}
 _SCALAR_FORMATS = {"float32": "f", "int8": "b", "int16": "h", "int32": "i"}
 _MOST_VARIABLES = 1 << 16
 _MOST_DIMENSIONS = 4
@@ -30,8 +36,8 @@ def read_ctranslate2(file: FileBytes) -> tuple[ModelDimensions, Tensors]:
     """Dims and tensors of a CTranslate2 Whisper model.
 
     Raises:
-        CheckpointError: not a Whisper ``model.bin`` of a known version, damaged, quantised, or with tensors other
-            than a Whisper model has.
+        CheckpointError: not a Whisper ``model.bin`` of a known version, damaged, or with tensors other than a Whisper
+            model has.
     """
     scalars, stored = _read_variables(file)
     dims = dims_from_ctranslate2(
@@ -73,7 +79,7 @@ class _Cursor:
         return self.offset - count
 
 
-def _read_variables(file: FileBytes) -> tuple[dict[str, int | float], dict[str, StoredTensor]]:
+def _read_variables(file: FileBytes) -> tuple[dict[str, int | float], dict[str, Stored]]:
     cursor = _Cursor(file)
     _expect(cursor.number("I", "the version"), BINARY_VERSION, "binary version", file)
     _expect(cursor.string("the model kind"), SPEC_NAME, "model kind", file)
@@ -82,17 +88,25 @@ def _read_variables(file: FileBytes) -> tuple[dict[str, int | float], dict[str, 
     if count > _MOST_VARIABLES:
         raise CheckpointError("impossible variable count", where=file.where, found=count)
     scalars: dict[str, int | float] = {}
-    stored: dict[str, StoredTensor] = {}
+    stored: dict[str, Stored] = {}
+    narrow: dict[str, NDArray[np.signedinteger]] = {}
     for _ in range(count):
-        _read_variable(cursor, scalars, stored)
+        _read_variable(cursor, scalars, stored, narrow)
     _read_aliases(cursor)
+    for name, values in narrow.items():
+        stored[name] = _with_scale(name, values, scalars, stored, file)
     return scalars, stored
 
 
-def _read_variable(cursor: _Cursor, scalars: dict[str, int | float], stored: dict[str, StoredTensor]) -> None:
+def _read_variable(
+    cursor: _Cursor,
+    scalars: dict[str, int | float],
+    stored: dict[str, Stored],
+    narrow: dict[str, NDArray[np.signedinteger]],
+) -> None:
     file = cursor.file
     name = cursor.string("a variable's name")
-    if name in scalars or name in stored:
+    if name in scalars or name in stored or name in narrow:
         raise CheckpointError(f"{name} is stored twice", where=file.where)
     rank = cursor.number("B", name)
     if rank > _MOST_DIMENSIONS:
@@ -107,17 +121,35 @@ def _read_variable(cursor: _Cursor, scalars: dict[str, int | float], stored: dic
     if rank == 0:
         scalars[name] = _read_scalar(file, name, dtype, offset, nbytes)
         return
-    if dtype not in ITEM_SIZE:
-        raise CheckpointError(
-            f"{name} is quantised to {dtype}",
-            where=file.where,
-            expected=", ".join(ITEM_SIZE),
-            hint="convert the model again without --quantization, or with float16",
-        )
+    if dtype in QUANTISED:
+        item = np.dtype(QUANTISED[dtype])
+        if prod(shape) * item.itemsize != nbytes:
+            raise CheckpointError(f"{name} has the wrong size", where=file.where, expected=prod(shape), found=nbytes)
+        narrow[name] = file.read(offset, nbytes, name).view(item).reshape(shape)
+        return
     tensor = StoredTensor(file, name, offset, dtype, shape)
     if tensor.nbytes != nbytes:
         raise CheckpointError(f"{name} has the wrong size", where=file.where, expected=tensor.nbytes, found=nbytes)
     stored[name] = tensor
+
+
+def _with_scale(
+    name: str,
+    values: NDArray[np.signedinteger],
+    scalars: dict[str, int | float],
+    stored: dict[str, Stored],
+    file: FileBytes,
+) -> Stored:
+    """A quantised matrix with its scale, which CTranslate2 stores beside it, as what the values are to be divided by.
+
+    int8 has one for each output, int16 one for the matrix.
+    """
+    scale, divisor = stored.pop(f"{name}_scale", None), scalars.pop(f"{name}_scale", None)
+    if values.dtype == np.int16 and isinstance(divisor, float) and isfinite(divisor) and divisor > 0:
+        return ScaledTensor(name, values.view(np.int16), np.float32(divisor))
+    if values.dtype == np.int8 and isinstance(scale, StoredTensor) and scale.shape == values.shape[:1]:
+        return QuantizedTensor(name, values.view(np.int8), np.float32(1) / checked_scale(scale))
+    raise CheckpointError(f"{name} is {values.dtype} without a scale for it", where=file.where)
 
 
 def _read_scalar(file: FileBytes, name: str, dtype: str, offset: int, nbytes: int) -> int | float:

@@ -32,7 +32,6 @@ class FileBytes:
 
     @property
     def where(self) -> Path:
-        """The file that errors name."""
         return self.paths[0]
 
     def read(self, offset: int, count: int, what: str) -> ByteArray:
@@ -43,10 +42,7 @@ class FileBytes:
         Raises:
             CheckpointError: the range leaves the file; ``what`` says what was being read.
         """
-        if count < 0 or offset < 0 or offset + count > self.size:
-            raise CheckpointError(
-                f"the file ends inside {what}", where=self.where, expected=f"{offset + count} bytes", found=self.size
-            )
+        self.check(offset, count, what)
         self._forget()
         pieces: list[ByteArray] = []
         for part in self.parts:
@@ -58,6 +54,20 @@ class FileBytes:
         if len(pieces) == 1:
             return pieces[0]
         return np.concatenate(pieces) if pieces else np.empty(0, np.uint8)
+
+    def check(self, offset: int, count: int, what: str) -> None:
+        """Make sure that a range lies in the file.
+
+        Raises:
+            CheckpointError: it leaves the file; ``what`` says what lies there.
+        """
+        if count < 0 or not 0 <= offset <= self.size - count:
+            raise CheckpointError(
+                f"the file ends inside {what}",
+                where=self.where,
+                expected=f"{count} bytes at {offset}",
+                found=f"a file of {self.size} bytes",
+            )
 
     def _forget(self) -> None:
         """Tell the system that no page of the maps is needed now, so that a file never is in memory as a whole."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import reprlib
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from whisper_max.checkpoint.manifest import openai_sha256
+from whisper_max.checkpoint.mistaken import hint_for
 from whisper_max.checkpoint.vocabulary import first_existing, read_json
-from whisper_max.errors import CheckpointError
+from whisper_max.errors import CheckpointError, brief
 
-SAFETENSORS, CTRANSLATE2, OPENAI, GGML, OWN = "safetensors", "ctranslate2", "openai", "ggml", "whisper_max"
+SAFETENSORS, PYTORCH, CTRANSLATE2, MLX = "safetensors", "pytorch", "ctranslate2", "mlx"
+OPENAI, GGML, OWN = "openai", "ggml", "whisper_max"
 
 COMPANIONS = (
     "config.json",
@@ -24,13 +27,22 @@ COMPANIONS = (
 )
 """Files that stand beside the weights and may be read."""
 
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model.bin")
+PYTORCH_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+"""What the weights are called in Hugging Face folders from before safetensors."""
+
+MLX_WEIGHTS = ("weights.safetensors", "weights.npz")
+"""What MLX calls them."""
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model.bin", *PYTORCH_WEIGHTS, *MLX_WEIGHTS)
 """What a model folder's weights are called, the preferred first."""
 
 OWN_HEADER = b'{"__metadata__":{"format":"whisper_max"'
 """How the header of a safetensors file begins that is of our own format."""
 
-INDEX_SUFFIX = ".safetensors.index.json"
+_FILE_NAME = set(string.ascii_letters + string.digits + "-_.")
+
+INDICES = {".safetensors.index.json": SAFETENSORS, ".bin.index.json": PYTORCH}
+"""How the name of a list of shards ends, and the format of these."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +58,8 @@ class KnownDigest:
 class ModelFiles:
     """A model's files on disk.
 
-    format: "safetensors", "ctranslate2", "openai", "ggml" or "whisper_max".
-    weights: the weight file; several are shards (safetensors) or consecutive parts of one file (ctranslate2).
+    format: "safetensors", "pytorch", "ctranslate2", "mlx", "openai", "ggml" or "whisper_max".
+    weights: the weight file; several are shards (safetensors, pytorch) or consecutive parts of one file (ctranslate2).
     companions: the files beside the weights, by name.
     name: the model's name, if it has a published one.
     checks: the digests that are known of the weight files.
@@ -79,9 +91,14 @@ def files_at(path: Path) -> ModelFiles:
     if not weights.is_file():
         raise CheckpointError("no such file or folder", where=path)
     companions = companions_in(weights.parent)
-    if weights.name.endswith(INDEX_SUFFIX):
-        return ModelFiles(SAFETENSORS, shards_of(weights), companions)
+    for suffix, kind in INDICES.items():
+        if weights.name.endswith(suffix):
+            return ModelFiles(kind, shards_of(weights), companions)
     kind = sniff(weights)
+    if kind == OPENAI and weights.name in PYTORCH_WEIGHTS:
+        kind = PYTORCH
+    if kind in (OPENAI, SAFETENSORS) and weights.name in MLX_WEIGHTS:
+        kind = MLX
     digest = openai_sha256().get(weights.name) if kind == OPENAI else None
     if digest is not None:
         check = KnownDigest((weights,), digest, "if it is a model of your own, rename it; else fetch it again")
@@ -105,12 +122,21 @@ def _weights_in(folder: Path) -> Path:
             where=folder,
             expected=f"{', '.join(WEIGHTS)}, or one .pt or ggml .bin file",
             found=f"{len(singles)} .pt or ggml files" if singles else None,
+            hint="give one of them" if singles else _hint_for(folder),
         )
     return singles[0]
 
 
+def _hint_for(folder: Path) -> str | None:
+    """What a folder without a model may be."""
+    if (folder / "adapter_config.json").is_file():
+        return "it is a LoRA adapter: give it as lora, and the model that it was trained on as the model"
+    inside = sorted(path.parent.name for name in WEIGHTS for path in folder.glob(f"*/{name}"))
+    return f"there is one in {brief(inside[-1])} inside it" if inside else None
+
+
 def shards_of(index: Path) -> tuple[Path, ...]:
-    """The shard files that a safetensors index names, all in the index's own folder.
+    """The shard files that an index names, all in the index's own folder.
 
     Raises:
         CheckpointError: no weight map, a shard that is missing, or a shard name that leaves the folder.
@@ -118,13 +144,13 @@ def shards_of(index: Path) -> tuple[Path, ...]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError("no weight_map", where=index)
-    names = sorted({str(name) for name in weight_map.values()})
+    names = list(weight_map.values())
     for name in names:
-        if Path(name).name != name or not set(name) <= set(string.ascii_letters + string.digits + "-_."):
-            raise CheckpointError("a shard outside the folder", where=index, found=repr(name)[:80])
+        if not isinstance(name, str) or Path(name).name != name or not set(name) <= _FILE_NAME:
+            raise CheckpointError("a shard outside the folder", where=index, found=reprlib.repr(name))
         if not (index.parent / name).is_file():
             raise CheckpointError("a shard is missing", where=index, expected=name)
-    return tuple(index.parent / name for name in names)
+    return tuple(index.parent / name for name in sorted(set(names)))
 
 
 def sniff(path: Path) -> str:
@@ -148,8 +174,8 @@ def sniff(path: Path) -> str:
         return OWN
     if head[8:9] == b"{" and path.suffix == ".safetensors":
         return SAFETENSORS
-    hint = None
-    if head.startswith(b"\x80") or path.suffix in (".pt", ".pth", ".ckpt"):
+    hint = hint_for(head)
+    if hint is None and (head.startswith(b"\x80") or path.suffix in (".pt", ".pth", ".ckpt")):
         hint = "a PyTorch file from before 1.6: load it once with torch and save it again"
     raise CheckpointError(
         "not a checkpoint that can be read",

@@ -11,9 +11,10 @@ import re
 import struct
 
 from whisper_max.checkpoint.file_bytes import FileBytes
-from whisper_max.checkpoint.names.ggml import COLUMNS, QUANTISED, TABLE, TYPES
+from whisper_max.checkpoint.ggml_blocks import KINDS, BlockTensor
+from whisper_max.checkpoint.names.ggml import COLUMNS, TABLE, TYPES
 from whisper_max.checkpoint.table import apply_table
-from whisper_max.checkpoint.tensors import StoredTensor, Tensors
+from whisper_max.checkpoint.tensors import Stored, StoredTensor, Tensors
 from whisper_max.checkpoint.vocabulary import Vocabulary, make_vocabulary
 from whisper_max.dims import ModelDimensions, dims_from_ggml
 from whisper_max.errors import CheckpointError
@@ -41,7 +42,7 @@ def read_ggml(file: FileBytes) -> tuple[ModelDimensions, Tensors, Vocabulary]:
     """Dims, tensors and vocabulary of a whisper.cpp model.
 
     Raises:
-        CheckpointError: not such a file, damaged, quantised, or with tensors other than a Whisper model has.
+        CheckpointError: not such a file, damaged, or with tensors other than a Whisper model has.
     """
     cursor = _Cursor(file)
     magic, *hparams = cursor.numbers(1 + len(HPARAMS), "the header")
@@ -51,7 +52,7 @@ def read_ggml(file: FileBytes) -> tuple[ModelDimensions, Tensors, Vocabulary]:
     rows, columns = cursor.numbers(2, "the mel filters")
     cursor.skip(4 * _natural(rows, cursor) * _natural(columns, cursor), "the mel filters")
     vocabulary = _read_vocabulary(cursor, dims)
-    stored: dict[str, StoredTensor] = {}
+    stored: dict[str, Stored] = {}
     while cursor.offset < file.size:
         tensor = _read_tensor(cursor)
         if tensor.name in stored:
@@ -94,31 +95,32 @@ def _read_vocabulary(cursor: _Cursor, dims: ModelDimensions) -> Vocabulary:
         )
     ranks: dict[bytes, int] = {}
     specials: dict[str, int] = {}
+    words: dict[str, int] = {}
     for index in range(count):
         (length,) = cursor.numbers(1, "the vocabulary")
         token = cursor.bytes(length, "the vocabulary")
         if _SPECIAL.fullmatch(token):
             specials[token.decode(errors="replace")] = index
+        elif specials:
+            words[token.decode(errors="replace")] = index
         else:
             ranks[token] = index
-    return make_vocabulary(ranks, specials, dims.n_vocab, cursor.file.where)
+    return make_vocabulary(ranks, specials, dims.n_vocab, cursor.file.where, words)
 
 
-def _read_tensor(cursor: _Cursor) -> StoredTensor:
+def _read_tensor(cursor: _Cursor) -> Stored:
     rank, name_length, code = cursor.numbers(3, "a tensor's header")
     if not 1 <= rank <= _MOST_DIMENSIONS or not 1 <= name_length <= _MOST_NAME_BYTES:
         raise CheckpointError("an impossible tensor header", where=cursor.file.where, found=f"rank {rank}")
     shape = cursor.numbers(rank, "a tensor's header")[::-1]
     name = cursor.bytes(name_length, "a tensor's name").decode(errors="replace")
-    if code in QUANTISED:
-        raise CheckpointError(
-            f"{name} is quantised to {QUANTISED[code]}",
-            where=cursor.file.where,
-            expected=", ".join(TYPES.values()),
-            hint="use the model's file that is not quantised",
-        )
+    if code in KINDS:
+        blocks = BlockTensor(cursor.file, name, cursor.offset, KINDS[code], shape)
+        cursor.skip(blocks.nbytes, name)
+        return blocks
     if code not in TYPES:
-        raise CheckpointError(f"{name} has an unknown type", where=cursor.file.where, found=code)
+        known = ", ".join([*TYPES.values(), *(kind.name for kind in KINDS.values())])
+        raise CheckpointError(f"{name} has an unknown type", where=cursor.file.where, expected=known, found=code)
     tensor = StoredTensor(cursor.file, name, cursor.offset, TYPES[code], shape)
     cursor.skip(tensor.nbytes, name)
     return tensor.reshaped(shape[:1]) if name in COLUMNS and shape[1:] == (1,) else tensor

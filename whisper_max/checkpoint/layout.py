@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from whisper_max.dims import ModelDimensions
 
 ENCODER_POSITIONS = "encoder.positional_embedding"
+TOKEN_EMBEDDING = "decoder.token_embedding.weight"
+LOGITS = "decoder.logits.weight"
+"""What makes the logits, where that is not the token embedding as in every published model; openai-whisper has none."""
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -24,7 +27,7 @@ def tensor_shapes(dims: ModelDimensions) -> Shapes:
     for layer in range(dims.n_audio_layer):
         shapes |= _block(f"encoder.blocks.{layer}", dims.n_audio_state, ("attn",))
     shapes |= _norm("encoder.ln_post", dims.n_audio_state)
-    shapes["decoder.token_embedding.weight"] = (dims.n_vocab, dims.n_text_state)
+    shapes[TOKEN_EMBEDDING] = (dims.n_vocab, dims.n_text_state)
     shapes["decoder.positional_embedding"] = (dims.n_text_ctx, dims.n_text_state)
     for layer in range(dims.n_text_layer):
         shapes |= _block(f"decoder.blocks.{layer}", dims.n_text_state, ("attn", "cross_attn"))

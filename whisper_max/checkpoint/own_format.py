@@ -4,15 +4,17 @@ Tensors have openai-whisper's names. A quantised matrix is int8, (n_out, n_in) o
 beside ``layer.weight`` stands ``layer.scale``, (n_out,) float32: what the values of each output are multiplied by.
 The others are float16 where that holds them exactly, else float32. ``vocabulary`` is uint8: the tokens in rank order,
 each as one length byte and its bytes. The metadata state the format and its version, dims, alignment heads, special
-tokens and the model's name. The same model makes the same bytes.
+tokens, words added to the vocabulary, whether prompts name a language, and the model's name. The same model makes the
+same bytes.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any
@@ -20,17 +22,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_max.atomic import whole_file
 from whisper_max.checkpoint.file_bytes import FileBytes
 from whisper_max.checkpoint.files import OWN
 from whisper_max.checkpoint.heads import Heads, checked_heads
-from whisper_max.checkpoint.layout import tensor_shapes
+from whisper_max.checkpoint.layout import LOGITS, TOKEN_EMBEDDING, tensor_shapes
 from whisper_max.checkpoint.safetensors import read_header
 from whisper_max.checkpoint.table import summarise
-from whisper_max.checkpoint.tensors import QuantizedTensor, StoredTensor, Tensors
+from whisper_max.checkpoint.tensors import QuantizedTensor, StoredTensor, Tensors, checked_scale
 from whisper_max.checkpoint.vocabulary import Vocabulary, make_vocabulary, pack_tokens, unpack_tokens
 from whisper_max.dims import ModelDimensions, dims_from_openai
 from whisper_max.errors import CheckpointError
+from whisper_max.files.atomic import whole_file
 
 VERSION = "1"
 VOCABULARY = "vocabulary"
@@ -100,6 +102,8 @@ def _metadata(model: OwnModel) -> dict[str, str]:
         "dims": json.dumps(asdict(model.dims)),
         "alignment_heads": json.dumps(model.alignment_heads),
         "special_tokens": json.dumps(model.vocabulary.special_tokens),
+        "words": json.dumps(model.vocabulary.words),
+        "multilingual": json.dumps(model.vocabulary.multilingual),
         "name": json.dumps(model.name),
     }
 
@@ -147,10 +151,11 @@ def read_own_format(path: Path) -> OwnModel:
     if packed is None:
         raise CheckpointError("no vocabulary inside", where=path)
     ranks = unpack_tokens(packed.bytes("uint8", None).tobytes())
-    specials = _json(metadata, "special_tokens", path, dict)
-    if not all(type(number) is int for number in specials.values()):
-        raise CheckpointError("impossible special_tokens in the metadata", where=path, expected="numbers")
-    vocabulary = make_vocabulary(ranks, specials, dims.n_vocab, path)
+    specials, words = (_ids(metadata, key, path) for key in ("special_tokens", "words"))
+    vocabulary = replace(
+        make_vocabulary(ranks, specials, dims.n_vocab, path, words),
+        multilingual=_json(metadata, "multilingual", path, bool | None) if "multilingual" in metadata else None,
+    )
     return OwnModel(dims, _tensors(places, dims, path), vocabulary, heads, _json(metadata, "name", path, str | None))
 
 
@@ -196,6 +201,8 @@ class _Place:
 
 def _tensors(places: dict[str, _Place], dims: ModelDimensions, where: Path) -> Tensors:
     shapes = tensor_shapes(dims)
+    if LOGITS in places:
+        shapes[LOGITS] = shapes[TOKEN_EMBEDDING]
     matrices = {name for name, shape in shapes.items() if is_matrix(name, shape)}
     narrow = {name for name in matrices if name in places and places[name].dtype == "int8"}
     if narrow and narrow != matrices:
@@ -209,25 +216,26 @@ def _tensors(places: dict[str, _Place], dims: ModelDimensions, where: Path) -> T
         if name in narrow:
             scale = places[scale_name(name)].stored(("float32",), shape[:1])
             values = places[name].bytes("int8", shape).view(np.int8).reshape(shape)
-            entries[name] = QuantizedTensor(values, _checked_scale(scale))
+            entries[name] = QuantizedTensor(name, values, checked_scale(scale))
         else:
             entries[name] = places[name].stored(("float32", "float16"), shape)
     return Tensors(entries)
 
 
-def _checked_scale(scale: StoredTensor) -> StoredTensor:
-    values = scale.read().astype(np.float32, copy=False)
-    if not (np.isfinite(values).all() and (values > 0).all()):
-        raise CheckpointError(f"{scale.name} has impossible scales", where=scale.file.where, expected="above 0")
-    return scale
+def _ids(metadata: Mapping[str, str], key: str, where: Path) -> dict[str, int]:
+    """Tokens and their ids; files from before words could be added state none."""
+    ids: dict[str, int] = {} if key == "words" and key not in metadata else _json(metadata, key, where, dict)
+    if not all(type(number) is int and 0 <= number < 1 << 31 for number in ids.values()):
+        raise CheckpointError(f"impossible {key} in the metadata", where=where, expected="numbers")
+    return ids
 
 
 def _json(metadata: Mapping[str, str], key: str, where: Path, kind: type | UnionType) -> Any:  # noqa: ANN401
     """A value of the metadata, of the kind that it must be."""
     try:
         value = json.loads(metadata[key])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise CheckpointError(f"no {key} in the metadata", where=where) from error
     if not isinstance(value, kind):
-        raise CheckpointError(f"impossible {key} in the metadata", where=where, found=repr(value)[:40])
+        raise CheckpointError(f"impossible {key} in the metadata", where=where, found=reprlib.repr(value))
     return value

@@ -1,30 +1,25 @@
-"""A checkpoint of any format as one value."""
+"""A checkpoint of any format as one value; the reader of its format is imported when there is one to read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_max.checkpoint.checksum import verify
-from whisper_max.checkpoint.ctranslate2 import read_ctranslate2
-from whisper_max.checkpoint.file_bytes import FileBytes
-from whisper_max.checkpoint.files import CTRANSLATE2, GGML, OPENAI, OWN, SAFETENSORS, ModelFiles, files_at
-from whisper_max.checkpoint.ggml import read_ggml
-from whisper_max.checkpoint.heads import Heads, checked_heads
-from whisper_max.checkpoint.openai import read_openai
-from whisper_max.checkpoint.own_format import OwnModel, read_own_format
-from whisper_max.checkpoint.published import MODELS
-from whisper_max.checkpoint.safetensors import read_safetensors
-from whisper_max.checkpoint.shipped import shipped_vocabulary
-from whisper_max.checkpoint.tensors import Tensors
-from whisper_max.checkpoint.vocabulary import (
-    Vocabulary,
-    read_json,
-    read_tokenizer_json,
-    read_vocab_json,
-    read_vocabulary_list,
+from whisper_max.checkpoint import checksum
+from whisper_max.checkpoint.beside import (
+    CTRANSLATE2_TOKENIZERS,
+    HUGGINGFACE_TOKENIZERS,
+    alignment_heads_beside,
+    check_published_size,
+    huggingface_dims,
+    vocabulary_beside,
 )
-from whisper_max.dims import ModelDimensions, dims_from_huggingface
+from whisper_max.checkpoint.file_bytes import FileBytes
+from whisper_max.checkpoint.files import CTRANSLATE2, GGML, MLX, OPENAI, OWN, PYTORCH, SAFETENSORS, ModelFiles, files_at
+from whisper_max.checkpoint.heads import possible_heads
+from whisper_max.checkpoint.tensors import Tensors
+from whisper_max.checkpoint.vocabulary import Vocabulary, read_json
+from whisper_max.dims import ModelDimensions
 from whisper_max.errors import CheckpointError
 
 
@@ -35,11 +30,12 @@ class Checkpoint:
     dims: the sizes, from the checkpoint itself.
     tensors: the state dict in openai-whisper's names, read and widened to float32 tensor by tensor, when asked for.
     vocabulary: the tokens.
-    alignment_heads: (decoder layer, head) pairs that follow the audio, or None where nobody has published them.
-    format: "safetensors", "ctranslate2", "openai", "ggml" or "whisper_max".
+    alignment_heads: (decoder layer, head) pairs that follow the audio, or None where none are known.
+    format: "safetensors", "pytorch", "ctranslate2", "mlx", "openai", "ggml" or "whisper_max".
     source: the weight file, or the folder of several.
     sha256: digest that the weights were checked against, or None where none is known.
     name: the published name, or None.
+    heads_dropped: how many stated alignment heads the model has not.
     """
 
     dims: ModelDimensions
@@ -50,38 +46,66 @@ class Checkpoint:
     source: Path
     sha256: str | None
     name: str | None
+    heads_dropped: int = 0
 
 
-def read_checkpoint(files: ModelFiles | Path) -> Checkpoint:
+def read_checkpoint(files: ModelFiles | Path, *, verify: bool = True) -> Checkpoint:
     """Read a checkpoint's header and check every tensor's name, shape and dtype; tensors are read when asked for.
 
     Args:
         files: what ``resolve`` returned, or the path of a model file or folder.
+        verify: check digests that are known, which reads the weights whole once; else ``check_digests`` is to be
+            called before the weights are used.
 
     Raises:
         CheckpointError: not a Whisper checkpoint, damaged, or its sha256 is known and different.
     """
     if isinstance(files, Path):
         files = files_at(files)
+    try:
+        checkpoint = _read(files)
+    except CheckpointError as error:
+        if error.where in (*files.weights, files.source):
+            check_digests(files)  # a file that is damaged is called that, whatever else the damage breaks
+        raise
+    if verify:
+        check_digests(files)
+    return checkpoint
+
+
+def check_digests(files: ModelFiles) -> None:
+    """Check the digests that are known of the weights.
+
+    Raises:
+        CheckpointError: a file has another.
+    """
     for check in files.checks:
-        verify(check.paths, check.sha256, check.hint)
+        checksum.verify(check.paths, check.sha256, check.hint)
+
+
+def _read(files: ModelFiles) -> Checkpoint:
     if files.format == OWN:
-        return _own_checkpoint(files, read_own_format(files.weights[0]))
-    dims, tensors, vocabulary = _READERS[files.format](files)
+        return _read_own(files)
+    dims, tensors, vocabulary, stated = _READERS[files.format](files)
+    heads, heads_dropped = alignment_heads_beside(files, dims) if stated is None else possible_heads(stated, dims)
     return Checkpoint(
         dims=dims,
         tensors=tensors,
         vocabulary=vocabulary,
-        alignment_heads=_alignment_heads(files, dims),
+        alignment_heads=heads or None,
         format=files.format,
         source=files.source,
         sha256=files.checks[0].sha256 if len(files.checks) == 1 else None,
         name=files.name,
+        heads_dropped=heads_dropped,
     )
 
 
-def _own_checkpoint(files: ModelFiles, model: OwnModel) -> Checkpoint:
+def _read_own(files: ModelFiles) -> Checkpoint:
     """Our own files state everything themselves."""
+    from whisper_max.checkpoint.own_format import read_own_format
+
+    model = read_own_format(files.weights[0])
     return Checkpoint(
         dims=model.dims,
         tensors=model.tensors,
@@ -94,58 +118,66 @@ def _own_checkpoint(files: ModelFiles, model: OwnModel) -> Checkpoint:
     )
 
 
-_Contents = tuple[ModelDimensions, Tensors, Vocabulary]
+_Contents = tuple[ModelDimensions, Tensors, Vocabulary, object]
+"""With the alignment heads that the weights' own file states, or None."""
 
 
-def _read_safetensors(files: ModelFiles) -> _Contents:
+def _read_huggingface(files: ModelFiles) -> _Contents:
+    from whisper_max.checkpoint.huggingface import read_pytorch, read_safetensors
+    from whisper_max.checkpoint.mlx import is_mlx
+
+    config, content = _config(files)
+    if is_mlx(content):
+        return _read_mlx(files)
+    dims = huggingface_dims(content, config)
+    vocabulary = vocabulary_beside(files, dims, HUGGINGFACE_TOKENIZERS)
+    read = read_pytorch if files.format == PYTORCH else read_safetensors
+    is_tied = content.get("tie_word_embeddings") is not False
+    return dims, read(files.weights, dims, is_tied=is_tied), vocabulary, None
+
+
+def _config(files: ModelFiles) -> tuple[Path, dict[str, object]]:
     config = files.companions.get("config.json")
     if config is None:
         raise CheckpointError("no config.json beside the weights", where=files.source)
-    dims = dims_from_huggingface(read_json(config), config)
-    return dims, read_safetensors(files.weights, dims), _vocabulary_beside(files, dims)
+    return config, read_json(config)
+
+
+def _read_mlx(files: ModelFiles) -> _Contents:
+    from whisper_max.checkpoint.mlx import read_mlx
+
+    config, content = _config(files)
+    dims, tensors, heads = read_mlx(files.weights[0], content, config)
+    return dims, tensors, vocabulary_beside(files, dims, HUGGINGFACE_TOKENIZERS), heads
 
 
 def _read_ctranslate2(files: ModelFiles) -> _Contents:
+    from whisper_max.checkpoint.ctranslate2 import read_ctranslate2
+
     dims, tensors = read_ctranslate2(FileBytes(files.weights))
-    return dims, tensors, _vocabulary_beside(files, dims)
+    return dims, tensors, vocabulary_beside(files, dims, CTRANSLATE2_TOKENIZERS), None
 
 
 def _read_openai(files: ModelFiles) -> _Contents:
+    from whisper_max.checkpoint.openai import read_openai
+
     dims, tensors = read_openai(files.weights[0])
-    return dims, tensors, _vocabulary_beside(files, dims)
+    return dims, tensors, vocabulary_beside(files, dims, CTRANSLATE2_TOKENIZERS), None
 
 
 def _read_ggml(files: ModelFiles) -> _Contents:
-    return read_ggml(FileBytes(files.weights))
+    from whisper_max.checkpoint.ggml import read_ggml
+
+    dims, tensors, vocabulary = read_ggml(FileBytes(files.weights))
+    check_published_size(vocabulary, dims, files.source)
+    return dims, tensors, vocabulary, None
 
 
 _READERS = {
-    SAFETENSORS: _read_safetensors,
+    SAFETENSORS: _read_huggingface,
+    PYTORCH: _read_huggingface,
     CTRANSLATE2: _read_ctranslate2,
+    MLX: _read_mlx,
     OPENAI: _read_openai,
     GGML: _read_ggml,
 }
-
-
-def _vocabulary_beside(files: ModelFiles, dims: ModelDimensions) -> Vocabulary:
-    """The vocabulary that lies beside the weights, else the published one that fits."""
-    at = files.companions
-    if "tokenizer.json" in at:
-        return read_tokenizer_json(at["tokenizer.json"], dims.n_vocab)
-    if "vocab.json" in at:
-        return read_vocab_json(at["vocab.json"], at.get("added_tokens.json"), dims.n_vocab)
-    for listed in ("vocabulary.json", "vocabulary.txt"):
-        if listed in at:
-            return read_vocabulary_list(at[listed], dims.n_vocab)
-    return shipped_vocabulary(dims.n_vocab, files.source)
-
-
-def _alignment_heads(files: ModelFiles, dims: ModelDimensions) -> Heads | None:
-    for config in ("generation_config.json", "config.json"):
-        if config not in files.companions:
-            continue
-        stated = read_json(files.companions[config]).get("alignment_heads")
-        if stated is not None:
-            return checked_heads(stated, dims, files.companions[config])
-    published = MODELS.get(files.name or "")
-    return published.alignment_heads if published is not None and published.dims == dims else None

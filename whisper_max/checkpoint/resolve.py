@@ -6,15 +6,20 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from whisper_max.checkpoint.files import ModelFiles, files_at
-from whisper_max.checkpoint.hub import HUB_ID, cached_files, download, is_offline
+from whisper_max.checkpoint.hub import HUB_ID, cached_adapter, cached_files, download, fetch_adapter, is_offline
 from whisper_max.checkpoint.installed import installed_files
 from whisper_max.checkpoint.manifest import weights_packages
 from whisper_max.checkpoint.published import ALIASES, MODELS, PublishedModel
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import CheckpointError, HubError, OptionError, UnknownModelError
+
+if TYPE_CHECKING:
+    from whisper_max.checkpoint.lora import Adapter
 
 _WEIGHT_SUFFIXES = {".pt", ".bin", ".safetensors", ".json"}
 
@@ -56,7 +61,7 @@ def resolve(
         return replace(found, name=published.name)
     if model == "":
         raise _unknown("")
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))
     if isinstance(model, Path) or path.exists() or path.suffix in _WEIGHT_SUFFIXES:
         if revision is not None:
             raise OptionError("a revision needs a hub id", where=path, found=f"revision {revision}")
@@ -65,6 +70,36 @@ def resolve(
         found = cached_files(model, revision) or _from_hub(model, revision, offline, announce, None)
         return replace(found, name=next((known.name for known in MODELS.values() if known.hub_id == model), None))
     raise _unknown(model)
+
+
+def resolve_adapter(
+    adapter: str | Path, *, offline: bool = False, announce: Callable[[str], None] | None = None
+) -> Adapter:
+    """Find a LoRA adapter's files: a folder, or a hub id, each maybe with "=" and how strongly it is applied.
+
+    Raises:
+        OptionError: an impossible factor.
+        CheckpointError: a path with no adapter at it.
+        HubError: as ``resolve``.
+    """
+    from whisper_max.checkpoint.lora import adapter_at
+
+    name, factor = str(adapter), 1.0
+    if not Path(name).expanduser().exists() and "=" in name:
+        name, _, stated = name.rpartition("=")
+        try:
+            factor = float(stated)
+        except ValueError as error:
+            raise OptionError("no number", where="lora", found=f"={stated}"[:40]) from error
+        if not isfinite(factor):
+            raise OptionError("not finite", where="lora", found=f"={stated}"[:40])
+    path = Path(name).expanduser()
+    if isinstance(adapter, Path) or path.exists() or not HUB_ID.fullmatch(name):
+        return adapter_at(path, factor)
+    cached = cached_adapter(name)
+    if cached is None and (offline or is_offline()):
+        raise HubError("not on this machine, and the hub is off limits (offline)", where=name)
+    return adapter_at(cached or fetch_adapter(name, announce), factor)
 
 
 def locate(model: PublishedModel, weights_dir: Path | None = None, revision: str | None = None) -> ModelFiles | None:

@@ -1,6 +1,6 @@
 """The two published Whisper vocabularies, shipped for weight files that come without one.
 
-They are OpenAI's (MIT licence); ``scripts/build_vocabularies.py`` writes them.
+They are OpenAI's (MIT licence); ``scripts/build/build_vocabularies.py`` writes them.
 """
 
 from __future__ import annotations

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from whisper_max.checkpoint.layout import ENCODER_POSITIONS, Shapes, sinusoids, tensor_shapes
-from whisper_max.checkpoint.tensors import StoredTensor, Tensors
+from whisper_max.checkpoint.layout import ENCODER_POSITIONS, LOGITS, TOKEN_EMBEDDING, Shapes, sinusoids, tensor_shapes
+from whisper_max.checkpoint.tensors import ComputedTensor, Entry, Stored, Tensors
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import CheckpointError
 
@@ -25,35 +24,34 @@ class NameTable:
     """What a format calls each tensor: data only.
 
     tensors: stored name to the canonical names stacked in it along the first axis; ``{}`` is the layer number.
-    optional: stored names that may be absent (only the encoder's positions can be computed).
-    tied: stored names that repeat another tensor and are dropped if equal to it, else refused.
+    optional: stored names that may be absent: the encoder's positions, which can be computed, and zeros.
+    logits: what the matrix of the logits is called; where it is absent or equal, the token embedding is that matrix.
     """
 
     tensors: Mapping[str, tuple[str, ...]]
     optional: frozenset[str] = frozenset()
-    tied: Mapping[str, str] | None = None
+    logits: str | None = None
 
 
-def apply_table(table: NameTable, stored: Mapping[str, StoredTensor], dims: ModelDimensions, where: object) -> Tensors:
+def apply_table(table: NameTable, stored: Mapping[str, Stored], dims: ModelDimensions, where: object) -> Tensors:
     """The canonical tensors of a checkpoint, none missing, none left over, none of another shape.
 
     Raises:
-        CheckpointError: tensors missing, unexpected or mis-shaped, a zero part that is not, a tied copy that differs.
+        CheckpointError: tensors missing, unexpected or mis-shaped, a zero part that is not.
     """
-    expected = _expand(table.tensors, dims)
-    tied = table.tied or {}
-    _check_names(expected, set(stored) - set(tied), table.optional, where)
+    expected = expand(table.tensors, dims)
+    optional = set(expand({name: table.tensors[name] for name in table.optional}, dims))
+    _check_names(expected, set(stored) - {table.logits}, optional, where)
     shapes = tensor_shapes(dims)
-    entries: dict[str, StoredTensor | NDArray[np.float32]] = {}
+    entries: dict[str, Entry] = {}
     for name, parts in expected.items():
         if name in stored:
             entries |= _split(stored[name], parts, shapes, where)
-    for copy, original in tied.items():
-        if copy in stored:
-            _check_tied(stored[copy], stored[original], where)
+    if table.logits is not None and table.logits in stored:
+        entries |= _own_logits(stored[table.logits], entries[TOKEN_EMBEDDING], where)
     if ENCODER_POSITIONS not in entries:
-        entries[ENCODER_POSITIONS] = sinusoids(dims.n_audio_ctx, dims.n_audio_state)
-    return Tensors({name: entries[name] for name in shapes})
+        entries[ENCODER_POSITIONS] = ComputedTensor(sinusoids(dims.n_audio_ctx, dims.n_audio_state))
+    return Tensors({name: entries[name] for name in (*shapes, LOGITS) if name in entries})
 
 
 def summarise(names: Iterable[str]) -> str:
@@ -63,18 +61,18 @@ def summarise(names: Iterable[str]) -> str:
     return f"{len(ordered)} ({', '.join(name[:80] for name in ordered[:NAMED_IN_ERRORS])}{more})"
 
 
-def _expand(tensors: Mapping[str, tuple[str, ...]], dims: ModelDimensions) -> dict[str, tuple[str, ...]]:
+def expand(tensors: Mapping[str, tuple[str, ...]], dims: ModelDimensions) -> dict[str, tuple[str, ...]]:
     """The table with every layer number written out."""
     layers = {"encoder": dims.n_audio_layer, "decoder": dims.n_text_layer}
     expanded = {}
     for name, parts in tensors.items():
-        side = max(parts).partition(".")[0]  # any part but ZEROS
+        side = min(layers, key=lambda side: name.find(side) % (len(name) + 1))  # the first that the name mentions
         for layer in range(layers[side]) if "{}" in name else [0]:
             expanded[name.format(layer)] = tuple(part.format(layer) for part in parts)
     return expanded
 
 
-def _check_names(expected: Iterable[str], found: set[str], optional: frozenset[str], where: object) -> None:
+def _check_names(expected: Iterable[str], found: set[str], optional: set[str], where: object) -> None:
     missing = set(expected) - found - optional
     unexpected = found - set(expected)
     if missing:
@@ -84,17 +82,17 @@ def _check_names(expected: Iterable[str], found: set[str], optional: frozenset[s
         raise CheckpointError(f"unexpected tensors: {summarise(unexpected)}", where=where)
 
 
-def _split(
-    tensor: StoredTensor, parts: tuple[str, ...], shapes: Shapes, where: object
-) -> dict[str, StoredTensor | NDArray[np.float32]]:
+def _split(tensor: Stored, parts: tuple[str, ...], shapes: Shapes, where: object) -> dict[str, Entry]:
     """The parts stacked in one tensor; stacked parts all have the same shape."""
+    if parts == (ZEROS,):
+        _check_zeros(tensor, where)
+        return {}
     one = shapes[max(parts)]
     whole = (one[0] * len(parts), *one[1:])
-    if tensor.shape != whole:
-        raise CheckpointError(f"{tensor.name} has the wrong shape", where=where, expected=whole, found=tensor.shape)
+    _check_shape(tensor, whole, where)
     if len(parts) == 1:
         return {parts[0]: tensor}
-    entries: dict[str, StoredTensor | NDArray[np.float32]] = {}
+    entries: dict[str, Entry] = {}
     for index, part in enumerate(parts):
         rows = tensor.rows(index * one[0], (index + 1) * one[0])
         if part == ZEROS:
@@ -104,11 +102,17 @@ def _split(
     return entries
 
 
-def _check_zeros(tensor: StoredTensor, where: object) -> None:
+def _check_zeros(tensor: Stored, where: object) -> None:
     if np.any(tensor.read()):
         raise CheckpointError(f"{tensor.name} has a bias on the keys", where=where, expected="zeros")
 
 
-def _check_tied(copy: StoredTensor, original: StoredTensor, where: object) -> None:
-    if copy.shape != original.shape or not np.array_equal(copy.read(), original.read()):
-        raise CheckpointError(f"{copy.name} is not tied", where=where, expected=f"a copy of {original.name}")
+def _own_logits(matrix: Stored, embedding: Entry, where: object) -> dict[str, Entry]:
+    """The matrix of the logits, where it is another than the token embedding."""
+    _check_shape(matrix, embedding.shape, where)
+    return {} if np.array_equal(matrix.read(), embedding.read()) else {LOGITS: matrix}
+
+
+def _check_shape(tensor: Stored, expected: tuple[int, ...], where: object) -> None:
+    if tensor.shape != expected:
+        raise CheckpointError(f"{tensor.name} has the wrong shape", where=where, expected=expected, found=tensor.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,17 +40,11 @@ class StoredTensor:
                 expected=", ".join(ITEM_SIZE),
                 found=self.dtype,
             )
-        if any(size < 0 for size in self.shape) or not 0 <= self.offset <= self.file.size - self.nbytes:
-            raise CheckpointError(
-                f"the file ends inside {self.name}",
-                where=self.file.where,
-                expected=f"{self.nbytes} bytes at {self.offset}",
-                found=f"a file of {self.file.size} bytes",
-            )
+        is_possible = all(size >= 0 for size in self.shape)
+        self.file.check(self.offset, self.nbytes if is_possible else -1, self.name)
 
     @property
     def nbytes(self) -> int:
-        """Bytes the tensor takes in its file."""
         return math.prod(self.shape) * ITEM_SIZE[self.dtype]
 
     def rows(self, start: int, stop: int) -> StoredTensor:
@@ -71,29 +66,135 @@ class StoredTensor:
         return np.require(stored, requirements=["C", "A"])
 
 
+_OTHER_SIZES = {"uint32": 4, "int32": 4, "int64": 8, "int32 by columns": 4, "int64 by columns": 8}
+
+
+@dataclass(frozen=True)
+class Place:
+    """An array of any dtype where it lies in a file: little-endian, row-major, at ``offset``."""
+
+    file: FileBytes
+    name: str
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the array takes in its file; 0 for a dtype that nothing is read of."""
+        return math.prod(self.shape) * {**ITEM_SIZE, **_OTHER_SIZES}.get(self.dtype, 0)
+
+    def bytes(self) -> NDArray[np.uint8]:
+        """Its bytes."""
+        return self.file.read(self.offset, self.nbytes, self.name)
+
+    def stored(self) -> StoredTensor:
+        """The same as a tensor of weights.
+
+        Raises:
+            CheckpointError: a dtype that holds no weights, or it leaves the file.
+        """
+        return StoredTensor(self.file, self.name, self.offset, self.dtype, self.shape)
+
+
 @dataclass(frozen=True)
 class QuantizedTensor:
     """A matrix in int8, (n_out, n_in) or (n_out, n_in, 3), and the float32 scale of each output, (n_out,)."""
 
+    name: str
     values: NDArray[np.int8]
-    scale: StoredTensor
+    scale: NDArray[np.float32]
     dtype: str = "int8"
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the matrix."""
+        return self.values.shape
+
+    def rows(self, start: int, stop: int) -> QuantizedTensor:
+        """Rows ``start`` to ``stop`` of the first axis, as a tensor of their own."""
+        return replace(self, values=self.values[start:stop], scale=self.scale[start:stop])
+
+    def read(self) -> NDArray[np.float32]:
+        """The values that stand for the matrix: int8 times scale."""
+        values = self.values.astype(np.float32)
+        values *= self.scale.reshape(-1, *[1] * (values.ndim - 1))
+        return values
+
+
+@dataclass(frozen=True)
+class ScaledTensor:
+    """A matrix in int16 with one scale for all of it, which its values are to be divided by."""
+
+    name: str
+    values: NDArray[np.int16]
+    divisor: np.float32
+    dtype: str = "int16"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    def rows(self, start: int, stop: int) -> ScaledTensor:
+        """Rows ``start`` to ``stop`` of the first axis, as a tensor of their own."""
+        return replace(self, values=self.values[start:stop])
+
+    def read(self) -> NDArray[np.float32]:
+        """The values that stand for the matrix."""
+        return self.values.astype(np.float32) / self.divisor
+
+
+class Entry(Protocol):
+    """A tensor that is read when asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    def read(self) -> Array:
+        """Its values."""
+        ...
+
+
+@runtime_checkable
+class Stored(Entry, Protocol):
+    """A tensor in a file that can be split into stretches of rows."""
+
+    @property
+    def name(self) -> str: ...
+
+    def rows(self, start: int, stop: int) -> Stored:
+        """Rows ``start`` to ``stop`` of the first axis, as a tensor of their own."""
+        ...
+
+
+@dataclass(frozen=True)
+class ComputedTensor:
+    """A tensor that no file holds."""
+
+    values: NDArray[np.float32]
+    dtype: str = "float32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
         return self.values.shape
 
     def read(self) -> NDArray[np.float32]:
-        """The values that stand for the matrix: int8 times scale.
+        """The values."""
+        return self.values
 
-        Quantising them again gives the same int8 and the same scales, bit for bit: float32(127 * s) / 127 is s for
-        every s that is a float32 divided by 127.
-        """
-        scale = self.scale.read().astype(np.float32, copy=False)
-        values = self.values.astype(np.float32)
-        values *= scale.reshape(-1, *[1] * (values.ndim - 1))
-        return values
+
+def checked_scale(scale: StoredTensor) -> NDArray[np.float32]:
+    """The scales of a quantised matrix.
+
+    Raises:
+        CheckpointError: one is not above 0, or not finite.
+    """
+    values = scale.read().astype(np.float32)
+    if not (np.isfinite(values).all() and (values > 0).all()):
+        raise CheckpointError(f"{scale.name} has impossible scales", where=scale.file.where, expected="above 0")
+    return values
 
 
 class Tensors(Mapping[str, NDArray[np.float32]]):
@@ -103,13 +204,21 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
     array each time (nothing is kept).
     """
 
-    def __init__(self, entries: Mapping[str, StoredTensor | QuantizedTensor | NDArray[np.float32]]) -> None:
-        self._entries = dict(entries)
+    def __init__(self, entries: Mapping[str, Entry | NDArray[np.float32]]) -> None:
+        self._entries: dict[str, Entry] = {
+            name: ComputedTensor(entry) if isinstance(entry, np.ndarray) else entry for name, entry in entries.items()
+        }
 
     @property
     def quantized(self) -> bool:
         """True where matrices are int8, so that their float32 values are not those of the original checkpoint."""
         return any(isinstance(entry, QuantizedTensor) for entry in self._entries.values())
+
+    @property
+    def packed(self) -> str | None:
+        """How matrices are packed where they are neither floats nor int8: "q5_0", say."""
+        known = (*ITEM_SIZE, "int8")
+        return next((entry.dtype for entry in self._entries.values() if entry.dtype not in known), None)
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         return self.raw(name).astype(np.float32, order="C", copy=False)
@@ -125,8 +234,15 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
 
     def raw(self, name: str) -> Array:
         """The tensor as stored: float16 or float32 (bfloat16 and int8 come as float32)."""
-        entry = self._entries[name]
-        return entry if isinstance(entry, np.ndarray) else entry.read()
+        return self._entries[name].read()
+
+    def entry(self, name: str) -> Entry:
+        """The tensor where it lies."""
+        return self._entries[name]
+
+    def replaced(self, entries: Mapping[str, Entry]) -> Tensors:
+        """The same with other tensors for some."""
+        return Tensors(self._entries | dict(entries))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The tensor's shape, without reading it."""
@@ -134,5 +250,4 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
 
     def dtype(self, name: str) -> str:
         """The dtype in the file: "float32", "float16", "bfloat16" or "int8" ("float32" where computed)."""
-        entry = self._entries[name]
-        return "float32" if isinstance(entry, np.ndarray) else entry.dtype
+        return self._entries[name].dtype

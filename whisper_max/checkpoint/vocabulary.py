@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from whisper_max.errors import CheckpointError
+from whisper_max.checkpoint.mistaken import hint_for
+from whisper_max.errors import CheckpointError, brief
 
 _SPECIAL = re.compile(r"<\|.*\|>")
+_TIMESTAMP = re.compile(r"<\|\d+\.\d\d\|>")
+_MOST_BYTES = 64 << 20  # of a file of text; the tokenizer.json of the published models has 4 MB
 
 
 @dataclass(frozen=True)
@@ -19,13 +22,23 @@ class Vocabulary:
 
     ranks: the bytes of every ordinary token to its id; ids run from 0 without a gap, and the id is the merge rank.
     special_tokens: text of every special token the checkpoint states to its id; empty if it states none.
+    words: text of every other token that was added to the ordinary ones, to its id.
+    multilingual: whether prompts name a language and a task, where the checkpoint says so.
     """
 
     ranks: dict[bytes, int]
     special_tokens: dict[str, int]
+    words: dict[str, int] = field(default_factory=dict)
+    multilingual: bool | None = None
 
 
-def make_vocabulary(ranks: dict[bytes, int], special_tokens: dict[str, int], n_vocab: int, where: object) -> Vocabulary:
+def make_vocabulary(
+    ranks: dict[bytes, int],
+    special_tokens: dict[str, int],
+    n_vocab: int,
+    where: object,
+    words: dict[str, int] | None = None,
+) -> Vocabulary:
     """A vocabulary checked against the token embedding.
 
     Raises:
@@ -36,15 +49,16 @@ def make_vocabulary(ranks: dict[bytes, int], special_tokens: dict[str, int], n_v
     absent = [byte for byte in range(256) if bytes([byte]) not in ranks]
     if absent:
         raise CheckpointError("bytes without a token", where=where, expected="all 256", found=256 - len(absent))
-    specials = sorted(special_tokens.values())
-    if len(set(specials)) != len(specials) or (specials and specials[0] < len(ranks)):
+    words = words or {}
+    added = sorted([*special_tokens.values(), *words.values()])
+    if len(set(added)) != len(added) or (added and added[0] < len(ranks)):
         raise CheckpointError("special token ids repeat", where=where, expected=f"distinct, from {len(ranks)} on")
-    largest = specials[-1] if specials else len(ranks) - 1
+    largest = added[-1] if added else len(ranks) - 1
     if largest >= n_vocab:
         raise CheckpointError(
             "more tokens than embeddings", where=where, expected=f"ids below {n_vocab}", found=largest
         )
-    return Vocabulary(ranks, special_tokens)
+    return Vocabulary(ranks, special_tokens, words)
 
 
 def read_tokenizer_json(path: Path, n_vocab: int) -> Vocabulary:
@@ -60,8 +74,9 @@ def read_tokenizer_json(path: Path, n_vocab: int) -> Vocabulary:
     added = content.get("added_tokens", [])
     if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
         raise CheckpointError("added_tokens is not a list of tokens", where=path)
-    specials = {token.get("content"): token.get("id") for token in added}
-    return _from_texts(model.get("vocab"), specials, n_vocab, path)
+    stated = _checked([(token.get("content"), token.get("id")) for token in added], path)
+    special = {token["content"] for token in added if token.get("special") is True}
+    return _from_texts(model.get("vocab"), stated, special, n_vocab, path)
 
 
 def read_vocab_json(path: Path, added_path: Path | None, n_vocab: int) -> Vocabulary:
@@ -70,10 +85,8 @@ def read_vocab_json(path: Path, added_path: Path | None, n_vocab: int) -> Vocabu
     Raises:
         CheckpointError: as ``read_tokenizer_json``.
     """
-    specials: dict[object, object] = {}
-    if added_path is not None:
-        specials.update(read_json(added_path))
-    return _from_texts(read_json(path), specials, n_vocab, path)
+    added = {} if added_path is None else _checked(read_json(added_path).items(), added_path)
+    return _from_texts(read_json(path), added, set(), n_vocab, path)
 
 
 def read_vocabulary_list(path: Path, n_vocab: int) -> Vocabulary:
@@ -86,31 +99,44 @@ def read_vocabulary_list(path: Path, n_vocab: int) -> Vocabulary:
     tokens = _load_json(path) if listed_as_json else _read_text(path).removesuffix("\n").split("\n")
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise CheckpointError("not a list of tokens", where=path)
-    texts: dict[object, object] = {token: index for index, token in enumerate(tokens)}
-    if len(texts) != len(tokens):
-        raise CheckpointError("a token is listed twice", where=path)
-    return _from_texts(texts, {}, n_vocab, path)
+    texts: dict[str, int] = {}
+    for index, token in enumerate(tokens):
+        if token in texts and not _TIMESTAMP.fullmatch(token):  # converters name spare rows as timestamps once more
+            raise CheckpointError("a token is listed twice", where=path)
+        texts.setdefault(token, index)
+    return _from_texts(texts, {}, set(), n_vocab, path)
 
 
-def _from_texts(vocab: object, stated_specials: Mapping[object, object], n_vocab: int, where: Path) -> Vocabulary:
-    """Split texts into ordinary tokens, up to the first special one, and special tokens."""
+def _from_texts(vocab: object, added: dict[str, int], special: set[str], n_vocab: int, where: Path) -> Vocabulary:
+    """Split texts into ordinary tokens, up to the first special one, special tokens, and words behind these.
+
+    added: tokens that the checkpoint lists apart. special: those of them that it calls special.
+    """
     if not isinstance(vocab, dict):
         raise CheckpointError("no vocabulary inside", where=where)
-    specials = _checked(
-        {**{text: i for text, i in vocab.items() if _SPECIAL.fullmatch(text)}, **stated_specials}, where
-    )
-    ordinary = _checked({text: i for text, i in vocab.items() if text not in specials}, where)
+    texts = _checked(vocab.items(), where)
+    every = texts | added
+    specials = {
+        text: index
+        for text, index in every.items()
+        if (text.startswith("<|") and _SPECIAL.fullmatch(text)) or text in special
+    }
+    end = min(specials.values(), default=n_vocab)
+    apart = set(added) | {text for text, index in texts.items() if index > end}
+    words = {text: index for text, index in every.items() if text in apart and text not in specials}
+    ordinary = {text: index for text, index in texts.items() if text not in specials and text not in words}
     ranks = {_to_bytes(text, where): index for text, index in ordinary.items()}
     if len(ranks) != len(ordinary):
         raise CheckpointError("a token is listed twice", where=where)
-    return make_vocabulary(ranks, specials, n_vocab, where)
+    return make_vocabulary(ranks, specials, n_vocab, where, words)
 
 
-def _checked(texts: Mapping[object, object], where: Path) -> dict[str, int]:
+def _checked(texts: Iterable[tuple[object, object]], where: Path) -> dict[str, int]:
+    """Tokens and their ids, each of its type."""
     checked = {}
-    for text, index in texts.items():
-        if not isinstance(text, str) or isinstance(index, bool) or not isinstance(index, int):
-            raise CheckpointError("not a token and its id", where=where, found=f"{text!r}: {index!r}"[:80])
+    for text, index in texts:
+        if not isinstance(text, str) or type(index) is not int or not 0 <= index < 1 << 31:
+            raise CheckpointError("not a token and its id", where=where, found=f"{brief(text)}: {brief(index)}")
         checked[text] = index
     return checked
 
@@ -130,7 +156,13 @@ def _to_bytes(text: str, where: Path) -> bytes:
     try:
         return text.translate(_BYTE_OF).encode("latin-1")
     except UnicodeEncodeError as error:
-        raise CheckpointError("a token is not byte-level BPE", where=where, found=repr(text)) from error
+        raise CheckpointError("a token is not byte-level BPE", where=where, found=brief(text)) from error
+
+
+def token_texts(ranks: Mapping[bytes, int]) -> dict[str, int]:
+    """Ordinary tokens in the printable characters of byte-level BPE files, to their ids."""
+    character_of = {byte: character for character, byte in _characters_of_bytes().items()}
+    return {"".join(map(character_of.__getitem__, token)): index for token, index in ranks.items()}
 
 
 def pack_tokens(ranks: Mapping[bytes, int]) -> bytes:
@@ -162,14 +194,19 @@ def read_json(path: Path) -> dict[str, object]:
 
 
 def _load_json(path: Path) -> object:
+    text = _read_text(path)
     try:
-        return json.loads(_read_text(path))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError("not JSON", where=path, found=error) from error
+        hint = hint_for(text[:64].encode(errors="replace"))
+        raise CheckpointError("not JSON", where=path, found=error, hint=hint) from error
 
 
 def _read_text(path: Path) -> str:
     try:
+        size = path.stat().st_size
+        if size > _MOST_BYTES:
+            raise CheckpointError("too large", where=path, expected=f"at most {_MOST_BYTES} bytes", found=size)
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise CheckpointError("not UTF-8 text", where=path, found=error.reason) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whisper_max.decode.inference import AudioFeatures, DecoderBatch, Inference
+from whisper_max.decode.contract import AudioFeatures, DecoderBatch, Inference
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import Tokenizer
@@ -22,7 +22,6 @@ class DetectedLanguage:
 
     @property
     def probability(self) -> float:
-        """That of the likeliest language."""
         return self.probabilities[self.code]
 
 
@@ -32,7 +31,7 @@ def detect_language(inference: Inference, tokenizer: Tokenizer, features: AudioF
     Raises:
         OptionError: an English-only model has no language tokens.
     """
-    if not inference.dims.is_multilingual:
+    if not tokenizer.vocabulary.is_multilingual:
         raise OptionError(
             "an English-only model can't detect languages", where="language", hint="take a model without .en"
         )
@@ -45,8 +44,8 @@ def detect_language(inference: Inference, tokenizer: Tokenizer, features: AudioF
 def detect_in_batch(batch: DecoderBatch, windows: Sequence[int], tokenizer: Tokenizer) -> list[DetectedLanguage]:
     """The language of windows of a batch; they must be prefilled after it."""
     logits = batch.prefill(windows, [[tokenizer.sot]] * len(windows), [[-1]] * len(windows))
-    first, *_, last = tokenizer.all_language_tokens
-    spoken = np.ascontiguousarray(logits[:, -1, first : last + 1])  # (n_windows, n_languages); each row summed alike
+    languages = list(tokenizer.all_language_tokens)
+    spoken = np.ascontiguousarray(logits[:, -1, languages])  # (n_windows, n_languages); each row summed alike
     weights = np.exp(spoken - spoken.max(axis=1, keepdims=True))
     probabilities = weights / weights.sum(axis=1, keepdims=True)
     return [_likeliest(tokenizer.all_language_codes, row) for row in probabilities.tolist()]

@@ -11,22 +11,26 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
-from whisper_max.decode.inference import AudioFeatures, DecoderBatch, Float32, Inference
-from whisper_max.decode.job import Finished, Job
+from whisper_max.decode.attempt import Attempt
+from whisper_max.decode.beam import BeamSearch
+from whisper_max.decode.contract import AudioFeatures, DecoderBatch, DeviceInference, Float32, Inference, TokenMasks
+from whisper_max.decode.decoded import Decoded
+from whisper_max.decode.device_group import DeviceGroup, Moving
 from whisper_max.decode.language import detect_in_batch
-from whisper_max.decode.masks import TokenMasks
-from whisper_max.decode.on_device import DeviceCrew, DeviceInference
-from whisper_max.decode.result import DecodingResult
-from whisper_max.decode.search import Search, new_search
+from whisper_max.decode.loops import LoopFinder
+from whisper_max.decode.options import DecodingOptions
+from whisper_max.decode.sampling import SamplingSearch, random_streams
+from whisper_max.decode.search import GreedySearch, Search
 from whisper_max.errors import WhisperMaxError
 
 
 class DecodingPool:
-    """Windows in decoding, at most ``max_windows``: one batch for each number of hypotheses there is.
+    """Windows in decoding, at most ``max_windows``: one group, with a batch, for each number of hypotheses there is.
 
-    Where the model's device chooses tokens itself, the windows whose options allow it are decoded there, in a batch for
-    each set of rules and number of samples, which is given back once it is empty.
+    Where the model's device chooses tokens itself, the windows whose options allow it are decoded there, in a group for
+    each set of rules and number of samples, whose batch is given back once it is empty.
     """
 
     def __init__(self, inference: Inference, max_windows: int) -> None:
@@ -35,211 +39,247 @@ class DecodingPool:
         if isinstance(inference, DeviceInference) and inference.chooses_tokens:
             self._device = inference
         self._max_windows = max_windows
-        self._crews: dict[Hashable, _Crew | DeviceCrew] = {}
+        self._groups: dict[Hashable, _HostGroup | DeviceGroup] = {}
 
     @property
     def room(self) -> int:
         """How many windows may join."""
-        return self._max_windows - sum(crew.n_windows for crew in self._crews.values())
+        return self._max_windows - sum(group.n_windows for group in self._groups.values())
 
-    def add(self, jobs: Sequence[Job], features: AudioFeatures) -> None:
+    def add(self, attempts: Sequence[Attempt], features: AudioFeatures) -> None:
         """Let windows join, at most as many as there is room for. features: one row for each."""
-        by_seat: dict[Hashable, list[int]] = {}
-        for row, job in enumerate(jobs):
-            by_seat.setdefault(self._seat(job), []).append(row)
-        for seat, rows in by_seat.items():
-            crew = self._crews.get(seat)
-            if crew is None:
-                crew = self._crews[seat] = self._new_crew(seat, jobs[rows[0]])
-            crew.add([jobs[row] for row in rows], features.select(rows))
+        by_key: dict[Hashable, list[int]] = {}
+        for row, attempt in enumerate(attempts):
+            by_key.setdefault(self._group_key(attempt), []).append(row)
+        for key, rows in by_key.items():
+            group = self._groups.get(key)
+            if group is None:
+                group = self._groups[key] = self._new_group(key, attempts[rows[0]])
+            group.add([attempts[row] for row in rows], features.select(rows))
 
-    def remove(self, job: Job) -> None:
-        """Let a window leave before it is finished; its place is free at once."""
-        for crew in self._crews.values():
-            crew.remove(job)
+    def remove(self, attempt: Attempt) -> None:
+        """Let a window leave before it is finished; its slot is free at once."""
+        for group in self._groups.values():
+            group.remove(attempt)
         self._give_back()
 
-    def advance(self) -> list[Finished]:
+    def advance(self) -> list[Attempt]:
         """Give out the windows that are finished; where none is, decode a token of each."""
         finished = []
-        for crew in list(self._crews.values()):
-            left, moving = crew.advance(self._seat)
+        for group in list(self._groups.values()):
+            left, moving = group.advance(self._group_key)
             finished += left
-            for job, features in moving:
-                self.add([job], features)
+            for attempt, features in moving:
+                self.add([attempt], features)
         self._give_back()
         return finished
 
-    def _seat(self, job: Job) -> Hashable:
-        """Equal for jobs whose attempts are decoded in the same batch."""
-        options = job.options
-        masks = self._masks(job)
+    def _group_key(self, attempt: Attempt) -> Hashable:
+        """Equal for attempts that are decoded in the same batch."""
+        options = attempt.options
+        masks = self._masks(attempt)
         return options.n_hyps if masks is None else (options.n_hyps, options.temperature > 0, masks.key)
 
-    def _masks(self, job: Job) -> TokenMasks | None:
+    def _masks(self, attempt: Attempt) -> TokenMasks | None:
         """The rules of an attempt that the device can decode; None for one that the host has to."""
-        if self._device is None or job.undetected or job.options.beam_size is not None:
+        options = attempt.options
+        if self._device is None or attempt.undetected or attempt.context.begun:
             return None
-        return job.task.masks
+        if options.beam_size is not None or options.token_logprobs or attempt.loops:
+            return None
+        return attempt.task.masks
 
-    def _new_crew(self, seat: Hashable, job: Job) -> _Crew | DeviceCrew:
-        masks = self._masks(job)
+    def _new_group(self, key: Hashable, attempt: Attempt) -> _HostGroup | DeviceGroup:
+        masks = self._masks(attempt)
         if self._device is None or masks is None:
-            return _Crew(self._inference.new_batch(self._max_windows, job.options.n_hyps), seat)
-        return DeviceCrew(self._device, masks, job, self._max_windows, seat)
+            return _HostGroup(self._inference.new_batch(self._max_windows, attempt.options.n_hyps), key)
+        return DeviceGroup(self._device, masks, attempt, self._max_windows, key)
 
     def _give_back(self) -> None:
         """Free what the device holds for windows that have all left."""
-        if self._device is None:
-            return
-        for seat, crew in list(self._crews.items()):
-            if isinstance(crew, DeviceCrew) and not crew.n_windows:
-                del self._crews[seat]
-                crew.close()
+        for key, group in list(self._groups.items()):
+            if isinstance(group, DeviceGroup) and not group.n_windows:
+                del self._groups[key]
+                group.close()
 
 
-class _Lane:
-    """One window's place in a batch: an attempt in progress."""
+class _Sequence:
+    """A window's tokens at one temperature, growing in a slot of a batch."""
 
-    def __init__(self, job: Job, features: AudioFeatures) -> None:
-        self.job = job
+    def __init__(self, attempt: Attempt, features: AudioFeatures) -> None:
+        self.attempt = attempt
         self.features = features
         self.begin()
 
     def begin(self) -> None:
-        """Start the job's attempt from nothing."""
-        task, options = self.job.task, self.job.options
-        self.initial_tokens = self.job.initial_tokens()
+        """Start from nothing, at the temperature of the attempt."""
+        attempt, tokenizer = self.attempt, self.attempt.task.tokenizer
+        self.prompt = attempt.initial_tokens()
+        self.search: Search = new_search(attempt.options, tokenizer.eot, attempt.context.stream, attempt.context.begun)
+        self.most = attempt.most_tokens(len(self.prompt))
+        self.sources: NDArray[np.int32] | None = None  # the hypothesis that each one continues, where that is another
+        self.no_speech_prob = np.nan
         self.error: WhisperMaxError | None = None
-        self.moved = False  # True where hypotheses changed places at the last step
-        self.sources = np.arange(options.n_hyps, dtype=np.int32)
-        self._search: Search = new_search(options, task.tokenizer.eot, self.job.request.stream)
-        self._most = self.job.most_tokens(len(self.initial_tokens))
-        self._no_speech_prob = np.nan
+        self.done = False
+        self._loops = LoopFinder() if attempt.watches and attempt.options.n_hyps == 1 else None
+        self.stopped = False  # True where it seems to be a loop, which is for the attempt to decide
+        self._watch(attempt.context.begun)
 
-    def start(self, logits: Float32) -> None:
-        """Take the first token. logits: (2, n_vocab), those at the start of the transcript and the last ones."""
-        at_sot, last = logits
-        weights = np.exp(at_sot - at_sot.max())
-        self._no_speech_prob = float(weights[self.job.task.tokenizer.no_speech] / weights.sum())
-        self.advance(np.repeat(last[None], self.job.options.n_hyps, axis=0))
+    def take_token(self, logits: Float32) -> None:
+        """The body of the token loop: mask, choose and append, until it is done.
 
-    def advance(self, logits: Float32) -> None:
-        """Take the next token. logits: (n_hyps, n_vocab), overwritten."""
+        logits: (n_hyps, n_vocab) float32, of what may follow each hypothesis; overwritten.
+        """
         try:
-            for rule in self.job.task.rules:
-                rule.apply(logits, self._search.sampled)
-            sources = self._search.update(logits)
+            for rule in self.attempt.rules:  # mask
+                rule.apply(logits, self.search.sampled)
+            self.sources = self.search.update(logits)  # choose, and append to each hypothesis
+            self._watch(self.search.sampled[0][-1:])
         except WhisperMaxError as error:
             self.error = error
-            return
-        self.moved = sources is not None
-        if sources is not None:
-            self.sources = sources
+        self.done = self.stopped or self._is_over()
 
-    @property
-    def last_tokens(self) -> list[int]:
-        return [tokens[-1] for tokens in self._search.sampled]
+    def _is_over(self) -> bool:
+        return self.error is not None or self.search.done or len(self.search.sampled[0]) >= self.most
 
-    @property
-    def done(self) -> bool:
-        return self.error is not None or self._search.done or len(self._search.sampled[0]) >= self._most
+    def _watch(self, tokens: Sequence[int]) -> None:
+        """Stop once the text repeats itself; several hypotheses are looked at in the end."""
+        for token in tokens:
+            if self._loops is not None and self.attempt.task.tokenizer.is_text(token):
+                self.stopped = self._loops.take(token) is not None or self.stopped
 
-    def result(self) -> DecodingResult:
-        return self.job.result(self._search.candidates(), self._no_speech_prob)
+    def resume(self) -> None:
+        """Go on after what is no loop; it is not looked for another one."""
+        self._loops, self.stopped = None, False
+        self.done = self._is_over()
+
+    def outcome(self) -> Decoded | WhisperMaxError:
+        return self.error or self.attempt.decoded(self.search.candidates(), self.no_speech_prob)
+
+
+def new_search(options: DecodingOptions, eot: int, stream: Sequence[int], begun: Sequence[int] = ()) -> Search:
+    """The search that the options ask for.
+
+    stream: what identifies the window among those with the same seed, for its random numbers. begun: tokens that the
+    transcript begins with.
+    """
+    if options.beam_size is not None:
+        return BeamSearch(eot, options.beam_size, options.patience, begun)
+    if options.temperature == 0:
+        return GreedySearch(eot, begun)
+    return SamplingSearch(eot, options.temperature, random_streams(options, stream), begun)
 
 
 @dataclass
-class _Crew:
-    """The windows whose attempt takes the same number of hypotheses, and their batch; None is a free place.
+class _HostGroup:
+    """The windows whose attempt takes the same number of hypotheses, and their batch; None is a free slot.
 
-    seat: what the pool knows it by.
+    key: what the pool knows it by.
     """
 
     batch: DecoderBatch
-    seat: Hashable
-    lanes: list[_Lane | None] = field(default_factory=list)
+    key: Hashable
+    slots: list[_Sequence | None] = field(default_factory=list)
 
     @property
     def n_windows(self) -> int:
-        return sum(lane is not None for lane in self.lanes)
+        return sum(sequence is not None for sequence in self.slots)
 
-    def add(self, jobs: Sequence[Job], features: AudioFeatures) -> None:
-        """Take the free places, then new ones."""
-        free = [place for place, lane in enumerate(self.lanes) if lane is None]
-        places = [*free, *range(len(self.lanes), len(self.lanes) + len(jobs))][: len(jobs)]
-        self.batch.put(places, features)
-        self._detect_languages([(place, job) for place, job in zip(places, jobs, strict=True) if job.undetected])
-        self.lanes += [None] * (max(places) + 1 - len(self.lanes))
-        for row, (place, job) in enumerate(zip(places, jobs, strict=True)):
-            self.lanes[place] = _Lane(job, features.select([row]))
-        self._start(places)
+    def advance(self, group_key: Callable[[Attempt], Hashable]) -> tuple[list[Attempt], list[Moving]]:
+        """A turn of the token loop: let windows go that are done, or else take a token of each.
 
-    def _detect_languages(self, undetected: Sequence[tuple[int, Job]]) -> None:
+        Returns:
+            the windows that have left: finished ones, and those whose next attempt is decoded elsewhere.
+        """
+        if any(sequence is not None and sequence.done for sequence in self.slots):
+            return self._settle(group_key)
+        sequences, n_hyps = self._close_free_slots(), self.batch.n_hyps
+        if not sequences:
+            return [], []
+        self._reorder(sequences)
+        last = [tokens[-1] for sequence in sequences for tokens in sequence.search.sampled]
+        logits = self.batch.step(np.array(last, np.int32))  # (n_windows * n_hyps, n_vocab)
+        for slot, sequence in enumerate(sequences):
+            sequence.take_token(logits[slot * n_hyps : (slot + 1) * n_hyps])
+        return [], []
+
+    def add(self, attempts: Sequence[Attempt], features: AudioFeatures) -> None:
+        """Take the free slots, then new ones."""
+        free = [slot for slot, sequence in enumerate(self.slots) if sequence is None]
+        slots = [*free, *range(len(self.slots), len(self.slots) + len(attempts))][: len(attempts)]
+        self.batch.put(slots, features)
+        self._detect_languages([(slot, each) for slot, each in zip(slots, attempts, strict=True) if each.undetected])
+        self.slots += [None] * (max(slots) + 1 - len(self.slots))
+        for row, (slot, attempt) in enumerate(zip(slots, attempts, strict=True)):
+            self.slots[slot] = _Sequence(attempt, features.select([row]))
+        self._prefill(slots)
+
+    def remove(self, attempt: Attempt) -> None:
+        self.slots = [None if each is not None and each.attempt is attempt else each for each in self.slots]
+
+    def _detect_languages(self, undetected: Sequence[tuple[int, Attempt]]) -> None:
         if not undetected:
             return
         tokenizer = undetected[0][1].task.tokenizer
-        detected = detect_in_batch(self.batch, [place for place, _ in undetected], tokenizer)
-        for (_, job), language in zip(undetected, detected, strict=True):
-            job.detected = language
+        detected = detect_in_batch(self.batch, [slot for slot, _ in undetected], tokenizer)
+        for (_, attempt), language in zip(undetected, detected, strict=True):
+            attempt.detected = language
 
-    def remove(self, job: Job) -> None:
-        self.lanes = [None if lane is not None and lane.job is job else lane for lane in self.lanes]
+    def _prefill(self, slots: Sequence[int]) -> None:
+        """Start windows from their prompts, and take the first token of each."""
+        sequences = [sequence for slot in slots if (sequence := self.slots[slot]) is not None]
+        positions = [[sequence.attempt.sot_index, -1] for sequence in sequences]
+        logits = self.batch.prefill(slots, [sequence.prompt for sequence in sequences], positions)
+        for sequence, (at_sot, last) in zip(sequences, logits, strict=True):  # each (n_vocab,)
+            weights = np.exp(at_sot - at_sot.max())
+            sequence.no_speech_prob = float(weights[sequence.attempt.task.tokenizer.no_speech] / weights.sum())
+            sequence.take_token(np.repeat(last[None], self.batch.n_hyps, axis=0))
 
-    def advance(self, seat_of: Callable[[Job], Hashable]) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
-        """The windows that have left: finished ones, and those whose next attempt is decoded elsewhere."""
-        if any(lane is not None and lane.done for lane in self.lanes):
-            return self._settle(seat_of)
-        self._close_free_places()
-        if self.lanes:
-            self._step()
-        return [], []
+    def _reorder(self, sequences: Sequence[_Sequence]) -> None:
+        """Let hypotheses continue others of their window, where the last token made them."""
+        if all(sequence.sources is None for sequence in sequences):
+            return
+        own = np.arange(self.batch.n_hyps)
+        rows = [
+            slot * len(own) + (own if sequence.sources is None else sequence.sources)
+            for slot, sequence in enumerate(sequences)
+        ]
+        self.batch.reorder(np.concatenate(rows).astype(np.int32))
 
-    def _start(self, places: Sequence[int]) -> None:
-        lanes = [lane for place in places if (lane := self.lanes[place]) is not None]
-        prompts = [lane.initial_tokens for lane in lanes]
-        logits = self.batch.prefill(places, prompts, [[lane.job.task.sot_index, -1] for lane in lanes])
-        for lane, each in zip(lanes, logits, strict=True):
-            lane.start(each)
-
-    def _step(self) -> None:
-        lanes, n_hyps = [lane for lane in self.lanes if lane is not None], self.batch.n_hyps
-        if any(lane.moved for lane in lanes):
-            rows = [place * n_hyps + lane.sources for place, lane in enumerate(lanes)]
-            self.batch.reorder(np.concatenate(rows).astype(np.int32))
-        tokens = [token for lane in lanes for token in lane.last_tokens]
-        logits = self.batch.step(np.array(tokens, np.int32))
-        for place, lane in enumerate(lanes):
-            lane.advance(logits[place * n_hyps : (place + 1) * n_hyps])
-
-    def _settle(self, seat_of: Callable[[Job], Hashable]) -> tuple[list[Finished], list[tuple[Job, AudioFeatures]]]:
-        """Start the next attempt of a window that failed in its place, where it can; let the others leave."""
-        finished: list[Finished] = []
-        moving: list[tuple[Job, AudioFeatures]] = []
+    def _settle(self, group_key: Callable[[Attempt], Hashable]) -> tuple[list[Attempt], list[Moving]]:
+        """Start the next attempt of a window that failed in its slot, where it can; let the others leave."""
+        finished: list[Attempt] = []
+        moving: list[Moving] = []
         again: list[int] = []
-        for place, lane in enumerate(self.lanes):
-            if lane is None or not lane.done:
+        for slot, sequence in enumerate(self.slots):
+            if sequence is None or not sequence.done:
                 continue
-            outcome = lane.error or lane.result()
-            if isinstance(outcome, WhisperMaxError) or not lane.job.climb(outcome):
-                finished.append(Finished(lane.job, outcome, partial(self.batch.align, place)))
-                self.lanes[place] = None
-            elif seat_of(lane.job) == self.seat:
-                lane.begin()
-                again.append(place)
+            attempt = sequence.attempt
+            attempt.align = partial(self.batch.align, slot)
+            is_loop = sequence.stopped and attempt.breaks_loop(sequence.search.sampled[0])
+            if sequence.stopped and not is_loop:
+                sequence.resume()
+                if not sequence.done:
+                    continue
+            if not is_loop and attempt.ends_with(sequence.outcome()):
+                finished.append(attempt)
+                self.slots[slot] = None
+            elif group_key(attempt) == self.key:
+                sequence.begin()
+                again.append(slot)
             else:
-                moving.append((lane.job, lane.features))
-                self.lanes[place] = None
+                moving.append((attempt, sequence.features))
+                self.slots[slot] = None
         if again:
-            self._start(again)
+            self._prefill(again)
         return finished, moving
 
-    def _close_free_places(self) -> None:
-        """The last windows take the places that nobody took."""
+    def _close_free_slots(self) -> list[_Sequence]:
+        """Let the last windows take the slots that nobody took; returns the windows, slot by slot."""
         n_windows = self.n_windows
-        if n_windows == len(self.lanes):
-            return
-        last = (place for place in range(n_windows, len(self.lanes)) if self.lanes[place] is not None)
-        kept = [next(last) if lane is None else place for place, lane in enumerate(self.lanes[:n_windows])]
-        self.batch.keep(kept)
-        self.lanes = [self.lanes[place] for place in kept]
+        if n_windows < len(self.slots):
+            last = (slot for slot in range(n_windows, len(self.slots)) if self.slots[slot] is not None)
+            kept = [next(last) if each is None else slot for slot, each in enumerate(self.slots[:n_windows])]
+            self.batch.keep(kept)
+            self.slots = [self.slots[slot] for slot in kept]
+        return [sequence for sequence in self.slots if sequence is not None]

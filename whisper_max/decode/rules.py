@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from whisper_max.decode.inference import Float32
+from whisper_max.decode.contract import Float32
 from whisper_max.decode.options import DecodingOptions
+from whisper_max.decode.repetition import NoRepeatNgram, RepetitionPenalty
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import SECONDS_PER_TIMESTAMP, Tokenizer
 
@@ -23,7 +23,7 @@ _FORBIDDEN = np.float32(-np.inf)
 
 
 class LogitRule(Protocol):
-    """One rule."""
+    """What may not be said next, or is less likely to be."""
 
     def apply(self, logits: Float32, sampled: Sequence[Sequence[int]]) -> None:
         """Change the logits in place. sampled: each hypothesis' tokens so far."""
@@ -64,6 +64,7 @@ class TimestampRules:
         self._eot = tokenizer.eot
         self._no_timestamps = tokenizer.no_timestamps
         self._begin = tokenizer.timestamp_begin
+        self._end = tokenizer.timestamp_end
         self._first_limit = None if max_initial is None else self._begin + max_initial + 1
 
     def apply(self, logits: Float32, sampled: Sequence[Sequence[int]]) -> None:
@@ -73,67 +74,56 @@ class TimestampRules:
             if tokens:
                 self._keep_pairs_and_order(row, tokens)
             else:
-                row[: self._begin] = _FORBIDDEN
+                self._forbid_text(row)
                 row[self._first_limit or len(row) :] = _FORBIDDEN
             if self._timestamps_win(row):
-                row[: self._begin] = _FORBIDDEN
+                self._forbid_text(row)
+
+    def _forbid_text(self, row: Float32) -> None:
+        """All but the timestamps; words that were added stand behind these."""
+        row[: self._begin] = _FORBIDDEN
+        row[self._end :] = _FORBIDDEN
 
     def _keep_pairs_and_order(self, row: Float32, tokens: Sequence[int]) -> None:
-        begin = self._begin
-        opened = tokens[-1] >= begin
-        closed = opened and (len(tokens) < 2 or tokens[-2] >= begin)
-        last = next((token for token in reversed(tokens) if token >= begin), None)
+        begin, end = self._begin, self._end
+        opened = begin <= tokens[-1] < end
+        closed = opened and (len(tokens) < 2 or begin <= tokens[-2] < end)
+        last = next((token for token in reversed(tokens) if begin <= token < end), None)
         if closed:
-            row[begin:] = _FORBIDDEN  # a pair is complete: text
+            row[begin:end] = _FORBIDDEN  # a pair is complete: text
         elif opened:
             row[: self._eot] = _FORBIDDEN  # the second of a pair, or the end
+            row[end:] = _FORBIDDEN
             row[begin:last] = _FORBIDDEN
         elif last is not None:
             row[begin : last + 1] = _FORBIDDEN  # a segment lasts longer than nothing
 
     def _timestamps_win(self, row: Float32) -> bool:
         """True where all timestamps together are likelier than the likeliest text token."""
-        timestamps = row[self._begin :]
+        timestamps = row[self._begin : self._end]
         best_timestamp = timestamps.max()
         if best_timestamp == _FORBIDDEN:
             return False
-        best_text = row[: self._begin].max()
+        best_text = max(row[: self._begin].max(), row[self._end :].max(initial=_FORBIDDEN))
         return bool(best_timestamp + np.log(np.exp(timestamps - best_timestamp).sum()) > best_text)
 
 
-class RepetitionPenalty:
-    """Text tokens already sampled in this window become less likely (CTRL, arXiv:1909.05858)."""
+class SpeechGoesOn:
+    """A transcript is not over after a pair of timestamps before the first one at which it may be.
 
-    def __init__(self, penalty: float, eot: int) -> None:
-        self._penalty = np.float32(penalty)
-        self._eot = eot
+    earliest: that timestamp's token.
+    """
 
-    def apply(self, logits: Float32, sampled: Sequence[Sequence[int]]) -> None:
-        """Acts on every token."""
-        for row, tokens in zip(logits, sampled, strict=True):
-            seen = np.array([token for token in set(tokens) if token < self._eot], dtype=np.intp)
-            values = row[seen]
-            row[seen] = np.where(values < 0, values * self._penalty, values / self._penalty)
-
-
-class NoRepeatNgram:
-    """No n text tokens in a row come twice in a window; timestamps between them don't count."""
-
-    def __init__(self, size: int, eot: int) -> None:
-        self._size = size
-        self._eot = eot
+    def __init__(self, tokenizer: Tokenizer, earliest: int) -> None:
+        self._tokenizer = tokenizer
+        self._earliest = earliest
 
     def apply(self, logits: Float32, sampled: Sequence[Sequence[int]]) -> None:
-        """Acts on every token."""
+        """Acts after each pair of timestamps."""
         for row, tokens in zip(logits, sampled, strict=True):
-            row[self._completions([token for token in tokens if token < self._eot])] = _FORBIDDEN
-
-    def _completions(self, text: Sequence[int]) -> NDArray[np.intp]:
-        """The tokens that would complete an n-gram seen before."""
-        before = self._size - 1
-        last = list(text[len(text) - before :])
-        starts = range(len(text) - before) if len(text) >= before else ()
-        return np.array([text[i + before] for i in starts if list(text[i : i + before]) == last], dtype=np.intp)
+            is_pair = len(tokens) > 1 and all(self._tokenizer.is_timestamp(token) for token in tokens[-2:])
+            if is_pair and tokens[-1] < self._earliest:
+                row[self._tokenizer.eot] = _FORBIDDEN
 
 
 def build_rules(tokenizer: Tokenizer, options: DecodingOptions) -> tuple[LogitRule, ...]:
@@ -144,12 +134,12 @@ def build_rules(tokenizer: Tokenizer, options: DecodingOptions) -> tuple[LogitRu
     """
     rules: list[LogitRule] = []
     if options.repetition_penalty != 1.0:
-        rules.append(RepetitionPenalty(options.repetition_penalty, tokenizer.eot))
+        rules.append(RepetitionPenalty(options.repetition_penalty, tokenizer))
     if options.no_repeat_ngram_size:
-        rules.append(NoRepeatNgram(options.no_repeat_ngram_size, tokenizer.eot))
+        rules.append(NoRepeatNgram(options.no_repeat_ngram_size, tokenizer))
     if options.suppress_blank:
         rules.append(SuppressBlank(tokenizer))
-    if suppressed := _suppressed_tokens(tokenizer, options):
+    if suppressed := suppressed_tokens(tokenizer, options):
         rules.append(SuppressTokens(suppressed))
     if not options.without_timestamps:
         limit = options.max_initial_timestamp
@@ -157,9 +147,14 @@ def build_rules(tokenizer: Tokenizer, options: DecodingOptions) -> tuple[LogitRu
     return tuple(rules)
 
 
-def _suppressed_tokens(tokenizer: Tokenizer, options: DecodingOptions) -> set[int]:
-    given = options.suppressed_ids()
-    suppressed = {token for token in given if token >= 0}
+def suppressed_tokens(tokenizer: Tokenizer, options: DecodingOptions) -> set[int]:
+    """The tokens that never come.
+
+    Raises:
+        OptionError: a suppressed token is not in the vocabulary.
+    """
+    given = options.suppressed_ids
+    suppressed = {token for token in given if token >= 0} | set(tokenizer.vocabulary.unused)
     if unknown := [token for token in given if not -1 <= token < tokenizer.n_vocab]:
         raise OptionError(
             "no such token", where="suppress_tokens", expected=f"-1 or ids below {tokenizer.n_vocab}", found=unknown[0]
@@ -178,4 +173,4 @@ def _suppressed_tokens(tokenizer: Tokenizer, options: DecodingOptions) -> set[in
 
 
 def _text_tokens(tokenizer: Tokenizer) -> list[tuple[int, str]]:
-    return [(token, tokenizer.decode([token])) for token in range(tokenizer.eot)]
+    return [(token, tokenizer.decode([token])) for token in range(tokenizer.n_vocab) if tokenizer.is_text(token)]

@@ -1,4 +1,4 @@
-"""How the next token of one window is chosen: greedily, by sampling, or by beam search.
+"""How the next token of one window is chosen: greedily here, by ``sampling`` or by ``beam`` search.
 
 A search sees the logits of its window's hypotheses after the rules, (n_hyps, n_vocab) float32, and appends one token
 to each. It knows nothing of other windows, so a window's transcript never depends on its neighbours.
@@ -7,23 +7,26 @@ to each. It knows nothing of other windows, so a window's transcript never depen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_max.decode.inference import Float32
-from whisper_max.decode.options import DecodingOptions
+from whisper_max.decode.contract import Float32
 from whisper_max.errors import OptionError, WhisperMaxError
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A finished transcript: its tokens, the end left out, and the sum of log-probabilities, the end's included."""
+    """A finished transcript: its tokens, the end left out, and the sum of log-probabilities, the end's included.
+
+    logprobs: of each token; fewer than tokens where the first ones were given, none where the device adds them up.
+    """
 
     tokens: list[int]
     sum_logprob: float
+    logprobs: list[float] = field(default_factory=list)
 
 
 class Search(Protocol):
@@ -51,18 +54,21 @@ class Search(Protocol):
 
 
 class GreedySearch:
-    """The likeliest token, each time."""
+    """The likeliest token, each time; begun: tokens that the transcript begins with."""
 
-    def __init__(self, eot: int) -> None:
-        self.sampled: list[list[int]] = [[]]
+    def __init__(self, eot: int, begun: Sequence[int] = ()) -> None:
+        self.sampled: list[list[int]] = [[*begun]]
         self._eot = eot
         self._sum_logprob = np.float32(0)
+        self._logprobs: list[float] = []
 
     def update(self, logits: Float32) -> None:
         """Append the likeliest token; logits: (1, n_vocab)."""
         row = logits[0]
         token = int(row.argmax())
-        self._sum_logprob += row[token] - log_sum_exp(row, row[token])
+        logprob = row[token] - log_sum_exp(row, row[token])
+        self._sum_logprob += logprob
+        self._logprobs.append(float(logprob))
         self.sampled[0].append(token)
 
     @property
@@ -72,130 +78,26 @@ class GreedySearch:
 
     def candidates(self) -> list[Candidate]:
         """The one transcript."""
-        return [Candidate(_until(self.sampled[0], self._eot), float(self._sum_logprob))]
+        return [candidate_of(self.sampled[0], float(self._sum_logprob), self._logprobs, self._eot)]
 
 
-class SamplingSearch:
-    """Independent samples at a temperature, each with a random stream of its own."""
-
-    def __init__(self, eot: int, temperature: float, streams: Sequence[np.random.Generator]) -> None:
-        self.sampled: list[list[int]] = [[] for _ in streams]
-        self._eot = eot
-        self._temperature = np.float32(temperature)
-        self._streams = streams
-        self._sums = np.zeros(len(streams), np.float32)
-
-    def update(self, logits: Float32) -> None:
-        """Append a sample to each hypothesis that has not ended, and the end token to the others."""
-        for hyp, (tokens, row) in enumerate(zip(self.sampled, logits, strict=True)):
-            if tokens and tokens[-1] == self._eot:
-                tokens.append(self._eot)
-                continue
-            best = row.max()
-            token = self._sample(row, best, self._streams[hyp])
-            self._sums[hyp] += row[token] - log_sum_exp(row, best)
-            tokens.append(token)
-
-    def _sample(self, row: Float32, best: np.float32, stream: np.random.Generator) -> int:
-        cumulative = np.cumsum(np.exp((row - best) / self._temperature), dtype=np.float64)
-        point = float(stream.random(dtype=np.float32)) * cumulative[-1]  # at most 1 - 2**-24 of the total
-        return int(np.searchsorted(cumulative, point, side="right"))
-
-    @property
-    def done(self) -> bool:
-        """True when every sample has ended."""
-        return all(tokens[-1] == self._eot for tokens in self.sampled)
-
-    def candidates(self) -> list[Candidate]:
-        """All samples."""
-        sums = self._sums.tolist()
-        return [Candidate(_until(tokens, self._eot), total) for tokens, total in zip(self.sampled, sums, strict=True)]
-
-
-class BeamSearch:
-    """The ``beam_size`` best continuations at each step, until enough of them have ended.
-
-    openai/whisper ``decoding.py``, ``BeamSearchDecoder``; patience as in arXiv:2204.05424.
-    """
-
-    def __init__(self, eot: int, beam_size: int, patience: float | None) -> None:
-        self.sampled: list[list[int]] = [[] for _ in range(beam_size)]
-        self._eot = eot
-        self._beam_size = beam_size
-        self._max_candidates = round(beam_size * (patience or 1.0))
-        self._sums = np.zeros(beam_size, np.float32)
-        self._finished: list[Candidate] = []
-
-    def update(self, logits: Float32) -> NDArray[np.int32]:
-        """Replace the beams by the best continuations of them all."""
-        alive = logits if self.sampled[0] else logits[:1]  # at first all beams are the same
-        ranked = sorted(self._continuations(alive), key=lambda each: each[0], reverse=True)
-        beams: list[tuple[float, int, int]] = []
-        for total, beam, token in ranked:
-            if token != self._eot:
-                beams.append((total, beam, token))
-            elif len(self._finished) < self._max_candidates:
-                self._finished.append(Candidate(self.sampled[beam], total))
-            if len(beams) == self._beam_size:
-                break
-        self.sampled = [[*self.sampled[beam], token] for _, beam, token in beams]
-        self._sums = np.array([total for total, _, _ in beams], np.float32)
-        return np.array([beam for _, beam, _ in beams], np.int32)
-
-    def _continuations(self, logits: Float32) -> list[tuple[float, int, int]]:
-        """(sum of log-probabilities, beam, token) of the ``beam_size + 1`` likeliest tokens of each beam."""
-        found = []
-        for beam, row in enumerate(logits):
-            tokens = largest(row, self._beam_size + 1)
-            logprobs = row[tokens] - log_sum_exp(row, row[tokens[0]])
-            totals = (self._sums[beam] + logprobs).tolist()
-            found += [(total, beam, token) for total, token in zip(totals, tokens.tolist(), strict=True)]
-        return found
-
-    @property
-    def done(self) -> bool:
-        """True when enough beams have ended."""
-        return len(self._finished) >= self._max_candidates
-
-    def candidates(self) -> list[Candidate]:
-        """The beams that ended; where they are fewer than ``beam_size``, the best unfinished ones as well."""
-        missing = max(0, self._beam_size - len(self._finished))
-        best_first = np.argsort(self._sums)[::-1][:missing]
-        unfinished = [Candidate(self.sampled[beam], float(self._sums[beam])) for beam in best_first]
-        return self._finished + unfinished
-
-
-def new_search(options: DecodingOptions, eot: int, stream: Sequence[int]) -> Search:
-    """The search that the options ask for.
-
-    stream: what identifies the window among those with the same seed, for its random numbers.
-    """
-    if options.beam_size is not None:
-        return BeamSearch(eot, options.beam_size, options.patience)
-    if options.temperature == 0:
-        return GreedySearch(eot)
-    return SamplingSearch(eot, options.temperature, random_streams(options, stream))
-
-
-def random_streams(options: DecodingOptions, stream: Sequence[int]) -> list[np.random.Generator]:
-    """One generator for each sample, from seed, window, temperature and sample alone."""
-    temperature_bits = int(np.float64(options.temperature).view(np.uint64))
-    return [
-        np.random.Generator(np.random.Philox(np.random.SeedSequence([options.seed, *stream, temperature_bits, hyp])))
-        for hyp in range(options.n_hyps)
-    ]
-
-
-def best_candidate(candidates: Sequence[Candidate], length_penalty: float | None) -> Candidate:
-    """The candidate with the highest log-probability per token, or by Google NMT's penalty (arXiv:1609.08144).
+def best_candidate(
+    candidates: Sequence[Candidate], length_penalty: float | None, length_power: float | None = None
+) -> Candidate:
+    """The candidate with the highest log-probability per token, or by a penalty for its length.
 
     Among equals the first one. An empty transcript counts as one token long.
+
+    Args:
+        candidates: at least one.
+        length_penalty: Google NMT's (arXiv:1609.08144).
+        length_power: CTranslate2's, where the other is None: of the length that is divided by.
     """
 
     def score(candidate: Candidate) -> float:
         length = len(candidate.tokens)
         if length_penalty is None:
-            return candidate.sum_logprob / max(length, 1)
+            return float(candidate.sum_logprob / max(length, 1) ** (1.0 if length_power is None else length_power))
         return float(candidate.sum_logprob / ((5 + length) / 6) ** length_penalty)
 
     return max(candidates, key=score)
@@ -216,19 +118,9 @@ def log_sum_exp(row: Float32, best: np.float32) -> np.float32:
     return total
 
 
-def largest(row: Float32, count: int) -> NDArray[np.intp]:
-    """Where the ``count`` largest values are, largest first, among equals the first one first.
-
-    The largest values of as many blocks are ``count`` values, so none of the sought ones is smaller than they are.
-    """
-    blocks = row[: len(row) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).max(axis=1)
-    floor = np.partition(blocks, -count)[-count] if count <= len(blocks) else -np.inf
-    among = np.flatnonzero(row >= floor)
-    return among[np.argsort(-row[among], kind="stable")[:count]]
-
-
-_BLOCK = 256  # values; about the square root of the vocabulary
-
-
-def _until(tokens: list[int], eot: int) -> list[int]:
-    return tokens[: tokens.index(eot)] if eot in tokens else tokens
+def candidate_of(tokens: list[int], sum_logprob: float, logprobs: list[float], eot: int) -> Candidate:
+    """The tokens until the end, and the log-probabilities of those."""
+    ended = eot in tokens
+    return Candidate(
+        tokens[: tokens.index(eot)] if ended else tokens, sum_logprob, logprobs[:-1] if ended else logprobs
+    )

@@ -1,44 +1,50 @@
-"""A decoder batch: the caches of some windows and their hypotheses, and the graphs that run on them."""
+"""Windows on the device: their audio features, and batches of caches with the graphs that run on them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from max.driver import Buffer
-from max.engine import Model
 from numpy.typing import NDArray
 
+from whisper_max.decode.contract import Alignment, Float32
 from whisper_max.dims import ModelDimensions
-from whisper_max.engine.features import EncodedWindows
-from whisper_max.engine.tensors import Placement, causal_mask, copy_row, rows_of
-from whisper_max.errors import CheckpointError
-
-Float32 = NDArray[np.float32]
+from whisper_max.engine.alignment_heads import AlignmentHeads
+from whisper_max.engine.runtime import Graph
+from whisper_max.engine.tensors import Placement, causal_mask, copy_row, prompt_inputs, rows_of, runs_of, take_rows
 
 
 @dataclass(frozen=True)
-class WordAlignment:
-    """What word timing needs of one window; see ``decode.inference.Alignment``."""
+class EncodedWindows:
+    """Audio features ``xa``, (n_windows, n_audio_ctx, n_audio_state); see ``decode.contract.AudioFeatures``."""
 
-    weights: Float32
-    token_probs: Float32
+    xa: Buffer
+
+    @property
+    def n_windows(self) -> int:
+        return int(self.xa.shape[0])
+
+    def select(self, windows: Sequence[int]) -> EncodedWindows:
+        """Some of the windows, in the order given; neighbours share the memory of all."""
+        first, n_windows = (windows[0], len(windows)) if windows else (0, 0)
+        if list(windows) == list(range(first, first + n_windows)):
+            return EncodedWindows(*rows_of([self.xa], slice(first, first + n_windows)))
+        return EncodedWindows(take_rows(self.xa, windows))
 
 
 @dataclass(frozen=True)
 class DecoderGraphs:
     """What every batch of a model shares: its graphs, and where they run.
 
-    alignment_heads: (n_heads,) int32, layer * n_text_head + head of those that follow the audio; None where nobody has
-    published them.
+    alignment_heads: those that follow the audio.
     """
 
-    graphs: dict[str, Model]
+    graphs: Mapping[str, Graph]
     dims: ModelDimensions
     placement: Placement
-    alignment_heads: NDArray[np.int32] | None
+    alignment_heads: AlignmentHeads
 
     def cross_kv(self, n_windows: int) -> list[Buffer]:
         """Room for cross keys, then values, of all layers, each (n_windows, H, n_audio_ctx, hd)."""
@@ -64,7 +70,7 @@ class DecoderGraphs:
 
 
 class KVBatch:
-    """Windows with ``n_hyps`` hypotheses each; row = window * n_hyps + hypothesis. See ``decode.inference``."""
+    """Windows with ``n_hyps`` hypotheses each; row = window * n_hyps + hypothesis. See ``decode.contract``."""
 
     def __init__(self, model: DecoderGraphs, max_windows: int, n_hyps: int) -> None:
         self._model = model
@@ -79,33 +85,31 @@ class KVBatch:
 
     @property
     def n_windows(self) -> int:
-        """How many windows the batch holds."""
         return self._n_windows
 
     @property
     def n_hyps(self) -> int:
-        """Hypotheses a window."""
         return self._n_hyps
 
     def put(self, windows: Sequence[int], features: EncodedWindows) -> None:
-        """Give some places their audio."""
+        """Give some slots their audio."""
         self._resize(max(self._n_windows, *(window + 1 for window in windows)))
-        for run in _runs(windows):
-            places = slice(windows[run.start], windows[run.start] + run.stop - run.start)
+        for run in runs_of(windows):
+            slots = slice(windows[run.start], windows[run.start] + run.stop - run.start)
             (xa,) = rows_of([features.xa], run)
-            self._model.fill_cross_kv(xa, rows_of(self._cross, places))
+            self._model.fill_cross_kv(xa, rows_of(self._cross, slots))
 
     def keep(self, windows: Sequence[int]) -> None:
-        """Shrink to these windows; those from beyond the new end move into the places of those that are dropped."""
-        for place, window in enumerate(windows):
-            if place != window:
-                self._move(window, place)
+        """Shrink to these windows; those from beyond the new end move into the slots of those that are dropped."""
+        for slot, window in enumerate(windows):
+            if slot != window:
+                self._move(window, slot)
         self._resize(len(windows))
 
-    def _move(self, window: int, place: int) -> None:
+    def _move(self, window: int, slot: int) -> None:
         for side in self._cross:
-            copy_row(side, place, side, window)
-        source, target = self._rows(window, 1), self._rows(place, 1)
+            copy_row(side, slot, side, window)
+        source, target = self._rows(window, 1), self._rows(slot, 1)
         self._lengths[target] = self._lengths[source]
         every = np.arange(self._n_hyps, dtype=np.int32)
         self._gather(every, rows_of(self._cache, target), rows_of(self._cache, source), self._lengths[source])
@@ -123,30 +127,16 @@ class KVBatch:
     ) -> Float32:
         """Start some windows from their prompts; neighbours run in one call."""
         logits = np.empty((len(windows), len(positions[0]), self._model.dims.n_vocab), np.float32)
-        for run in _runs(windows):
+        for run in runs_of(windows):
             logits[run] = self._prefill_run(windows[run.start], prompts[run], positions[run])
         return logits
 
-    def _prefill_run(
-        self, first: int, prompts: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]
-    ) -> Float32:
-        n_windows, length = len(prompts), max(len(prompt) for prompt in prompts)
-        tokens = np.zeros((n_windows, length), np.int32)
-        for row, prompt in zip(tokens, prompts, strict=True):
-            row[: len(prompt)] = prompt
-        wanted = [
-            window * length + position % len(prompt)
-            for window, (prompt, places) in enumerate(zip(prompts, positions, strict=True))
-            for position in places
-        ]
+    def _prefill_run(self, first: int, prompts: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> Float32:
+        n_windows = len(prompts)
+        wanted = [(window, position) for window, places in enumerate(positions) for position in places]
         rows = self._rows(first, n_windows)
-        put = self._model.placement.put
         (logits,) = self._model.graphs["prefill"].execute(
-            put(tokens),
-            put(np.arange(length, dtype=np.int32)),
-            put(causal_mask(length)),
-            put(np.array(wanted, np.int32)),
-            put(np.repeat(np.arange(n_windows, dtype=np.int32), self._n_hyps)),
+            *map(self._model.placement.put, prompt_inputs(prompts, wanted, self._n_hyps)),
             *rows_of(self._cache, rows),
             *rows_of(self._cross, slice(first, first + n_windows)),
         )
@@ -182,35 +172,19 @@ class KVBatch:
         n_slots = Buffer.from_numpy(np.array([int(lengths.max())], np.int64))
         self._model.graphs["reorder"].execute(self._model.placement.put(rows), n_slots, *target, *source)
 
-    def align(self, window: int, tokens: Sequence[int], eot: int) -> WordAlignment:
-        """Run a window's finished tokens and return the attention of the alignment heads.
-
-        Raises:
-            CheckpointError: nobody has published which heads of this model follow the audio.
-        """
-        if self._model.alignment_heads is None:
-            raise CheckpointError("no alignment heads are known for this model, word timestamps need them")
+    def align(self, window: int, tokens: Sequence[int], n_competing: int) -> Alignment:
+        """Run a window's finished tokens and return the attention of the alignment heads."""
         placement = self._model.placement
         row = np.array(tokens, np.int32)
         inputs = [
             row[None],
             np.arange(len(row), dtype=np.int32),
             causal_mask(len(row)),
-            self._model.alignment_heads,
+            self._model.alignment_heads.numbers(),
             np.append(row[1:], 0).astype(np.int32),
-            np.array([eot], np.int32),
+            np.array([n_competing], np.int32),
         ]
         cross = rows_of(self._cross, slice(window, window + 1))
         weights, probs = self._model.graphs["align"].execute(*map(placement.put, inputs), *cross)
         following = placement.get(probs)[:-1]
-        return WordAlignment(placement.get(weights), np.concatenate([np.zeros(1, np.float32), following]))
-
-
-def _runs(windows: Sequence[int]) -> Iterator[slice]:
-    """The stretches of consecutive windows in a list, as slices of it."""
-    breaks = [0, *_breaks(windows), len(windows)]
-    return (slice(start, stop) for start, stop in pairwise(breaks) if start < stop)
-
-
-def _breaks(windows: Sequence[int]) -> Iterable[int]:
-    return (index for index in range(1, len(windows)) if windows[index] != windows[index - 1] + 1)
+        return Alignment(placement.get(weights), np.concatenate([np.zeros(1, np.float32), following]))

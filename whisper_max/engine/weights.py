@@ -7,7 +7,7 @@ openai-whisper.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,19 +21,22 @@ from max.dtype import DType
 from numpy.typing import NDArray
 
 from whisper_max.checkpoint import Tensors as StoredTensors
-from whisper_max.cores import usable_cores
+from whisper_max.checkpoint.layout import LOGITS, TOKEN_EMBEDDING
+from whisper_max.checkpoint.tensors import QuantizedTensor, Stored
 from whisper_max.dims import ModelDimensions
-from whisper_max.engine.processors import vnni
-from whisper_max.graph.panels import GROUP, PANEL, n_groups, n_panels
+from whisper_max.hardware.cores import usable_cores
+from whisper_max.hardware.processors import vnni
+from whisper_max.model.panels import GROUP, PANEL, n_groups, n_panels
 
 Float32 = NDArray[np.float32]
 Array = NDArray[Any]
 """float32, or float16 where the checkpoint has that."""
 Tensors = Mapping[str, Array]
 Make = Callable[[Tensors], Array]
+MakeAll = Callable[[], dict[str, Array]]
 CACHE_LINE = 64
-_ROWS = 32 * PANEL
-"""Rows that are quantised together: their float32 values stay in a core's cache."""
+_TOGETHER = 1 << 19
+"""Elements that are converted together: their float32 values stay in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +44,25 @@ class Rule:
     """How to make one weight.
 
     name: the graphs'. linear: the matrix or bias of a linear layer. filler: the zeros of a layer without a bias, which
-    only the CPU's kernels ask for.
+    only the CPU's kernels ask for. matrices: the checkpoint's matrices that are stacked in this one.
     """
 
     name: str
     make: Make
     linear: bool = False
     filler: bool = False
+    matrices: tuple[str, ...] = ()
 
 
 def prepare_weights(
-    tensors: Tensors, dims: ModelDimensions, dtype: DType, storage: DType, device: Device
+    tensors: Tensors,
+    dims: ModelDimensions,
+    dtype: DType,
+    storage: DType,
+    device: Device,
+    keep: Callable[[MakeAll], dict[str, Array]] | None = None,
 ) -> dict[str, Buffer]:
     """All weights of the graphs, by the graphs' names, on the device.
-
-    On a CPU all cores convert tensors, one each at a time, from the dtype that they are stored in: little more is ever
-    in memory than the result and the largest tensors.
 
     Args:
         tensors: the checkpoint's state dict, complete and of the right shapes (the checkpoint room sees to that).
@@ -64,29 +70,77 @@ def prepare_weights(
         dtype: of what is not a matrix; on a GPU of everything.
         storage: on a CPU, of the matrices of linear layers: float32, float16 or int8.
         device: where the graphs run.
+        keep: gives what its argument makes for a CPU, maybe from where it was kept.
     """
-    rules = weight_rules(dims)
-    weights: dict[str, Buffer] = {}
     if device.is_host:
-        convert = partial(_on_host, tensors=_AsStored(tensors), storage=storage)
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            for parts in pool.map(convert, rules):
-                weights |= {name: Buffer.from_numpy(part) for name, part in parts}
+        make = partial(host_weights, tensors, dims, storage)
+        arrays = make() if keep is None else keep(make)
+        weights = {name: Buffer.from_numpy(array) for name, array in arrays.items()}
     else:
+        rules = weight_rules(dims, own_logits=LOGITS in tensors)
         weights = {rule.name: to_device(rule.make(tensors), dtype, device) for rule in rules if not rule.filler}
+    _bind_logits(weights)
     if device.is_host and storage == DType.int8:
         weights["vnni"] = Buffer.from_numpy(np.array([vnni()], np.int32))
     return weights
 
 
-class _AsStored(Mapping[str, Array]):
-    """Tensors of a checkpoint in the dtype that they are stored in: most are only put in another order."""
+def host_weights(tensors: Tensors, dims: ModelDimensions, storage: DType) -> dict[str, Array]:
+    """All weights for a CPU but those that are others by another name; arguments as for ``prepare_weights``.
 
-    def __init__(self, tensors: Tensors) -> None:
+    All cores convert tensors, one each at a time, from the dtype that they are stored in: little more is ever in memory
+    than the result and the largest tensors.
+    """
+    rules = weight_rules(dims, own_logits=LOGITS in tensors)
+    convert = partial(_on_host, tensors=_AsStored(tensors), storage=storage)
+    weights: dict[str, Array] = {}
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for parts in pool.map(convert, rules):
+            weights |= parts
+    return weights
+
+
+def _bind_logits(weights: dict[str, Buffer]) -> None:
+    """Let the logits be made by the token embedding, in one memory, where they have no matrix of their own."""
+    embedding, logits = (name.removesuffix("weight") for name in (TOKEN_EMBEDDING, LOGITS))
+    if LOGITS not in weights:
+        parts = [part for part in ("weight", "scale", "offset") if f"{embedding}{part}" in weights]
+        weights |= {f"{logits}{part}": weights[f"{embedding}{part}"] for part in parts}
+    weights.pop(f"{embedding}offset", None)  # which only products need
+
+
+class _AsStored(Mapping[str, Array]):
+    """Tensors of a checkpoint in the dtype that they are stored in: most are only put in another order.
+
+    int8: whether matrices in int8 come as their int8 values, else as what they stand for.
+    """
+
+    def __init__(self, tensors: Tensors, *, int8: bool = False) -> None:
         self._tensors = tensors
+        self._int8 = int8
 
     def __getitem__(self, name: str) -> Array:
-        return self._tensors.raw(name) if isinstance(self._tensors, StoredTensors) else self._tensors[name]
+        if not isinstance(self._tensors, StoredTensors):
+            return self._tensors[name]
+        entry = self._tensors.entry(name)
+        return entry.values if self._int8 and isinstance(entry, QuantizedTensor) else entry.read()
+
+    def scales(self, names: Sequence[str]) -> Float32 | None:
+        """The scales of stacked matrices, where all of them are stored in int8."""
+        if not isinstance(self._tensors, StoredTensors):
+            return None
+        entries = [self._tensors.entry(name) for name in names]
+        narrow = [entry.scale for entry in entries if isinstance(entry, QuantizedTensor)]
+        return np.concatenate(narrow) if names and len(narrow) == len(names) else None
+
+    def by_rows(self, name: str) -> _ByRows | None:
+        """A matrix (n_out, n_in) to be read in stretches, where it is in a file that allows it."""
+        entry = self._tensors.entry(name) if isinstance(self._tensors, StoredTensors) else None
+        return _ByRows(entry) if entry is not None and len(entry.shape) == 2 and isinstance(entry, Stored) else None
+
+    def in_int8(self) -> _AsStored:
+        """The same, matrices in int8 as they are."""
+        return _AsStored(self._tensors, int8=True)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -95,36 +149,62 @@ class _AsStored(Mapping[str, Array]):
         return len(self._tensors)
 
 
-def _on_host(rule: Rule, tensors: Tensors, storage: DType) -> list[tuple[str, NDArray[np.generic]]]:
-    """What one rule makes for a CPU."""
-    array = rule.make(tensors)
+class _ByRows:
+    """A matrix in a file, read in stretches of rows, so that it never is in memory as a whole."""
+
+    def __init__(self, stored: Stored) -> None:
+        self._stored = stored
+        self.shape = stored.shape
+
+    def __getitem__(self, rows: slice) -> Array:
+        start, stop, _ = rows.indices(self.shape[0])
+        return self._stored.rows(start, stop).read()
+
+
+def _on_host(rule: Rule, tensors: _AsStored, storage: DType) -> list[tuple[str, NDArray[np.generic]]]:
+    """What one rule makes for a CPU; int8 that stays int8 is only put in another order."""
+    scales = tensors.scales(rule.matrices) if storage == DType.int8 else None
+    by_rows = tensors.by_rows(rule.name) if scales is None and rule.matrices == (rule.name,) else None
+    if by_rows is not None:
+        return list(stored(rule.name, by_rows, storage))
+    array = rule.make(tensors if scales is None else tensors.in_int8())
     if not rule.linear:
         return [(rule.name, np.ascontiguousarray(array, np.float32))]
-    return [(rule.name, _padded(array))] if array.ndim == 1 else list(stored(rule.name, array, storage))
+    return [(rule.name, _padded(array))] if array.ndim == 1 else list(stored(rule.name, array, storage, scales))
 
 
-def stored(name: str, matrix: Array, storage: DType) -> Iterator[tuple[str, NDArray[np.generic]]]:
-    """A matrix (n_out, n_in) as the CPU's kernels read it; for int8 its scales and offsets too."""
+def stored(
+    name: str, matrix: Array | _ByRows, storage: DType, scales: Float32 | None = None
+) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """A matrix (n_out, n_in) as the CPU's kernels read it; for int8 its scales and offsets too.
+
+    scales: of each output, where the matrix is in int8.
+    """
     if storage == DType.int8:
-        panels, scale, offset = in_int8_panels(matrix)
+        panels, scale, offset = in_int8_panels(matrix, scales)
         layer = name.removesuffix("weight")
         yield from ((name, panels), (f"{layer}scale", scale), (f"{layer}offset", offset))
     else:
         yield name, in_panels(matrix, storage)
 
 
-def in_panels(matrix: Array, storage: DType) -> NDArray[np.generic]:
+def in_panels(matrix: Array | _ByRows, storage: DType) -> NDArray[np.generic]:
     """(n_out, n_in) -> (n_panels, n_in, PANEL) in the storage dtype, the last panel filled up with zeros."""
     n_out, n_in = matrix.shape
     panels = _aligned_zeros((n_panels(n_out), n_in, PANEL), storage.to_numpy())
-    whole = n_out // PANEL
-    panels[:whole] = matrix[: whole * PANEL].reshape(whole, PANEL, n_in).transpose(0, 2, 1)
-    if rest := n_out % PANEL:
-        panels[whole, :, :rest] = matrix[whole * PANEL :].T
+    step = _rows_together(n_in)
+    for start in range(0, n_out, step):
+        rows, first = matrix[start : start + step], start // PANEL
+        whole = len(rows) // PANEL
+        panels[first : first + whole] = rows[: whole * PANEL].reshape(whole, PANEL, n_in).transpose(0, 2, 1)
+        if rest := len(rows) % PANEL:
+            panels[first + whole, :, :rest] = rows[whole * PANEL :].T
     return panels
 
 
-def in_int8_panels(matrix: Array) -> tuple[NDArray[np.int8], Float32, NDArray[np.int32]]:
+def in_int8_panels(
+    matrix: Array | _ByRows, scales: Float32 | None = None
+) -> tuple[NDArray[np.int8], Float32, NDArray[np.int32]]:
     """(n_out, n_in) -> int8 panels (n_panels, n_groups, PANEL, GROUP) filled up with zeros, and what belongs to them.
 
     Both (n_panels * PANEL,): the scale of each output, and its offset, -128 times the sum of its int8 values: the
@@ -134,8 +214,10 @@ def in_int8_panels(matrix: Array) -> tuple[NDArray[np.int8], Float32, NDArray[np
     groups = n_groups(n_in)
     panels = _aligned_zeros((n_panels(n_out), groups, PANEL, GROUP), np.int8)
     scale, offset = np.zeros(len(panels) * PANEL, np.float32), np.zeros(len(panels) * PANEL, np.int32)
-    for start in range(0, n_out, _ROWS):
-        narrow, scales = quantized(matrix[start : start + _ROWS])
+    step = _rows_together(n_in)
+    for start in range(0, n_out, step):
+        rows = matrix[start : start + step]
+        narrow, narrow_scales = quantized(rows) if scales is None else (rows, scales[start : start + step])
         count = n_panels(len(narrow))
         padded = np.zeros((count * PANEL, groups * GROUP), np.int8)
         padded[: len(narrow), :n_in] = narrow
@@ -144,9 +226,14 @@ def in_int8_panels(matrix: Array) -> tuple[NDArray[np.int8], Float32, NDArray[np
         panels[first : first + count].view(np.int32)[..., 0] = (
             padded.view(np.int32).reshape(count, PANEL, groups).transpose(0, 2, 1)
         )
-        scale[start : start + len(narrow)] = scales
+        scale[start : start + len(narrow)] = narrow_scales
         offset[start : start + len(padded)] = -128 * padded.sum(axis=1, dtype=np.int32)
     return panels, scale, offset
+
+
+def _rows_together(n_in: int) -> int:
+    """How many rows to convert together: whole panels."""
+    return max(_TOGETHER // n_in // PANEL, 1) * PANEL
 
 
 def quantized(matrix: Array) -> tuple[NDArray[np.int8], Float32]:
@@ -171,7 +258,7 @@ def fits_float16(tensors: Tensors, dims: ModelDimensions) -> bool:
     with np.errstate(over="ignore"):
         return all(
             np.array_equal(matrix.astype(np.float16).astype(np.float32), matrix)
-            for rule in weight_rules(dims)
+            for rule in weight_rules(dims, own_logits=LOGITS in tensors)
             if rule.linear and (matrix := rule.make(tensors)).ndim > 1
         )
 
@@ -181,24 +268,30 @@ def _padded(vector: Array) -> Array:
     return np.pad(vector.astype(np.float32, copy=False), (0, n_panels(len(vector)) * PANEL - len(vector)))
 
 
-def weight_rules(dims: ModelDimensions) -> Iterator[Rule]:
-    """The rule of every weight."""
+def weight_rules(dims: ModelDimensions, *, own_logits: bool = False) -> Iterator[Rule]:
+    """The rule of every weight.
+
+    own_logits: whether the logits have a matrix of their own; else its weight is the token embedding's.
+    """
     for conv in ("encoder.conv1", "encoder.conv2"):
-        yield Rule(f"{conv}.weight", partial(_unfolded, name=f"{conv}.weight"), linear=True)
+        weight = f"{conv}.weight"
+        yield Rule(weight, partial(_unfolded, name=weight), linear=True, matrices=(weight,))
         yield Rule(f"{conv}.bias", itemgetter(f"{conv}.bias"), linear=True)
     yield _as_is("encoder.positional_embedding")
     for layer in range(dims.n_audio_layer):
         yield from _block_rules(f"encoder.blocks.{layer}")
     yield from _norm("encoder.ln_post")
-    yield Rule("decoder.token_embedding.weight", itemgetter("decoder.token_embedding.weight"), linear=True)
-    yield Rule("decoder.token_embedding.bias", partial(_zeros, size=dims.n_vocab), linear=True, filler=True)
+    yield _matrix(TOKEN_EMBEDDING)
+    if own_logits:
+        yield _matrix(LOGITS)
+    yield Rule("decoder.logits.bias", partial(_zeros, size=dims.n_vocab), linear=True, filler=True)
     yield _as_is("decoder.positional_embedding")
     for layer in range(dims.n_text_layer):
         block = f"decoder.blocks.{layer}"
         yield from _block_rules(block)
         yield from _norm(f"{block}.cross_attn_ln")
         key = f"{block}.cross_attn.key"
-        yield Rule(f"{key}.weight", itemgetter(f"{key}.weight"), linear=True)
+        yield _matrix(f"{key}.weight")
         yield Rule(f"{key}.bias", partial(_zeros, size=dims.n_text_state), linear=True, filler=True)
         for part in ("query", "value", "out"):
             yield from _linear(f"{block}.cross_attn.{part}")
@@ -208,7 +301,8 @@ def weight_rules(dims: ModelDimensions) -> Iterator[Rule]:
 def _block_rules(block: str) -> Iterator[Rule]:
     """What encoder and decoder blocks share."""
     attn = f"{block}.attn"
-    yield Rule(f"{attn}.qkv.weight", partial(_stacked_weight, attn=attn), linear=True)
+    stacked = tuple(f"{attn}.{part}.weight" for part in ("query", "key", "value"))
+    yield Rule(f"{attn}.qkv.weight", partial(_stacked_weight, names=stacked), linear=True, matrices=stacked)
     yield Rule(f"{attn}.qkv.bias", partial(_stacked_bias, attn=attn), linear=True)
     yield from (rule for layer in (f"{attn}.out", f"{block}.mlp.0", f"{block}.mlp.2") for rule in _linear(layer))
     yield from (rule for layer in (f"{block}.attn_ln", f"{block}.mlp_ln") for rule in _norm(layer))
@@ -219,7 +313,11 @@ def _as_is(name: str) -> Rule:
 
 
 def _linear(layer: str) -> Iterable[Rule]:
-    return [Rule(f"{layer}.{part}", itemgetter(f"{layer}.{part}"), linear=True) for part in ("weight", "bias")]
+    return [_matrix(f"{layer}.weight"), Rule(f"{layer}.bias", itemgetter(f"{layer}.bias"), linear=True)]
+
+
+def _matrix(name: str) -> Rule:
+    return Rule(name, itemgetter(name), linear=True, matrices=(name,))
 
 
 def _norm(layer: str) -> Iterable[Rule]:
@@ -230,9 +328,9 @@ def _zeros(_tensors: Tensors, size: int) -> Array:
     return np.zeros(size, np.float32)
 
 
-def _stacked_weight(tensors: Tensors, attn: str) -> Array:
+def _stacked_weight(tensors: Tensors, names: Sequence[str]) -> Array:
     """(3 * n_state, n_state): query, key, value."""
-    return np.concatenate([tensors[f"{attn}.{part}.weight"] for part in ("query", "key", "value")])
+    return np.concatenate([tensors[name] for name in names])
 
 
 def _stacked_bias(tensors: Tensors, attn: str) -> Array:

@@ -1,8 +1,11 @@
 """A transcript as text in each format: pure functions, bytes like those of openai-whisper and whisper.cpp.
 
 txt, vtt, srt and tsv are openai-whisper's, lrc and csv whisper.cpp's. They differ only where a text would break the
-format: blank lines and line breaks inside of a row or cue, ``<`` and character references in vtt, and arrows in cues.
+format: blank lines and line breaks inside of a row or cue, ``<`` and character references in vtt, and arrows in cues;
+and no cue is without text or length.
 json is openai-whisper's result with the effective options beside it.
+Where speakers are told apart, each of them says who speaks: txt, srt, lrc and ass before the text, vtt in a voice tag,
+csv (as whisper.cpp) and tsv in a column; a transcript without speakers has none of that.
 """
 
 from __future__ import annotations
@@ -11,10 +14,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from whisper_max.errors import OptionError
-from whisper_max.output.subtitles import WriterOptions, iterate_cues
+from whisper_max.output.ass import escape_ass, render_ass
+from whisper_max.output.speakers import label, one_line
+from whisper_max.output.subtitles import Cue, WriterOptions, cue_text, iterate_cues
 from whisper_max.output.timestamps import format_lrc_timestamp, format_timestamp, milliseconds
 from whisper_max.transcribe.result import TranscriptionResult
 
@@ -27,7 +33,7 @@ def render(result: TranscriptionResult, format: str, options: WriterOptions | No
     Args:
         result: the transcript.
         format: one of ``FORMATS``.
-        options: layout of words, for srt and vtt.
+        options: layout of words, for srt, vtt and ass.
 
     Raises:
         OptionError: an unknown format, or options that need words which the transcript has not.
@@ -44,15 +50,41 @@ def to_json(value: Mapping[str, Any]) -> str:
 
 
 def _render_txt(result: TranscriptionResult, _: WriterOptions) -> str:
-    return "".join(f"{segment.text.strip()}\n" for segment in result.segments)
+    return "".join(f"{label(segment.speaker)}{segment.text.strip()}\n" for segment in result.segments)
+
+
+def _cues(result: TranscriptionResult, options: WriterOptions, escape: Callable[[str], str] = str) -> list[Cue]:
+    duration = result.duration or math.inf  # of a dict of openai-whisper's it is not known
+    return iterate_cues(result.segments, options, escape, language=result.language, duration=duration)
 
 
 def _render_vtt(result: TranscriptionResult, options: WriterOptions) -> str:
     cues = (
-        f"{format_timestamp(cue.start)} --> {format_timestamp(cue.end)}\n{cue.text}\n\n"
-        for cue in iterate_cues(result.segments, options, _escape_vtt)
+        f"{format_timestamp(cue.start)} --> {format_timestamp(cue.end)}\n"
+        f"{_voice(cue.speaker)}{_sung(cue) if options.karaoke else cue.text}\n\n"
+        for cue in _cues(result, options, _escape_vtt)
     )
     return "WEBVTT\n\n" + "".join(cues)
+
+
+def _sung(cue: Cue) -> str:
+    """The words, each but the first after the time at which it is spoken, where that is within the cue."""
+    text = ""
+    now = cue.start
+    for word in cue.words:
+        if milliseconds(now) < milliseconds(word.start) < milliseconds(cue.end):
+            now = word.start
+            text += f"<{format_timestamp(now, always_include_hours=True)}>"
+        text += word.word
+    return cue_text(text)
+
+
+def _voice(speaker: str | None) -> str:
+    """The tag of a voice (WebVTT, 4.2.2), which lasts to the end of its cue; nothing where there is no speaker."""
+    if speaker is None:
+        return ""
+    name = one_line(speaker).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return f"<v {name}>"
 
 
 def _escape_vtt(text: str) -> str:
@@ -62,8 +94,9 @@ def _escape_vtt(text: str) -> str:
 
 def _render_srt(result: TranscriptionResult, options: WriterOptions) -> str:
     return "".join(
-        f"{number}\n{_srt_timestamp(cue.start)} --> {_srt_timestamp(cue.end)}\n{cue.text}\n\n"
-        for number, cue in enumerate(iterate_cues(result.segments, options), start=1)
+        f"{number}\n{_srt_timestamp(cue.start)} --> {_srt_timestamp(cue.end)}\n"
+        f"{cue_text(label(cue.speaker))}{cue.text}\n\n"
+        for number, cue in enumerate(_cues(result, options), start=1)
     )
 
 
@@ -72,16 +105,32 @@ def _srt_timestamp(seconds: float) -> str:
 
 
 def _render_tsv(result: TranscriptionResult, _: WriterOptions) -> str:
-    rows = ["start\tend\ttext\n"]
+    told_apart = _told_apart(result)
+    rows = ["start\tend\tspeaker\ttext\n" if told_apart else "start\tend\ttext\n"]
     for segment in result.segments:
+        who = f"{one_line(segment.speaker or '')}\t" if told_apart else ""
         text = _one_line(segment.text.strip().replace("\t", " "))
-        rows.append(f"{milliseconds(segment.start)}\t{milliseconds(segment.end)}\t{text}\n")
+        rows.append(f"{milliseconds(segment.start)}\t{milliseconds(segment.end)}\t{who}{text}\n")
     return "".join(rows)
 
 
+def _told_apart(result: TranscriptionResult) -> bool:
+    """True where it is known of something who says it."""
+    return any(segment.speaker is not None for segment in result.segments)
+
+
 def _render_lrc(result: TranscriptionResult, _: WriterOptions) -> str:
-    lines = (f"[{format_lrc_timestamp(segment.start)}]{_one_line(segment.text)}\n" for segment in result.segments)
+    spoken = (segment for segment in result.segments if segment.text.strip())
+    lines = (
+        f"[{format_lrc_timestamp(segment.start)}]{_labelled(_one_line(segment.text), segment.speaker)}\n"
+        for segment in spoken
+    )
     return "[by:whisper_max]\n" + "".join(lines)
+
+
+def _labelled(text: str, speaker: str | None) -> str:
+    """A line as it is, or without the space at its start after the name of who says it."""
+    return text if speaker is None else label(speaker) + text.strip()
 
 
 def _one_line(text: str) -> str:
@@ -89,15 +138,26 @@ def _one_line(text: str) -> str:
 
 
 def _render_csv(result: TranscriptionResult, _: WriterOptions) -> str:
-    rows = ["start,end,text\n"]
+    told_apart = _told_apart(result)
+    rows = ["start,end,speaker,text\n" if told_apart else "start,end,text\n"]
     for segment in result.segments:
-        text = segment.text.replace('"', '""')  # RFC 4180
-        rows.append(f'{milliseconds(segment.start)},{milliseconds(segment.end)},"{text}"\n')
+        who = f"{_quoted(one_line(segment.speaker or ''))}," if told_apart else ""
+        rows.append(f"{milliseconds(segment.start)},{milliseconds(segment.end)},{who}{_quoted(segment.text)}\n")
     return "".join(rows)
 
 
+def _quoted(text: str) -> str:
+    """A text as RFC 4180 has it."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _render_ass(result: TranscriptionResult, options: WriterOptions) -> str:
+    return render_ass(_cues(result, options, escape_ass), karaoke=options.karaoke)
+
+
 def _render_json(result: TranscriptionResult, _: WriterOptions) -> str:
-    return to_json({**result.to_dict(), "options": result.options})
+    warnings = {"warnings": [asdict(warning) for warning in result.warnings]} if result.warnings else {}
+    return to_json({**result.to_dict(), "options": result.options, **warnings})
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -117,7 +177,8 @@ _RENDERERS: dict[str, Callable[[TranscriptionResult, WriterOptions], str]] = {
     "json": _render_json,
     "lrc": _render_lrc,
     "csv": _render_csv,
+    "ass": _render_ass,
 }
 
 FORMATS = tuple(_RENDERERS)
-SUBTITLE_FORMATS = ("vtt", "srt")  # the formats that lay out words
+SUBTITLE_FORMATS = ("vtt", "srt", "ass")  # the formats that lay out words

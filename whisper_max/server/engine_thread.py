@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from io import FileIO
 from typing import TypeVar
@@ -24,11 +25,12 @@ from whisper_max.audio.mel import FRAMES_PER_SECOND
 from whisper_max.errors import WhisperMaxError
 from whisper_max.server.errors import fault, stopping
 from whisper_max.server.jobs import Finished, Job, Progress
-from whisper_max.server.recordings import Audio, Recording, Workers, open_recording
+from whisper_max.server.recordings import Audio, Wanted, Workers, open_upload
+from whisper_max.server.spool import DiskSpace
+from whisper_max.transcribe.channels import AnyRecording
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.result import Segment
-from whisper_max.transcribe.scheduler import Advance, Scheduler
-from whisper_max.transcribe.transcription import Transcription
+from whisper_max.transcribe.scheduler import Scheduler, Update
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +42,8 @@ _TURN = 0.25  # seconds that waiting calls, or recordings that begin, may take b
 @dataclass
 class _Running:
     job: Job
-    recording: Recording
-    transcription: Transcription
+    recording: AnyRecording
+    context: ExitStack
     segments: list[Segment] = field(default_factory=list)
 
 
@@ -66,31 +68,37 @@ class EngineThread:
         self._wake = threading.Condition()
         self._closing = False
         self._calls: deque[Callable[[], None]] = deque()
-        self._waiting: deque[tuple[Job, Recording]] = deque()
+        self._waiting: deque[_Running] = deque()
         self._running: dict[int, _Running] = {}
         self._thread = threading.Thread(target=self._run, name=f"whisper_max-{id}", daemon=True)
         self._thread.start()
 
     # ---------------------------------------------------------------- from any thread
 
-    def submit(self, audio: Audio, options: TranscribeOptions, *, max_seconds: float) -> Job:
+    def submit(
+        self, audio: Audio, options: TranscribeOptions, *, max_seconds: float, place: DiskSpace | None = None
+    ) -> Job:
         """Transcribe a recording; to be called on the event loop, returns at once.
 
         Args:
             audio: an open file, which the caller may close at once, or samples.
             options: of the transcription.
             max_seconds: a longer recording is refused.
+            place: of the file on disk, and of its samples.
         """
         job = Job()
+        wanted = Wanted(max_seconds, lambda: job.cancelled, place)
         own = audio if isinstance(audio, np.ndarray) else FileIO(os.dup(audio.fileno()))
 
         def end(opening: Future[None]) -> None:
             if isinstance(own, FileIO):
                 own.close()
+            if place is not None:
+                place.need(uploaded=0)
             if opening.cancelled():
                 job.put(stopping())
 
-        self._workers.submit(own, lambda: self._open(job, own, options, max_seconds)).add_done_callback(end)
+        self._workers.submit(own, lambda: self._open(job, own, options, wanted)).add_done_callback(end)
         return job
 
     def run_on_engine(self, function: Callable[[Model], T]) -> Future[T]:
@@ -130,20 +138,18 @@ class EngineThread:
 
     # ---------------------------------------------------------------- on a worker
 
-    def _open(self, job: Job, audio: Audio, options: TranscribeOptions, max_seconds: float) -> None:
+    def _open(self, job: Job, audio: Audio, options: TranscribeOptions, wanted: Wanted) -> None:
         try:
-            recording = open_recording(
-                audio, options, self.model.dims.n_mels, max_seconds=max_seconds, cancelled=lambda: job.cancelled
-            )
+            recording, context = open_upload(audio, options, self.model, wanted, self._workers.decoders)
         except Exception as error:
             job.put(error)
             return
         with self._wake:
             if not self._closing:
-                self._waiting.append((job, recording))
+                self._waiting.append(_Running(job, recording, context))
                 self._wake.notify()
                 return
-        recording.context.close()
+        context.close()
         job.put(stopping())
 
     # ---------------------------------------------------------------- on the engine's thread
@@ -170,17 +176,17 @@ class EngineThread:
             return not self._closing
 
     def _turn(self, scheduler: Scheduler) -> None:
-        for ticket in [ticket for ticket, running in self._running.items() if running.job.cancelled]:
-            scheduler.remove(ticket)
-            self._running.pop(ticket).recording.context.close()
+        for id in [id for id, running in self._running.items() if running.job.cancelled]:
+            scheduler.remove(id)
+            self._running.pop(id).context.close()
         start = time.monotonic()
         self._for_a_turn(self._calls, lambda call: call())
         share = time.monotonic() - start  # what calls took the batch gets as well
-        self._for_a_turn(self._waiting, lambda waiting: self._begin(scheduler, *waiting))
+        self._for_a_turn(self._waiting, lambda running: self._begin(scheduler, running))
         end = time.monotonic() + share
         while not scheduler.idle:
-            for advance in scheduler.advance():
-                self._deliver(advance)
+            for update in scheduler.advance():
+                self._deliver(update)
             if time.monotonic() >= end:
                 return
 
@@ -193,51 +199,49 @@ class EngineThread:
             if time.monotonic() >= end:
                 return
 
-    def _begin(self, scheduler: Scheduler, job: Job, recording: Recording) -> None:
+    def _begin(self, scheduler: Scheduler, running: _Running) -> None:
         """Put a recording into the batch; finding its language may take the encoder."""
-        if job.cancelled:
-            recording.context.close()
+        if running.job.cancelled:
+            running.context.close()
             return
-        inference, vocabulary = self.model.inference, self.model.vocabulary
         try:
-            transcription = Transcription(inference, vocabulary, recording.mel, recording.options, recording.speech)
-            running = _Running(job, recording, transcription)
-            if transcription.done:
+            running.recording.begin(self.model.inference)
+            if running.recording.done:
                 self._finish(running)
             else:
-                self._running[scheduler.add(transcription)] = running
+                self._running[scheduler.add(running.recording)] = running
         except Exception as error:
-            recording.context.close()
-            job.put(error)
+            running.context.close()
+            running.job.put(error)
 
-    def _deliver(self, advance: Advance) -> None:
-        running = self._running[advance.ticket]
-        if advance.error is not None:
-            del self._running[advance.ticket]
-            running.recording.context.close()
-            running.job.put(advance.error)
+    def _deliver(self, update: Update) -> None:
+        running = self._running[update.id]
+        if update.error is not None:
+            del self._running[update.id]
+            running.context.close()
+            running.job.put(update.error)
             return
-        running.segments += advance.segments
-        done, total = (frames / FRAMES_PER_SECOND for frames in running.transcription.progress)
-        running.job.put(Progress(advance.segments, done, total))
-        if advance.done:
-            self._finish(self._running.pop(advance.ticket))
+        running.segments += update.segments
+        done, total = (frames / FRAMES_PER_SECOND for frames in running.recording.progress)
+        running.job.put(Progress(update.segments, done, total))
+        if update.done:
+            self._finish(self._running.pop(update.id))
 
     def _finish(self, running: _Running) -> None:
-        result = running.transcription.result(running.segments)
-        running.recording.context.close()
+        result = running.recording.result(running.segments)
+        running.context.close()
         running.job.put(Finished(result))
 
     def _fail_running(self, error: Exception) -> None:
         while self._running:
             _, running = self._running.popitem()
-            running.recording.context.close()
+            running.context.close()
             running.job.put(error)
 
     def _drop_waiting(self) -> None:
         while self._waiting:
-            job, recording = self._waiting.popleft()
-            recording.context.close()
-            job.put(stopping())
+            running = self._waiting.popleft()
+            running.context.close()
+            running.job.put(stopping())
         while self._calls:
             self._calls.popleft()()

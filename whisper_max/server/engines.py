@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from whisper_max.server.aliases import Names
 from whisper_max.server.engine_thread import EngineThread
 from whisper_max.server.errors import NOT_FOUND, OVERLOADED, APIError
 from whisper_max.server.loading import Loader
@@ -16,9 +17,6 @@ from whisper_max.server.recordings import Workers
 from whisper_max.server.settings import MIB, Settings
 
 log = logging.getLogger(__name__)
-
-DEFAULT_NAME = "whisper-1"
-"""OpenAI's name for its own Whisper, which many clients send whatever the server: the default model."""
 
 
 @dataclass
@@ -51,7 +49,8 @@ class Engines:
         self._loaded: dict[str, _Loaded] = {}
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._loading = asyncio.Lock()  # one at a time: it takes all cores, and memory that must be counted
-        self.ids = tuple(self._sources)
+        self._names = Names(settings.sources, settings.alias_ids)
+        self.ids = self._names.ids
         self.default_id = self.ids[0]
 
     @asynccontextmanager
@@ -59,7 +58,7 @@ class Engines:
         """The engine of a model, loaded if need be; it stays loaded as long as the context.
 
         Args:
-            id: of the model; None or ``whisper-1``: the default one.
+            id: of the model, or another of its names; None: the default one.
 
         Raises:
             APIError: 404 for a model that is not served; 429 where memory is taken by models in use.
@@ -86,9 +85,8 @@ class Engines:
         Raises:
             APIError: 404, none of this server's.
         """
-        if id is None or (id == DEFAULT_NAME and id not in self._sources):
-            return self.default_id
-        if id not in self._sources:
+        found = self.default_id if id is None else self._names.find(id)
+        if found is None:
             known = ", ".join(self.ids)
             raise APIError(
                 404,
@@ -97,7 +95,7 @@ class Engines:
                 code="model_not_found",
                 param="model",
             )
-        return id
+        return found
 
     def is_loaded(self, id: str) -> bool:
         """True where a model is in memory."""

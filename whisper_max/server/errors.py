@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from whisper_max.errors import (
     ArtifactError,
@@ -115,20 +117,24 @@ def _without_place(error: WhisperMaxError) -> str:
     return str(WhisperMaxError(error.what, where="file", expected=error.expected, found=error.found))
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Answer every error in OpenAI's shape."""
+def add_error_handlers(app: FastAPI, doors: Mapping[str, Callable[[APIError], Response]]) -> None:
+    """Answer every error in OpenAI's shape, but at the addresses of other protocols' doors.
+
+    Args:
+        app: the app.
+        doors: how each of those addresses tells an error.
+    """
 
     async def answer(_request: Request, error: Exception) -> JSONResponse:
         return as_api_error(error).response()
 
-    async def answer_http(_request: Request, error: Exception) -> JSONResponse:
+    async def answer_http(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
         code = {404: "not_found", 405: "method_not_allowed"}.get(status)
         message = {404: "no such address", 405: "no such method here"}.get(status, "the request can't be answered")
-        return APIError(
-            status, message, type=NOT_FOUND if status == 404 else INVALID, code=code, headers=headers
-        ).response()
+        refused = APIError(status, message, type=NOT_FOUND if status == 404 else INVALID, code=code, headers=headers)
+        return doors.get(request.url.path, APIError.response)(refused)
 
     for kind in (APIError, WhisperMaxError, OSError):
         app.add_exception_handler(kind, answer)

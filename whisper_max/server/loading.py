@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_max.api import Model, load_model
+from whisper_max.api import Model
 from whisper_max.checkpoint import read_checkpoint, resolve
 from whisper_max.dims import ModelDimensions
+from whisper_max.load import load_model
 from whisper_max.server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ def loader(settings: Settings) -> Loader:
             source,
             device=settings.device,
             compute_type=settings.compute_type,
+            threads=settings.threads or None,
             offline=settings.offline,
             weights_dir=folder,
             progress=log.info,

@@ -1,4 +1,4 @@
-"""Uploads to waveforms on worker threads: decoding, voice activity, and the one pass that scales the mel.
+"""Uploads to waveforms on worker threads: decoding, in other processes, voice activity, and what scales the mel.
 
 Short and long uploads have threads of their own, so that a short one never waits for hours of audio to be decoded.
 """
@@ -8,22 +8,30 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from io import FileIO
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_max.audio.io import open_audio
-from whisper_max.audio.mel import MelWindows
-from whisper_max.audio.waveform import Waveform
+from whisper_max.api import Model
+from whisper_max.audio.io import gather_audio, gather_channels, open_audio, open_channels
+from whisper_max.audio.reading import Reading
+from whisper_max.audio.warnings import AudioWarning
+from whisper_max.audio.waveform import SAMPLE_BYTES, SAMPLE_RATE, Waveform
+from whisper_max.server.decoding.parent import Decoders
 from whisper_max.server.errors import TooLong
 from whisper_max.server.jobs import Cancelled
-from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.speech import Speech, listen
+from whisper_max.server.spool import DiskSpace
+from whisper_max.speakers.diarize import tell_apart
+from whisper_max.transcribe.channels import AnyRecording, open_channel_recording
+from whisper_max.transcribe.options import SEPARATE, TranscribeOptions
+from whisper_max.transcribe.recording import open_recording
 
 Audio = FileIO | NDArray[np.float32]
 """An open file, unbuffered, or (n_samples,) float32 at 16 kHz."""
@@ -31,16 +39,6 @@ Audio = FileIO | NDArray[np.float32]
 LONG_UPLOAD = 4 << 20  # bytes; about 2 minutes of 16 kHz wav, or a quarter of an hour of speech in opus
 _IN_MEMORY_SECONDS = 60.0  # of one recording; longer ones go to disk
 _NICE = 5  # of threads for long uploads: a third of the time that others get where all are busy
-
-
-@dataclass
-class Recording:
-    """A recording that is open, ready for the engine. context: closes it."""
-
-    mel: MelWindows
-    speech: Speech | None
-    options: TranscribeOptions
-    context: ExitStack
 
 
 class _Watched:
@@ -51,6 +49,7 @@ class _Watched:
         self._check = check
         self.n_samples = waveform.n_samples
         self.duration = waveform.duration
+        self.warnings = waveform.warnings
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """As ``Waveform.read``.
@@ -62,41 +61,129 @@ class _Watched:
         return self._waveform.read(start, stop)
 
 
-def open_recording(
-    audio: Audio, options: TranscribeOptions, n_mels: int, *, max_seconds: float, cancelled: Callable[[], bool]
-) -> Recording:
-    """Decode a recording and listen for speech where the options ask for it.
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a recording besides its transcription.
+
+    max_seconds: the longest that is taken. cancelled: asked again and again; True ends the work. place: of its bytes on
+    disk, given back with the recording; None where it has none.
+    """
+
+    max_seconds: float
+    cancelled: Callable[[], bool]
+    place: DiskSpace | None
+
+    def check(self) -> None:
+        """Raises ``Cancelled`` where nobody wants it any more."""
+        if self.cancelled():
+            raise Cancelled("cancelled")
+
+    def watch(self, seconds: float) -> None:
+        """Look at what was decoded; raises ``Cancelled``, ``TooLong``, or ``APIError`` where it has no place."""
+        self.check()
+        if seconds > self.max_seconds:
+            raise TooLong("too long", where="file", expected=f"at most {self.max_seconds:g} s of audio")
+        if self.place is not None and seconds > _IN_MEMORY_SECONDS:
+            self.place.need(decoded=round(seconds * SAMPLE_RATE) * SAMPLE_BYTES)
+
+
+def open_upload(
+    audio: Audio, options: TranscribeOptions, model: Model, wanted: Wanted, decoders: Decoders
+) -> tuple[AnyRecording, ExitStack]:
+    """Decode a recording and listen for speech where the options ask for it; the model is not called.
 
     Args:
         audio: the upload.
         options: of its transcription.
-        n_mels: of the model.
-        max_seconds: the longest recording that is taken.
-        cancelled: asked again and again; True ends the work.
+        model: whose it is to be.
+        wanted: limits, and whether it still is.
+        decoders: decode files.
+
+    Returns:
+        the recording, ready for the engine, and what closes it.
 
     Raises:
-        TooLong: more than ``max_seconds``.
+        TooLong: more than it may have.
         Cancelled: it was cancelled.
         AudioError: it is not decodable audio.
-        OptionError: voice activity detection is asked for and not installed.
+        APIError: there is no place for it on disk.
+        OptionError: voice activity detection is asked for and not installed; separate channels, and there is but one.
     """
+    with ExitStack() as stack:
+        if wanted.place is not None:
+            stack.callback(wanted.place.close)
+        of_model = model.vocabulary, model.dims.n_mels, options
+        recording: AnyRecording
+        if options.channels == SEPARATE:
+            channels = stack.enter_context(_opened_channels(audio, options, wanted, decoders))
+            recording = open_channel_recording([_Watched(each, wanted.check) for each in channels], *of_model)
+        else:
+            waveform = stack.enter_context(_opened(audio, options, wanted, decoders))
+            wanted.watch(waveform.duration)
+            recording = open_recording(_Watched(waveform, wanted.check), *of_model, tell_apart=tell_apart)
+        recording.scale()  # here and not on the engine's thread
+        return recording, stack.pop_all()
 
-    def check() -> None:
-        if cancelled():
-            raise Cancelled("cancelled")
+
+@contextmanager
+def _opened(audio: Audio, options: TranscribeOptions, wanted: Wanted, decoders: Decoders) -> Iterator[Waveform]:
+    limits: _Limits = {"on_decoded": wanted.watch, "in_memory_seconds": _IN_MEMORY_SECONDS}
+    if isinstance(audio, np.ndarray):
+        with open_audio(audio, **limits) as waveform:
+            yield waveform
+        return
+    with ExitStack() as stack:
+        with _decoding(audio, options, wanted, decoders) as (pieces, warnings):
+            waveform = stack.enter_context(gather_audio(pieces, warnings, "file", **limits))
+        yield waveform
+
+
+@contextmanager
+def _opened_channels(
+    audio: Audio, options: TranscribeOptions, wanted: Wanted, decoders: Decoders
+) -> Iterator[list[Waveform]]:
+    """A waveform for each channel; what is limited is the seconds of all of them together."""
+    n_channels = 1
 
     def watch(seconds: float) -> None:
-        check()
-        if seconds > max_seconds:
-            raise TooLong("too long", where="file", expected=f"at most {max_seconds:g} s of audio")
+        wanted.watch(seconds * n_channels)
 
+    def counted(pieces: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        nonlocal n_channels
+        for piece in pieces:
+            n_channels = piece.shape[1]
+            yield piece
+
+    limits: _Limits = {"on_decoded": watch, "in_memory_seconds": _IN_MEMORY_SECONDS}
+    if isinstance(audio, np.ndarray):
+        with open_channels(audio, **limits) as channels:
+            yield channels
+        return
     with ExitStack() as stack:
-        waveform = stack.enter_context(open_audio(audio, on_decoded=watch, in_memory_seconds=_IN_MEMORY_SECONDS))
-        watch(waveform.duration)
-        heard, speech = listen(_Watched(waveform, check), options)
-        mel = MelWindows(heard, n_mels)
-        mel.window(0)  # finds the loudest value, a pass over the whole recording, here and not on the engine's thread
-        return Recording(mel, speech, options, stack.pop_all())
+        with _decoding(audio, options, wanted, decoders) as (pieces, warnings):
+            channels = stack.enter_context(gather_channels(counted(pieces), warnings, "file", **limits))
+        yield channels
+
+
+class _Limits(TypedDict):
+    on_decoded: Callable[[float], object]
+    in_memory_seconds: float
+
+
+@contextmanager
+def _decoding(
+    audio: FileIO, options: TranscribeOptions, wanted: Wanted, decoders: Decoders
+) -> Iterator[tuple[Iterator[NDArray[np.float32]], list[AudioWarning]]]:
+    """The pieces of a file, and the warnings that come with them; its process ends with the context."""
+    warnings: list[AudioWarning] = []
+    asked = Reading("file", options.strict, options.track, separate=options.channels == SEPARATE)
+    with closing(decoders.decode(audio, asked, warnings.append, check=wanted.check, later=_is_long(audio))) as pieces:
+        yield pieces, warnings
+
+
+def _is_long(audio: Audio) -> bool:
+    size = audio.nbytes if isinstance(audio, np.ndarray) else os.fstat(audio.fileno()).st_size
+    return size > LONG_UPLOAD
 
 
 class Workers:
@@ -104,21 +191,23 @@ class Workers:
 
     Args:
         n_threads: for short uploads, and as many for long ones.
+        decoders: decode files for them.
     """
 
-    def __init__(self, n_threads: int) -> None:
+    def __init__(self, n_threads: int, decoders: Decoders) -> None:
+        self.decoders = decoders
         self._short = ThreadPoolExecutor(n_threads, "whisper_max-short")
         self._long = ThreadPoolExecutor(n_threads, "whisper_max-long", initializer=_yield_to_others)
 
     def submit(self, audio: Audio, work: Callable[[], None]) -> Future[None]:
         """Do the work for this audio when a thread is free."""
-        size = audio.nbytes if isinstance(audio, np.ndarray) else os.fstat(audio.fileno()).st_size
-        return (self._long if size > LONG_UPLOAD else self._short).submit(work)
+        return (self._long if _is_long(audio) else self._short).submit(copy_context().run, work)
 
     def close(self) -> None:
         """End the threads once what they do is done; what waits is dropped."""
         for pool in (self._short, self._long):
             pool.shutdown(wait=True, cancel_futures=True)
+        self.decoders.close()
 
 
 def _yield_to_others() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import signal
+import ssl
 import sys
 import time
+from http import HTTPStatus
 from types import FrameType
 from typing import Any
 
@@ -14,15 +17,17 @@ from fastapi import FastAPI
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from whisper_max.errors import WhisperMaxError
+from whisper_max.errors import OptionError, WhisperMaxError
 from whisper_max.server.app import create_app
+from whisper_max.server.errors import APIError, busy
+from whisper_max.server.logs import set_up_logging
 from whisper_max.server.settings import Settings
 from whisper_max.server.state import Shared
 
 log = logging.getLogger(__name__)
 
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
-_SWITCH = 0.0005
+SWITCH = 0.0005
 """Seconds after which a thread gives Python to one that waits, the engine's above all: a step takes 2 ms, and Python's
 default of 5 ms would make one of 10 ms of it while a long recording is opened."""
 _LAST_WORDS = 5  # seconds for answers to leave once their work was ended
@@ -31,8 +36,9 @@ _HEADER_BYTES = 64 << 10  # of one request's headers
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT, then drain; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
-    sys.setswitchinterval(_SWITCH)
+    set_up_logging(settings.log_level, settings.log_format)
+    _check_certificate(settings)
+    sys.setswitchinterval(SWITCH)
     server = DrainingServer(settings, create_app(settings))
     try:
         server.run()
@@ -41,6 +47,15 @@ def serve(settings: Settings) -> int:
     if server.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILED if server.failed else EXIT_OK
+
+
+def _check_certificate(settings: Settings) -> None:
+    if settings.tls_cert is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:  # ssl.SSLError is one
+        raise OptionError("no certificate with its key", where="tls_cert", found=error.strerror or error) from error
 
 
 class DrainingServer(Server):
@@ -64,11 +79,14 @@ class DrainingServer(Server):
                 app,
                 host=settings.host,
                 port=settings.port,
-                http=_protocol(settings.idle_timeout),
+                http=_protocol(settings.idle_timeout, settings.max_connections),
                 h11_max_incomplete_event_size=_HEADER_BYTES,
                 proxy_headers=bool(settings.trusted_proxies),
                 forwarded_allow_ips=list(settings.trusted_proxies),
+                ssl_certfile=settings.tls_cert,
+                ssl_keyfile=settings.tls_key,
                 server_header=False,
+                access_log=False,
                 timeout_graceful_shutdown=_LAST_WORDS,
                 ws_max_size=1 << 20,
                 log_config=None,
@@ -110,16 +128,60 @@ class DrainingServer(Server):
         return await super().on_tick(counter)
 
 
-def _protocol(seconds: float) -> type[H11Protocol]:
-    """HTTP/1.1, where a request's headers must have come within so many seconds of its connection."""
+def _protocol(seconds: float, max_connections: int) -> type[H11Protocol]:
+    """HTTP/1.1 on so many connections at most.
 
-    class TimedProtocol(H11Protocol):
+    On each, the headers of a request must have come, whole, within so many seconds of the connection's start or of the
+    answer before; what is left of a body that was answered without being read counts as nothing.
+    """
+
+    class BoundedProtocol(H11Protocol):
+        _cut: asyncio.TimerHandle | None = None
+
         def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - of asyncio
             super().connection_made(transport)
-            self.loop.call_later(seconds, self._cut_off)
+            if len(self.connections) > max_connections:
+                transport.write(_TOO_MANY)
+                transport.close()
+            else:
+                self._watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._watch()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self._stop_watch()
+
+        def _watch(self) -> None:
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._stop_watch()
+            elif self._cut is None:
+                self._cut = self.loop.call_later(seconds, self._cut_off)
+
+        def _stop_watch(self) -> None:
+            if self._cut is not None:
+                self._cut.cancel()
+                self._cut = None
 
         def _cut_off(self) -> None:
-            if self.cycle is None and not self.transport.is_closing() and self.transport.get_protocol() is self:
+            if not self.transport.is_closing() and self.transport.get_protocol() is self:  # else it is a WebSocket
                 self.transport.close()
 
-    return TimedProtocol
+    return BoundedProtocol
+
+
+def _raw(error: APIError) -> bytes:
+    """The whole answer, for where there is no request yet."""
+    body = json.dumps(error.body()).encode()
+    headers = {**error.headers, "Content-Type": "application/json", "Content-Length": len(body), "Connection": "close"}
+    lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+_TOO_MANY = _raw(busy("too many connections are open", 1))

@@ -8,9 +8,11 @@ from typing import cast
 from starlette.requests import HTTPConnection
 
 from whisper_max.server.admission import Admission
+from whisper_max.server.decoding.parent import Decoders
 from whisper_max.server.engines import Engines
 from whisper_max.server.metrics import Metrics
 from whisper_max.server.settings import Settings
+from whisper_max.server.spool import SpoolBudget
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Shared:
     settings: Settings
     engines: Engines
     admission: Admission
+    spool: SpoolBudget
+    decoders: Decoders
     metrics: Metrics
     started: int
 

@@ -1,4 +1,4 @@
-"""The languages of Whisper: codes, English names, aliases, and finding one by any of them.
+"""The languages of Whisper: codes, English names, aliases, and finding one by any of them, or by a tag or a locale.
 
 The order of ``LANGUAGES`` is the order of the language tokens in every published vocabulary, so it must never change;
 the first 99 are in all vocabularies, Cantonese only since large-v3.
@@ -6,10 +6,13 @@ the first 99 are in all vocabularies, Cantonese only since large-v3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from difflib import get_close_matches
 
 from whisper_max.errors import OptionError
+
+TASKS = ("transcribe", "translate")
+"""What a model can do with speech: write it, or write it in English."""
 
 # fmt: off
 LANGUAGES: dict[str, str] = {
@@ -41,23 +44,91 @@ ALIASES: dict[str, str] = {
 UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Languages written without spaces between words."""
 
-_CODES = {**{name: code for code, name in LANGUAGES.items()}, **ALIASES, **{code: code for code in LANGUAGES}}
+# fmt: off
+_OTHER_CODES: dict[str, str] = {
+    # ISO 639-2, bibliographic codes too, and ISO 639-3 for the spoken language that a two-letter code means.
+    "afr": "af", "alb": "sq", "amh": "am", "ara": "ar", "arb": "ar", "arm": "hy", "asm": "as", "aze": "az", "azj": "az",
+    "bak": "ba", "baq": "eu", "bel": "be", "ben": "bn", "bod": "bo", "bos": "bs", "bre": "br", "bul": "bg", "bur": "my",
+    "cat": "ca", "ces": "cs", "chi": "zh", "cmn": "zh", "cym": "cy", "cze": "cs", "dan": "da", "deu": "de", "dut": "nl",
+    "ekk": "et", "ell": "el", "eng": "en", "est": "et", "eus": "eu", "fao": "fo", "fas": "fa", "fin": "fi", "fra": "fr",
+    "fre": "fr", "geo": "ka", "ger": "de", "glg": "gl", "gre": "el", "guj": "gu", "hat": "ht", "hau": "ha", "heb": "he",
+    "hin": "hi", "hrv": "hr", "hun": "hu", "hye": "hy", "ice": "is", "ind": "id", "isl": "is", "ita": "it", "jav": "jw",
+    "jpn": "ja", "kan": "kn", "kat": "ka", "kaz": "kk", "khk": "mn", "khm": "km", "kor": "ko", "lao": "lo", "lat": "la",
+    "lav": "lv", "lin": "ln", "lit": "lt", "ltz": "lb", "lvs": "lv", "mac": "mk", "mal": "ml", "mao": "mi", "mar": "mr",
+    "may": "ms", "mkd": "mk", "mlg": "mg", "mlt": "mt", "mon": "mn", "mri": "mi", "msa": "ms", "mya": "my", "nep": "ne",
+    "nld": "nl", "nno": "nn", "nob": "no", "nor": "no", "npi": "ne", "oci": "oc", "pan": "pa", "per": "fa", "pes": "fa",
+    "plt": "mg", "pol": "pl", "por": "pt", "pus": "ps", "ron": "ro", "rum": "ro", "rus": "ru", "san": "sa", "sin": "si",
+    "slk": "sk", "slo": "sk", "slv": "sl", "sna": "sn", "snd": "sd", "som": "so", "spa": "es", "sqi": "sq", "srp": "sr",
+    "sun": "su", "swa": "sw", "swe": "sv", "swh": "sw", "tam": "ta", "tat": "tt", "tel": "te", "tgk": "tg", "tgl": "tl",
+    "tha": "th", "tib": "bo", "tuk": "tk", "tur": "tr", "ukr": "uk", "urd": "ur", "uzb": "uz", "uzn": "uz", "vie": "vi",
+    "wel": "cy", "yid": "yi", "yor": "yo", "zho": "zh", "zsm": "ms",
+    # Codes that were replaced, as IANA and CLDR have them.
+    "iw": "he", "in": "id", "ji": "yi", "jv": "jw", "mo": "ro", "mol": "ro", "sh": "sr", "scr": "hr", "scc": "sr",
+    # Siblings whose speech the model has under one token.
+    "nb": "no", "fil": "tl", "prs": "fa",
+}
+# fmt: on
+
+DETECTED = frozenset({"", "auto", "und"})
+"""What stands for no language: it is detected. ``und`` is ISO 639-2's undetermined."""
+
+# fmt: off
+_OWN_NAMES = {
+    "bahasa indonesia": "id", "català": "ca", "čeština": "cs", "dansk": "da", "deutsch": "de", "español": "es",
+    "espanol": "es", "français": "fr", "francais": "fr", "hrvatski": "hr", "italiano": "it", "magyar": "hu",
+    "nederlands": "nl", "norsk": "no", "polski": "pl", "português": "pt", "portugues": "pt", "română": "ro",
+    "suomi": "fi", "svenska": "sv", "tiếng việt": "vi", "türkçe": "tr", "ελληνικά": "el", "български": "bg",
+    "русский": "ru", "українська": "uk", "עברית": "he", "العربية": "ar", "हिन्दी": "hi", "ไทย": "th", "中文": "zh",
+    "日本語": "ja", "한국어": "ko",
+}
+# fmt: on
+"""What speakers of the most used languages call them."""
+
+_CODES = _OTHER_CODES | {code: code for code in LANGUAGES}
+_NAMES = {name: code for code, name in LANGUAGES.items()} | ALIASES | _OWN_NAMES
+_TAG = re.compile(r"([a-z]{2,3})(?:[-_]([a-z0-9]{1,8}))?(?:[-_][a-z0-9]{1,8})*(?:[.@].*)?")
+"""A language tag (RFC 5646) or a POSIX locale: a code, and then what the model does not know, but for ``zh-yue``."""
+_ADDED = re.compile(r"\s*\([^()]*\)$")  # as in ``Chinese (Simplified)``
 
 
 def language_code(language: str, *, where: str | None = "language") -> str:
-    """The code of a language given by code, English name or alias, whatever the case.
+    """The code of a language given by code, tag, English name or, of the most used, its own, whatever the case.
+
+    Codes may be of ISO 639-1, -2 or -3, or their predecessors; region and script of a tag are dropped (``pt-BR``,
+    ``zh_Hant``, ``en_US.UTF-8``), and so is what stands before or behind a name (``Brazilian Portuguese``).
 
     Raises:
         OptionError: the language is unknown; the message offers the closest names.
     """
     wanted = language.strip().lower()
-    if wanted in _CODES:
-        return _CODES[wanted]
-    raise OptionError("unknown language", where=where, found=repr(language), hint=_suggestion(wanted, list(_CODES)))
+    found = _by_tag(wanted) or _by_name(_ADDED.sub("", wanted))
+    if found is not None:
+        return found
+    raise OptionError("unknown language", where=where, found=repr(language), hint=_suggestion(wanted))
 
 
-def _suggestion(wanted: str, known: Sequence[str]) -> str:
-    close = get_close_matches(wanted, known, n=3)
+def spoken_language(language: str | None, *, where: str | None = "language") -> str | None:
+    """As ``language_code``; None where it is to be detected: for None, ``auto``, ``und`` and an empty text."""
+    if language is None or language.strip().lower() in DETECTED:
+        return None
+    return language_code(language, where=where)
+
+
+def _by_tag(wanted: str) -> str | None:
+    tag = _TAG.fullmatch(wanted)
+    if tag is None or tag[1] not in _CODES:
+        return None
+    return "yue" if (_CODES[tag[1]], tag[2]) == ("zh", "yue") else _CODES[tag[1]]
+
+
+def _by_name(wanted: str) -> str | None:
+    words = wanted.split()
+    candidates = (wanted, words[-1], words[0]) if words else ()
+    return next((_NAMES[name] for name in candidates if name in _NAMES), None)
+
+
+def _suggestion(wanted: str) -> str:
+    close = get_close_matches(wanted, list(_NAMES), n=3)
     if close:
         return "did you mean " + " or ".join(close) + "?"
     return "give a code such as en or a name such as english"

@@ -10,20 +10,28 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-
-import tiktoken
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from whisper_max.errors import CheckpointError, OptionError
-from whisper_max.text.languages import LANGUAGES, UNSPACED, language_code
+from whisper_max.text.languages import TASKS, UNSPACED, language_code
+from whisper_max.text.special_tokens import (
+    NAMES,
+    SECONDS_PER_TIMESTAMP,
+    SpecialTokens,
+    published_special_tokens,
+    stated_special_tokens,
+)
 
-TASKS = ("transcribe", "translate")
-SECONDS_PER_TIMESTAMP = 0.02
+if TYPE_CHECKING:
+    import tiktoken
+
+__all__ = ["SECONDS_PER_TIMESTAMP", "Tokenizer", "Vocabulary", "build_tokenizer"]
 
 # How GPT-2 cuts text into pieces before merging bytes: contractions, words, numbers, the rest, and spaces.
 _PIECES = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 
-_N_TIMESTAMPS = 1501  # 0.00 s to 30.00 s in steps of 0.02 s
-_N_OTHER_SPECIALS = 8 + _N_TIMESTAMPS  # eot, sot, translate, transcribe, sot_lm, sot_prev, no_speech, no_timestamps
+_N_ENGLISH_TEXT = 50256  # text tokens of the published English-only vocabulary; the multilingual one has one more
 _REPLACEMENT = "\ufffd"
 
 # Symbols that stand for sounds, speakers and notation, not for speech (openai/whisper ``tokenizer.py``).
@@ -38,79 +46,119 @@ class Vocabulary:
     Args:
         ranks: byte string of each text token -> its id, ids 0..len(ranks)-1.
         n_vocab: rows of the token embedding.
+        stated: name of each special token that the checkpoint states -> its id; where it states no start of the
+            transcript, they are taken in the published order.
+        words: text of each token that was added behind the special ones -> its id.
+        multilingual: whether prompts name a language and a task; None where the number of text tokens tells.
+
+    Attributes:
+        specials: the ids of the special tokens.
+        special_tokens: the same by name.
+        unused: rows of the embedding that no token has.
 
     Raises:
-        CheckpointError: the two don't belong together.
+        CheckpointError: these don't belong together.
     """
 
-    def __init__(self, ranks: Mapping[bytes, int], n_vocab: int) -> None:
+    def __init__(
+        self,
+        ranks: Mapping[bytes, int],
+        n_vocab: int,
+        stated: Mapping[str, int] | None = None,
+        words: Mapping[str, int] | None = None,
+        multilingual: bool | None = None,
+    ) -> None:
         self.n_vocab = n_vocab
-        self.eot = len(ranks)
-        self.num_languages = n_vocab - len(ranks) - _N_OTHER_SPECIALS
-        if not 1 <= self.num_languages <= len(LANGUAGES):
-            raise CheckpointError(
-                "the vocabulary does not fit the token embedding",
-                expected=f"{n_vocab} tokens, of which 1 to {len(LANGUAGES)} languages",
-                found=f"{len(ranks)} text tokens, {_N_OTHER_SPECIALS} fixed special ones"
-                f" and {self.num_languages} left for languages",
-            )
+        self.words = dict(words or {})
+        if stated and NAMES["sot"][0] in stated:
+            self.specials = stated_special_tokens({**stated, **self.words}, n_vocab)
+        else:
+            self.specials = published_special_tokens(len(ranks), n_vocab)
+            _check_stated(stated or {}, self.specials)
+        self.is_multilingual = len(ranks) != _N_ENGLISH_TEXT if multilingual is None else multilingual
         self._text_bytes = _bytes_by_rank(ranks)
-        self.special_tokens = {name: self.eot + i for i, name in enumerate(_special_names(self.num_languages))}
+        self.special_tokens = {name: i for name, i in self.specials.by_name().items() if name not in self.words}
         self._ranks = ranks
+        used = {*self.special_tokens.values(), *self.words.values()}
+        self.unused = tuple(token for token in range(len(ranks), n_vocab) if token not in used)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The codes of the languages that a transcript can be in, in the order of their tokens."""
+        return tuple(self.specials.languages) if self.is_multilingual else ("en",)
 
     @cached_property
     def encoding(self) -> tiktoken.Encoding:
-        """The byte-pair encoder, built when first needed."""
+        """The byte-pair encoder, built when first needed: it takes a tenth of a second."""
+        import tiktoken
+
         return tiktoken.Encoding(
             name="whisper",
-            explicit_n_vocab=self.n_vocab,
             pat_str=_PIECES,
             mergeable_ranks=dict(self._ranks),
-            special_tokens=self.special_tokens,
+            special_tokens=self.special_tokens | self.words,
         )
+
+    def is_text(self, token: int) -> bool:
+        """Whether a token stands for text: a text token, or a word that was added."""
+        return token < len(self._text_bytes) or token in self._word_ids
+
+    @cached_property
+    def _word_ids(self) -> frozenset[int]:
+        return frozenset(self.words.values())
 
     @cached_property
     def token_bytes(self) -> list[bytes]:
-        """What each token stands for, by id; special tokens by their name."""
-        return self._text_bytes + [name.encode() for name in self.special_tokens]
+        """What each token stands for, by id; special tokens by their name, rows without a token by nothing."""
+        table = self._text_bytes + [b""] * (self.n_vocab - len(self._text_bytes))
+        for name, token in (self.special_tokens | self.words).items():
+            table[token] = name.encode()
+        return table
 
     @cached_property
     def non_speech_tokens(self) -> tuple[int, ...]:
         """Text tokens of speaker tags, music notes and brackets, plus a hyphen or quote that begins a word; sorted."""
-        encode = self.encoding.encode_ordinary
-        found = {encode(" -")[0], encode(" '")[0]}
+        found = {self._merged(" -")[0], self._merged(" '")[0]}
         for symbol in (*_CHARACTERS, *_GROUPS.split(), *_MUSIC):
-            for tokens in (encode(symbol), encode(" " + symbol)):
+            for tokens in (self._merged(symbol), self._merged(" " + symbol)):
                 if len(tokens) == 1 or symbol in _MUSIC:
                     found.add(tokens[0])
         return tuple(sorted(found))
+
+    def _merged(self, piece: str) -> list[int]:
+        """The tokens of a short piece that ``_PIECES`` doesn't cut, such as symbols after a space.
+
+        Neighbours merge, those first that make the token of the lowest rank, as long as they make one (Sennrich et al.,
+        arXiv:1508.07909).
+        """
+        ranks, raw = self._ranks, piece.encode()
+        if raw in ranks:
+            return [ranks[raw]]
+        parts = [bytes([byte]) for byte in raw]
+        while merges := [(ranks[a + b], i) for i, (a, b) in enumerate(pairwise(parts)) if a + b in ranks]:
+            _, i = min(merges)
+            parts[i : i + 2] = [parts[i] + parts[i + 1]]
+        return [ranks[part] for part in parts]
+
+
+def _check_stated(stated: Mapping[str, int], specials: SpecialTokens) -> None:
+    """Refuse a partial statement that contradicts the published order."""
+    published = specials.by_name()
+    for name, token in stated.items():
+        if published.get(name, token) != token:
+            raise CheckpointError(f"{name[:80]} has an unusual id", expected=published[name], found=token)
 
 
 def _bytes_by_rank(ranks: Mapping[bytes, int]) -> list[bytes]:
     """The text tokens in the order of their ids, which must be 0..len(ranks)-1."""
     ordered = sorted(ranks, key=ranks.__getitem__)
-    if sorted(ranks.values()) != list(range(len(ranks))):
+    if any(ranks[token] != i for i, token in enumerate(ordered)):
         raise CheckpointError(
             "the vocabulary has gaps or repeats",
             expected=f"ids 0 to {len(ranks) - 1}, each once",
             found=f"{len(set(ranks.values()))} different ids up to {max(ranks.values())}",
         )
     return ordered
-
-
-def _special_names(num_languages: int) -> list[str]:
-    return [
-        "<|endoftext|>",
-        "<|startoftranscript|>",
-        *(f"<|{code}|>" for code in list(LANGUAGES)[:num_languages]),
-        "<|translate|>",
-        "<|transcribe|>",
-        "<|startoflm|>",
-        "<|startofprev|>",
-        "<|nospeech|>",
-        "<|notimestamps|>",
-        *(f"<|{i * SECONDS_PER_TIMESTAMP:.2f}|>" for i in range(_N_TIMESTAMPS)),
-    ]
 
 
 @dataclass(frozen=True)
@@ -126,20 +174,15 @@ class Tokenizer:
     task: str | None = None
 
     def encode(self, text: str) -> list[int]:
-        """Text to token ids.
-
-        Raises:
-            OptionError: the text spells a special token, such as ``<|endoftext|>``.
-        """
-        if "<|" in text:
-            for name in self.vocabulary.special_tokens:
-                if name in text:
-                    raise OptionError("the text holds a special token", found=name, hint="take it out")
+        """Text to token ids; what spells a special token, such as ``<|endoftext|>``, is text like any other."""
+        words = self.vocabulary.words
+        if words:
+            return self.vocabulary.encoding.encode(text, allowed_special=set(words), disallowed_special=())
         return self.vocabulary.encoding.encode_ordinary(text)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Tokens to text, timestamps left out; bytes that are not UTF-8 become U+FFFD."""
-        return self.decode_with_timestamps([token for token in tokens if token < self.timestamp_begin])
+        return self.decode_with_timestamps([token for token in tokens if not self.is_timestamp(token)])
 
     def decode_with_timestamps(self, tokens: Sequence[int]) -> str:
         """Tokens to text, every special token by its name, such as ``<|1.08|>``."""
@@ -148,58 +191,75 @@ class Tokenizer:
 
     @property
     def n_vocab(self) -> int:
-        """Tokens in all."""
         return self.vocabulary.n_vocab
+
+    def is_text(self, token: int) -> bool:
+        """Whether a token stands for text."""
+        return self.vocabulary.is_text(token)
+
+    def is_timestamp(self, token: int) -> bool:
+        """Whether a token stands for a time."""
+        return self.timestamp_begin <= token < self.timestamp_end
 
     @property
     def num_languages(self) -> int:
         """Language tokens in the vocabulary."""
-        return self.vocabulary.num_languages
+        return len(self.vocabulary.specials.languages)
 
     @property
     def eot(self) -> int:
-        """End of text; every id below is a text token."""
-        return self.vocabulary.eot
+        """End of text; every id below is a text token, and every other text token a word that was added."""
+        return self.vocabulary.specials.eot
+
+    @property
+    def n_competing(self) -> int:
+        """Among how many ids, from 0 on, a text token's probability is its share: all where words were added."""
+        return self.n_vocab if self.vocabulary.words else self.eot
 
     @property
     def sot(self) -> int:
         """Start of transcript."""
-        return self.eot + 1
+        return self.vocabulary.specials.sot
 
     @property
     def translate(self) -> int:
         """The task of translating into English."""
-        return self.sot + 1 + self.num_languages
+        return self.vocabulary.specials.translate
 
     @property
     def transcribe(self) -> int:
         """The task of writing down what is said."""
-        return self.translate + 1
+        return self.vocabulary.specials.transcribe
 
     @property
     def sot_lm(self) -> int:
         """Start of plain language modelling."""
-        return self.translate + 2
+        return self.vocabulary.specials.sot_lm
 
     @property
     def sot_prev(self) -> int:
         """Start of the text before this window."""
-        return self.translate + 3
+        return self.vocabulary.specials.sot_prev
 
     @property
     def no_speech(self) -> int:
         """Nobody speaks in this window."""
-        return self.translate + 4
+        return self.vocabulary.specials.no_speech
 
     @property
     def no_timestamps(self) -> int:
         """No timestamps are to follow."""
-        return self.translate + 5
+        return self.vocabulary.specials.no_timestamps
 
     @property
     def timestamp_begin(self) -> int:
         """The timestamp 0.00 s; later ones follow in steps of 0.02 s."""
-        return self.translate + 6
+        return self.vocabulary.specials.timestamp_begin
+
+    @property
+    def timestamp_end(self) -> int:
+        """The id after the timestamp 30.00 s."""
+        return self.vocabulary.specials.timestamp_end
 
     def to_language_token(self, language: str) -> int:
         """The token of a language code.
@@ -214,7 +274,7 @@ class Tokenizer:
                 expected=f"one of its {self.num_languages}",
                 found=language,
             )
-        return self.sot + 1 + self.all_language_codes.index(language)
+        return self.vocabulary.specials.languages[language]
 
     @property
     def language_token(self) -> int:
@@ -226,12 +286,11 @@ class Tokenizer:
     @property
     def all_language_codes(self) -> tuple[str, ...]:
         """The codes of the languages in the vocabulary, in the order of their tokens."""
-        return tuple(LANGUAGES)[: self.num_languages]
+        return tuple(self.vocabulary.specials.languages)
 
     @property
     def all_language_tokens(self) -> tuple[int, ...]:
-        """The language tokens, ascending."""
-        return tuple(range(self.sot + 1, self.sot + 1 + self.num_languages))
+        return tuple(self.vocabulary.specials.languages.values())
 
     @cached_property
     def sot_sequence(self) -> tuple[int, ...]:
@@ -249,6 +308,14 @@ class Tokenizer:
         return (*self.sot_sequence, self.no_timestamps)
 
     @property
+    def special_tokens(self) -> dict[str, int]:
+        return self.vocabulary.special_tokens
+
+    @property
+    def encoding(self) -> tiktoken.Encoding:
+        return self.vocabulary.encoding
+
+    @property
     def non_speech_tokens(self) -> tuple[int, ...]:
         """Text tokens of anything that is not spoken, sorted."""
         return self.vocabulary.non_speech_tokens
@@ -260,10 +327,10 @@ class Tokenizer:
             the words and, for each, its tokens; joined again they are the input.
         """
         if self.language in UNSPACED:
-            return self._split_on_unicode(tokens)
-        return self._split_on_spaces(tokens)
+            return self.split_tokens_on_unicode(tokens)
+        return self.split_tokens_on_spaces(tokens)
 
-    def _split_on_unicode(self, tokens: Sequence[int]) -> tuple[list[str], list[list[int]]]:
+    def split_tokens_on_unicode(self, tokens: Sequence[int]) -> tuple[list[str], list[list[int]]]:
         """Cut wherever the tokens so far are whole characters (or are broken in the full text as well)."""
         full = self.decode_with_timestamps(tokens)
         words: list[str] = []
@@ -282,13 +349,13 @@ class Tokenizer:
                 offset += len(decoded)
         return words, word_tokens
 
-    def _split_on_spaces(self, tokens: Sequence[int]) -> tuple[list[str], list[list[int]]]:
+    def split_tokens_on_spaces(self, tokens: Sequence[int]) -> tuple[list[str], list[list[int]]]:
         """Join characters into words that begin with a space; punctuation and special tokens stand alone."""
         words: list[str] = []
         word_tokens: list[list[int]] = []
-        for piece, piece_tokens in zip(*self._split_on_unicode(tokens), strict=True):
+        for piece, piece_tokens in zip(*self.split_tokens_on_unicode(tokens), strict=True):
             begins_word = piece.startswith(" ") or piece.strip() in string.punctuation
-            if not words or piece_tokens[0] >= self.eot or begins_word:
+            if not words or not self.is_text(piece_tokens[0]) or begins_word:
                 words.append(piece)
                 word_tokens.append(piece_tokens)
             else:

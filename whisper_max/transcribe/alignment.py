@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_max.decode.inference import Float32
+from whisper_max.decode.contract import Float32
 
 MEDIAN_WIDTH = 7  # frames of 20 ms
 _VALUES_TOGETHER = 12_000  # that the median filter works on at a time, so that all its copies stay in a core's cache

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from whisper_max.audio.mel import FRAMES_PER_SECOND, N_FRAMES
-from whisper_max.transcribe.cut import Cut, end_of_speech
 from whisper_max.transcribe.result import Segment, Word
+from whisper_max.transcribe.window import Cut, end_of_speech
 
 _PUNCTUATION = "\"'“¿([{-\"'.。,，!！?？:：”)]}、"
 _FIRST_WORDS = 8  # as many words of a segment are looked at
@@ -18,7 +18,9 @@ _SHORTEST, _LONGEST = 0.133, 2.0  # seconds
 _NEAR = 2.0  # seconds from a border of the window
 
 
-def skip_hallucinations(cut: Cut, last_speech: float, n_frames: int, threshold: float) -> None:
+def skip_hallucinations(
+    cut: Cut, last_speech: float, n_frames: int, threshold: float, window_frames: int = N_FRAMES
+) -> None:
     """Drop what is probably not said and decode again from there; skip silence before it.
 
     Args:
@@ -26,9 +28,10 @@ def skip_hallucinations(cut: Cut, last_speech: float, n_frames: int, threshold: 
         last_speech: when speech ended before this window, in seconds.
         n_frames: mel frames of the recording.
         threshold: silence longer than this many seconds may be skipped.
+        window_frames: most of a window.
     """
     window = cut.window
-    window_end = (window.seek + N_FRAMES) / FRAMES_PER_SECOND
+    window_end = (window.seek + window_frames) / FRAMES_PER_SECOND
     if not cut.ends_in_silence:
         end = end_of_speech(cut.segments)
         if end is not None and end > window.start:
@@ -43,13 +46,12 @@ def skip_hallucinations(cut: Cut, last_speech: float, n_frames: int, threshold: 
             cut.segments.clear()
             cut.skipped = True
             return
-    _drop_surrounded_by_silence(cut, last_speech, n_frames, threshold)
+    _drop_surrounded_by_silence(cut, last_speech, n_frames, threshold, window_end)
 
 
-def _drop_surrounded_by_silence(cut: Cut, last_end: float, n_frames: int, threshold: float) -> None:
+def _drop_surrounded_by_silence(cut: Cut, last_end: float, n_frames: int, threshold: float, window_end: float) -> None:
     """Drop the first anomalous segment with silence, or more of its kind, on both sides, and all after it."""
     window = cut.window
-    window_end = (window.seek + N_FRAMES) / FRAMES_PER_SECOND
     for index, segment in enumerate(cut.segments):
         if not segment.words:
             continue

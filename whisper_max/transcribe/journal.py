@@ -1,7 +1,7 @@
 """The journal of a transcription: what was done so far, so that a run that was cut off goes on where it stopped.
 
 A file of JSON lines. The first says what the transcript depends on; each further one is what a window's decoding
-amounts to, written before it is accepted. Giving these to ``FileTask`` again brings it to the state it was in, so no
+amounts to, written before it is accepted. Giving these to the recording again brings it to the state it was in, so no
 state is stored. Each line holds the CRC-32 of the file up to there, and is on the disk before the next window begins.
 Only a last line without its newline can come from a run that was cut off; it is left out. Any other damage, and a
 first line of another recording, model or set of options, is refused.
@@ -15,27 +15,27 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
-from whisper_max.decode.result import DecodingResult
 from whisper_max.errors import JournalError, OutputError
-from whisper_max.transcribe.cut import Cut, Window
-from whisper_max.transcribe.result import Segment, Word
+from whisper_max.transcribe.journal_records import value_from_json
+from whisper_max.transcribe.window import Cut
 from whisper_max.version import VERSION
 
-FORMAT = 1
+FORMAT = 2
 """Of the file; raised when a line changes its meaning."""
 
 _MAGIC = b'{"journal": '  # how every journal begins
 _LINE = re.compile(rb'(\{.*), "crc32": "([0-9a-f]{8})"\}\n')
 _BLOCK = 60 * SAMPLE_RATE  # samples hashed at a time
 _SHOWN = 60  # characters of a value in a message
+_MOST_TOLD = 5  # differences
 _START_OVER = "start over without resume, or remove the journal"
 
 
@@ -85,18 +85,9 @@ class Journal:
         self._file.close()
 
     def _read(self, lines: list[bytes], header: Mapping[str, Any]) -> None:
-        records = list(self._records(lines))
-        _check_header(self.path, records[0], json.loads(json.dumps(header)))
-        self.cuts = [_cut(record) for record in records[1:]]
-
-    def _records(self, lines: list[bytes]) -> Iterator[dict[str, Any]]:
-        for number, line in enumerate(lines, start=1):
-            match = _LINE.fullmatch(line)
-            if match is not None:
-                self._checksum = zlib.crc32(match[1], self._checksum)
-            if match is None or int(match[2], 16) != self._checksum:
-                raise JournalError("damaged", where=f"{self.path}, line {number}", hint=_START_OVER)
-            yield json.loads(match[1] + b"}")
+        """Check every line, and that the first is this transcription's; take the others as cuts."""
+        found, self.cuts, self._checksum = _parsed(self.path, lines)
+        _check_header(self.path, found, json.loads(json.dumps(header)))
 
     def _append(self, record: Mapping[str, Any]) -> None:
         text = json.dumps(record).encode("ascii")[:-1]
@@ -117,8 +108,71 @@ class Journal:
             raise OutputError("can't be written", where=self.path, found=error.strerror or error) from error
 
 
-def audio_identity(waveform: Waveform) -> dict[str, object]:
+def join_journals(parts: Sequence[Path], whole: Path) -> None:
+    """Make one journal of those of a recording's parts, for ``Model.transcribe`` to go on from.
+
+    Args:
+        parts: in order; of the same recording, model and options.
+        whole: the journal to write; it is emptied first.
+
+    Raises:
+        JournalError: a part is damaged, or of something else than the first.
+        OutputError: a file can't be read or written.
+    """
+    header: dict[str, Any] | None = None
+    cuts: list[Cut] = []
+    for path in parts:
+        try:
+            lines = path.read_bytes().splitlines(keepends=True)
+        except OSError as error:
+            raise OutputError("can't be read", where=path, found=error.strerror or error) from error
+        found, of_part, _ = _parsed(path, lines)
+        if header is None:
+            header = found
+        _check_header(path, found, header)
+        cuts += of_part
+    with closing(Journal(whole, header or {})) as journal:
+        for cut in cuts:
+            journal.append(cut)
+
+
+def _parsed(path: Path, lines: list[bytes]) -> tuple[dict[str, Any], list[Cut], int]:
+    """What a journal says first, its cuts, and the CRC-32 of it all."""
+    header: dict[str, Any] = {}
+    cuts: list[Cut] = []
+    checksum = 0
+    for number, line in enumerate(lines, start=1):
+        try:
+            record, checksum = _record(line, checksum)
+            if number == 1:
+                header = record
+            else:
+                cuts.append(value_from_json(Cut, record))
+        except (ValueError, RecursionError) as error:
+            found = str(error)[:80] or None
+            raise JournalError("damaged", where=f"{path}, line {number}", found=found, hint=_START_OVER) from error
+    return header, cuts, checksum
+
+
+def _record(line: bytes, checksum: int) -> tuple[dict[str, Any], int]:
+    """What a line holds, and the CRC-32 up to its end; raises ValueError, without a word where it is not whole.
+
+    checksum: of the lines before.
+    """
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise ValueError
+    checksum = zlib.crc32(match[1], checksum)
+    if int(match[2], 16) != checksum:
+        raise ValueError
+    record: dict[str, Any] = json.loads(match[1] + b"}")
+    return record, checksum
+
+
+def audio_identity(*channels: Waveform) -> dict[str, object]:
     """What tells a recording from every other: its length in samples at 16 kHz, and their SHA-256.
+
+    Of several channels that of all of them, one after the other.
 
     Of the samples that are transcribed, so it is the same for a file that was copied or touched, for standard input
     and for arrays, and another where anything about decoding or resampling changed.
@@ -127,9 +181,10 @@ def audio_identity(waveform: Waveform) -> dict[str, object]:
         AudioError: a spooled recording can't be read back.
     """
     digest = hashlib.sha256()
-    for start in range(0, waveform.n_samples, _BLOCK):
-        digest.update(waveform.read(start, start + _BLOCK).astype("<f4", copy=False).tobytes())
-    return {"n_samples": waveform.n_samples, "sha256": digest.hexdigest()}
+    for waveform in channels:
+        for start in range(0, waveform.n_samples, _BLOCK):
+            digest.update(waveform.read(start, start + _BLOCK).astype("<f4", copy=False).tobytes())
+    return {"n_samples": sum(waveform.n_samples for waveform in channels), "sha256": digest.hexdigest()}
 
 
 def _open_locked(path: Path) -> FileIO:
@@ -167,12 +222,14 @@ def _whole_lines(path: Path, file: FileIO) -> list[bytes]:
 def _check_header(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     ours, theirs = dict(_flat(expected)), dict(_flat(found))
     differences = [
-        f"{name} was {_short(theirs.get(name))}, is {_short(ours.get(name))}"
+        f"{name[:_SHOWN]} was {_short(theirs.get(name))}, is {_short(ours.get(name))}"
         for name in dict.fromkeys([*ours, *theirs])
         if ours.get(name) != theirs.get(name)
     ]
     if differences:
-        raise JournalError(f"of another transcription: {'; '.join(differences)}", where=path, hint=_START_OVER)
+        told = "; ".join(differences[:_MOST_TOLD])
+        more = f"; {len(differences) - _MOST_TOLD} more" if len(differences) > _MOST_TOLD else ""
+        raise JournalError(f"of another transcription: {told}{more}", where=path, hint=_START_OVER)
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -187,14 +244,3 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-
-
-def _cut(record: dict[str, Any]) -> Cut:
-    window = Window(**record["window"] | {"prompt": tuple(record["window"]["prompt"])})
-    segments = [_segment(each) for each in record["segments"]]
-    return Cut(**record | {"window": window, "result": DecodingResult(**record["result"]), "segments": segments})
-
-
-def _segment(record: dict[str, Any]) -> Segment:
-    words = record["words"]
-    return Segment(**record | {"words": None if words is None else [Word(**word) for word in words]})

@@ -1,8 +1,9 @@
-"""Cutting a recording where nobody speaks, into pieces that can be transcribed side by side."""
+"""Cutting a recording where nobody speaks, into parts that can be transcribed side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,50 +19,64 @@ Chances = Callable[[int, int], NDArray[np.float32]]
 _NEAR, _FAR = 5 * FRAMES_PER_SECOND, 10 * FRAMES_PER_SECOND
 _LONG_ENOUGH = FRAMES_PER_SECOND // 5
 
-_ENOUGH_PIECES = 10  # to keep a batch of 8 busy
-_MOST_WINDOWS = 2  # of a piece: more leave a large batch without work
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a recording that can be transcribed by itself.
 
-def windows_of_pieces(n_frames: int) -> int:
-    """How many windows long pieces are: a second one where pieces remain enough to be decoded side by side.
-
-    A piece ends within its last window, and where the model leaves a sentence for the next one, one more is needed
-    for it: the longer the pieces, the fewer such windows. It depends on the recording alone, not on the batch.
-
-    Args:
-        n_frames: of all that is to be cut.
+    clip: its frames, at most a window's. speech_end: the frame after the last one in which somebody speaks; the clip's
+    start where that is not near its end.
     """
-    return min(max(n_frames // (_ENOUGH_PIECES * N_FRAMES), 1), _MOST_WINDOWS)
+
+    clip: Clip
+    speech_end: int
 
 
-def cut_pieces(chances: Chances, clip: Clip, silence_threshold: float, n_windows: int = 1) -> list[Clip]:
-    """Cut a clip into pieces, each border in the middle of the longest silence near its last window's end.
+def cut_parts(chances: Chances, clip: Clip, silence_threshold: float, window_frames: int = N_FRAMES) -> list[Part]:
+    """Cut a clip into parts of a window, each border in the middle of the longest silence near the window's end.
 
     Args:
-        chances: how likely speech is, asked for where a border may be.
-        clip: the part to cut; an empty one has no pieces.
+        chances: how likely speech is, asked for where a part may end.
+        clip: the frames to cut; an empty clip has no parts.
         silence_threshold: a frame is silent where its chance is lower; where none is, the least likely one is the
             border.
-        n_windows: that a piece has at most.
+        window_frames: most of a window.
     """
     start, end = clip
-    longest = n_windows * N_FRAMES
-    pieces = []
-    while end - start > longest:
-        cut = _border(chances, start + longest, silence_threshold)
-        pieces.append((start, cut))
-        start = cut
-    return [*pieces, (start, end)] if start < end else pieces
+    parts = []
+    while end - start > window_frames:
+        first, near = _where_it_may_end(chances, start + window_frames, silence_threshold, window_frames // 2)
+        border = first + _border(near, silence_threshold)
+        parts.append(Part((start, border), _speech_end(near[: border - first], first, start, silence_threshold)))
+        start = border
+    if start < end:
+        first = max(start, end - _NEAR)
+        parts.append(Part((start, end), _speech_end(chances(first, end), first, start, silence_threshold)))
+    return parts
 
 
-def _border(chances: Chances, end: int, silence_threshold: float) -> int:
-    near = chances(end - _NEAR, end)
-    first, last = _longest_silence(near, silence_threshold)
-    if last - first >= _LONG_ENOUGH:
-        return end - _NEAR + (first + last) // 2
-    far = chances(end - _FAR, end)
-    first, last = _longest_silence(far, silence_threshold)
-    return end - _FAR + ((first + last) // 2 if first < last else int(np.argmin(far)))
+def _where_it_may_end(
+    chances: Chances, end: int, silence_threshold: float, farthest: int
+) -> tuple[int, NDArray[np.float32]]:
+    """The first frame of those before a window's end that a border is sought in, and how likely speech is in each."""
+    start = end - min(_NEAR, farthest)
+    near = chances(start, end)
+    silence, speech = _longest_silence(near, silence_threshold)
+    if speech - silence >= _LONG_ENOUGH:
+        return start, near
+    start = end - min(_FAR, farthest)
+    return start, chances(start, end)
+
+
+def _border(chances: NDArray[np.float32], silence_threshold: float) -> int:
+    first, last = _longest_silence(chances, silence_threshold)
+    return (first + last) // 2 if first < last else int(np.argmin(chances))
+
+
+def _speech_end(chances: NDArray[np.float32], first: int, start: int, silence_threshold: float) -> int:
+    """The frame after the last spoken one of those from ``first`` on; ``start`` where all are silent."""
+    spoken = np.flatnonzero(chances >= silence_threshold)
+    return first + int(spoken[-1]) + 1 if len(spoken) else start
 
 
 def _longest_silence(chances: NDArray[np.float32], silence_threshold: float) -> tuple[int, int]:

@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from whisper_max.audio.warnings import AudioWarning
+from whisper_max.transcribe.notebook import as_html
 
 
 @dataclass
 class Word:
-    """One word with its times in seconds and its probability (mean over its tokens)."""
+    """One word with its times in seconds and its probability (mean over its tokens).
+
+    speaker: who says it, where speakers are told apart.
+    """
 
     word: str
     start: float
     end: float
     probability: float
+    speaker: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The word as openai-whisper's dict."""
-        return {"word": self.word, "start": self.start, "end": self.end, "probability": self.probability}
+        """The word as openai-whisper's dict; ``speaker`` only where there is one."""
+        word = {"word": self.word, "start": self.start, "end": self.end, "probability": self.probability}
+        return word if self.speaker is None else {**word, "speaker": self.speaker}
+
+
+@dataclass
+class Doubt:
+    """Why a segment was probably never said. numbers: what it was judged by, and the limits it was held against."""
+
+    reason: str
+    numbers: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The reason and its numbers, side by side."""
+        return {"reason": self.reason, **self.numbers}
 
 
 @dataclass
@@ -27,6 +48,9 @@ class Segment:
     id: from 0. seek: first mel frame (10 ms) of the window it was decoded from. start, end: seconds.
     tokens: token ids, timestamps included. words: None unless word timestamps were asked for.
     language, language_probability: set when the language was detected for this segment's window alone.
+    token_logprobs: of each token, where they were asked for. speaker: who says it, where speakers are told apart.
+    channel: the number from 1 of the channel that it is from, where channels are transcribed one by one.
+    doubt: why it was probably never said; None where nothing speaks against it.
     """
 
     id: int
@@ -42,9 +66,13 @@ class Segment:
     words: list[Word] | None = None
     language: str | None = None
     language_probability: float | None = None
+    token_logprobs: list[float] | None = None
+    speaker: str | None = None
+    channel: int | None = None
+    doubt: list[Doubt] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The segment as openai-whisper's dict; ``words`` and the languages only when there are any."""
+        """The segment as openai-whisper's dict; what it has not is left out."""
         result: dict[str, Any] = {
             "id": self.id,
             "seek": self.seek,
@@ -62,6 +90,14 @@ class Segment:
         if self.language is not None:
             result["language"] = self.language
             result["language_probability"] = self.language_probability
+        if self.token_logprobs is not None:
+            result["token_logprobs"] = list(self.token_logprobs)
+        if self.speaker is not None:
+            result["speaker"] = self.speaker
+        if self.channel is not None:
+            result["channel"] = self.channel
+        if self.doubt is not None:
+            result["doubt"] = [doubt.to_dict() for doubt in self.doubt]
         return result
 
 
@@ -72,7 +108,9 @@ class TranscriptionResult:
     language: a code; empty where voice activity detection found nothing said and no language was given.
     language_probability: 1.0 where the language was given, 0.0 where it is empty. duration: seconds of audio.
     duration_after_vad: seconds of it that were transcribed, None without voice activity detection. options: the
-    effective options, by name, JSON-serialisable.
+    effective options, by name, JSON-serialisable. warnings: what of the recording could not be heard as it was meant,
+    with its seconds. dropped: segments that the guard left out, with their doubt. source: the file that was
+    transcribed, where it was one; a notebook plays it.
     """
 
     text: str
@@ -82,11 +120,21 @@ class TranscriptionResult:
     duration: float = 0.0
     duration_after_vad: float | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    warnings: list[AudioWarning] = field(default_factory=list)
+    dropped: list[Segment] = field(default_factory=list)
+    source: Path | None = field(default=None, repr=False, compare=False)
+
+    def _repr_html_(self) -> str:
+        """The transcript in a notebook: a player, the text, and words that play from where they are said."""
+        return as_html(self.segments, self.language, self.duration, self.source)
 
     def to_dict(self) -> dict[str, Any]:
-        """openai-whisper's result dict: ``text``, ``segments``, ``language``."""
-        return {
+        """openai-whisper's result dict: ``text``, ``segments``, ``language``; and ``dropped`` where there is any."""
+        result: dict[str, Any] = {
             "text": self.text,
             "segments": [segment.to_dict() for segment in self.segments],
             "language": self.language,
         }
+        if self.dropped:
+            result["dropped"] = [segment.to_dict() for segment in self.dropped]
+        return result

@@ -6,54 +6,45 @@ one by one gives.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
 
-from whisper_max.decode.inference import AudioFeatures, Float32, Inference
-from whisper_max.decode.job import Finished, Job
+from whisper_max.decode.attempt import Attempt, Context
+from whisper_max.decode.contract import AudioFeatures, Float32, Inference
 from whisper_max.decode.language import DetectedLanguage
 from whisper_max.decode.pool import DecodingPool
-from whisper_max.decode.task import DecodeRequest, DecodingTask
 from whisper_max.errors import WhisperMaxError
-from whisper_max.transcribe.cut import Cut, Window
-from whisper_max.transcribe.file_task import FileTask
+from whisper_max.transcribe.channels import AnyRecording
+from whisper_max.transcribe.guard import Guard
+from whisper_max.transcribe.recording import Recording
 from whisper_max.transcribe.result import Segment
-from whisper_max.transcribe.transcription import Transcription
+from whisper_max.transcribe.window import Cut, Piece, Window
+from whisper_max.transcribe.words import attach_words, time_words
 
 
 @dataclass(frozen=True)
-class Advance:
+class Update:
     """How far a recording has come.
 
-    ticket: the recording's. segments: its next ones. done: True where nothing more comes. error: why it ended early.
+    id: the recording's. segments: its next ones. done: True where nothing more comes. error: why it ended early.
     """
 
-    ticket: int
+    id: int
     segments: list[Segment] = field(default_factory=list)
     done: bool = False
     error: WhisperMaxError | None = None
 
 
-@dataclass(eq=False)
-class _Recording:
-    """A recording on its way. waiting: its tasks that have a window to decode and are not being decoded."""
-
-    ticket: int
-    transcription: Transcription
-    decoding: DecodingTask
-    waiting: deque[FileTask]
-
-
 @dataclass(frozen=True)
 class _Work:
-    """A window on its way through the model."""
+    """A window on its way through the model, of a piece of a recording."""
 
-    recording: _Recording
-    task: FileTask
+    id: int
+    recording: Recording
+    piece: Piece
     window: Window
 
 
@@ -68,41 +59,35 @@ class Scheduler:
     def __init__(self, inference: Inference, *, max_windows: int) -> None:
         self._inference = inference
         self._pool = DecodingPool(inference, max_windows)
+        self._guard = Guard(inference)
         self._max_windows = max_windows
-        self._tickets = count()
-        self._recordings: dict[int, _Recording] = {}  # the next to be given a place comes first
-        self._work: dict[Job, _Work] = {}
-        self._news: list[Advance] = []
+        self._ids = count()
+        self._recordings: dict[int, AnyRecording] = {}  # the next to be given a slot comes first
+        self._work: dict[Attempt, _Work] = {}
+        self._updates: list[Update] = []
 
-    def add(self, transcription: Transcription) -> int:
-        """Take on a recording; returns its ticket.
-
-        Raises:
-            OptionError: an option that is impossible for this model.
-        """
-        options = transcription.options
-        dims = self._inference.dims
-        decoding = DecodingTask(dims, transcription.tokenizer, options.ladder(), options.thresholds)
-        ticket = next(self._tickets)
-        waiting = deque(task for task in transcription.tasks if not task.done)
-        if waiting:
-            self._recordings[ticket] = _Recording(ticket, transcription, decoding, waiting)
+    def add(self, recording: AnyRecording) -> int:
+        """Take on a recording that has begun; returns its id."""
+        id = next(self._ids)
+        if recording.done:
+            self._updates.append(Update(id, done=True))
         else:
-            self._news.append(Advance(ticket, done=True))
-        return ticket
+            recording.wait()
+            self._recordings[id] = recording
+        return id
 
-    def remove(self, ticket: int) -> None:
-        """Drop a recording; its places are free at once. Does nothing where it is done."""
-        if self._recordings.pop(ticket, None) is None:
+    def remove(self, id: int) -> None:
+        """Drop a recording; its slots are free at once. Does nothing where it is done."""
+        if self._recordings.pop(id, None) is None:
             return
-        for job in [job for job, work in self._work.items() if work.recording.ticket == ticket]:
-            del self._work[job]
-            self._pool.remove(job)
+        for attempt in [attempt for attempt, work in self._work.items() if work.id == id]:
+            del self._work[attempt]
+            self._pool.remove(attempt)
 
     @property
     def idle(self) -> bool:
         """True where nothing is left to do."""
-        return not (self._recordings or self._news)
+        return not (self._recordings or self._updates)
 
     @property
     def has_room(self) -> bool:
@@ -110,32 +95,32 @@ class Scheduler:
         n_waiting = sum(len(recording.waiting) for recording in self._recordings.values())
         return len(self._work) + n_waiting < self._max_windows
 
-    def advance(self) -> list[Advance]:
-        """Do one piece of work: encode windows for the free places, or decode a token of each window.
+    def advance(self) -> list[Update]:
+        """Do one piece of work: encode windows for the free slots, or decode a token of each window.
 
         Returns:
             the recordings that have come further.
         """
         if not (self._pool.room and self._begin_windows()):
-            for finished in self._pool.advance():
-                if (work := self._work.pop(finished.job, None)) is not None:  # else its recording has just failed
-                    self._finish(work, finished)
-        news, self._news = self._news, []
-        return news
+            for attempt in self._pool.advance():
+                if (work := self._work.pop(attempt, None)) is not None:  # else its recording has just failed
+                    self._finish(work, attempt)
+        updates, self._updates = self._updates, []
+        return updates
 
     def _begin_windows(self) -> bool:
         """Encode the next windows and let them join the batch; False where none waits."""
         chosen = self._next_windows()
         mels: list[tuple[_Work, Float32]] = []
         for work in chosen:
-            transcription = work.recording.transcription
-            if (encoded := transcription.features_of(work.window)) is not None:
+            recording, window = work.recording, work.window
+            if (encoded := recording.encoded(window)) is not None:
                 self._join([work], encoded)
                 continue
             try:
-                mels.append((work, transcription.mel.window(work.window.seek, work.window.size)))
+                mels.append((work, recording.mel.window(window.seek, window.size)))
             except WhisperMaxError as error:
-                self._fail(work.recording, error)
+                self._fail(work.id, error)
         if mels:
             self._join([work for work, _ in mels], self._inference.encode(np.stack([mel for _, mel in mels])))
         return bool(chosen)
@@ -145,52 +130,120 @@ class Scheduler:
         chosen: list[_Work] = []
         size = min(self._pool.room, self._inference.encode_size)
         while len(chosen) < size:
-            recording = next((each for each in self._recordings.values() if each.waiting), None)
+            id, recording = next(((id, each) for id, each in self._recordings.items() if each.waiting), (0, None))
             if recording is None:
                 break
-            self._recordings[recording.ticket] = self._recordings.pop(recording.ticket)  # the others come first now
-            task = recording.waiting.popleft()
-            if (window := task.next_window()) is not None:
-                chosen.append(_Work(recording, task, window))
+            self._recordings[id] = self._recordings.pop(id)  # the others come first now
+            piece = recording.waiting.popleft()
+            if (window := piece.next_window()) is not None:
+                chosen.append(_Work(id, recording.part(piece), piece, window))
         return chosen
 
     def _join(self, works: Sequence[_Work], features: AudioFeatures) -> None:
-        jobs = []
+        attempts = []
         for work in works:
-            multilingual = work.recording.transcription.options.multilingual
-            language = work.task.tokenizer.language
-            request = DecodeRequest(work.window.prompt, (work.window.seek,), language, multilingual)
-            job = Job(work.recording.decoding, request)
-            self._work[job] = work
-            jobs.append(job)
-        self._pool.add(jobs, features)
+            detects, language = work.recording.options.multilingual, work.piece.tokenizer.language
+            spoken_until = work.piece.spoken_until(work.window)
+            context = Context(
+                work.window.prompt, (work.window.seek,), language, detects, work.window.begun, spoken_until=spoken_until
+            )
+            attempt = Attempt(work.recording.decoding, context)
+            self._work[attempt] = work
+            attempts.append(attempt)
+        self._pool.add(attempts, features)
 
-    def _finish(self, work: _Work, finished: Finished) -> None:
-        """Make segments of what was decoded, and let the task's next window wait for its turn."""
-        recording = work.recording
+    def _finish(self, work: _Work, attempt: Attempt) -> None:
+        """Make segments of what was decoded, and let the piece's next window wait for its turn."""
+        recording, piece = self._recordings[work.id], work.piece
         try:
-            segments = recording.transcription.commit(work.task, _cut(work, finished))
+            segments = recording.commit(piece, _cut(work, attempt, self._guard))
         except WhisperMaxError as error:
-            self._fail(recording, error)
+            self._fail(work.id, error)
             return
-        if not work.task.done:
-            recording.waiting.appendleft(work.task)
-        if recording.transcription.done:
-            del self._recordings[recording.ticket]
-        self._news.append(Advance(recording.ticket, segments, recording.transcription.done))
+        if not piece.done:
+            recording.waiting.appendleft(piece)
+        if recording.done:
+            del self._recordings[work.id]
+        self._updates.append(Update(work.id, segments, recording.done))
 
-    def _fail(self, recording: _Recording, error: WhisperMaxError) -> None:
-        self.remove(recording.ticket)
-        self._news.append(Advance(recording.ticket, done=True, error=error))
+    def _fail(self, id: int, error: WhisperMaxError) -> None:
+        self.remove(id)
+        self._updates.append(Update(id, done=True, error=error))
 
 
-def _cut(work: _Work, finished: Finished) -> Cut:
-    """A window's segments, with their words where they are asked for."""
-    result, task = finished.result, work.task
-    if result.language_probs is not None:
-        task.speak(DetectedLanguage(result.language, result.language_probs))
-    cut = task.cut(work.window, result)
-    if work.recording.transcription.options.word_timestamps:
-        tokens = task.alignment_tokens(cut)
-        task.time_words(cut, finished.align(tokens, task.tokenizer.eot) if tokens else None)
+def _cut(work: _Work, attempt: Attempt, guard: Guard) -> Cut:
+    """What was decoded of a window, judged, with words where they are asked for."""
+    recording, piece, decoded = work.recording, work.piece, attempt.result
+    if decoded.language_probs is not None:
+        piece.set_language(DetectedLanguage(decoded.language, decoded.language_probs))
+    cut = piece.cut(work.window, decoded)
+    if recording.options.word_timestamps:
+        time_words(piece, cut, attempt.align)
+    elif recording.wants_words(cut):
+        attach_words(piece, cut, attempt.align)
+    if recording.options.guard != "off":
+        guard.judge(piece, cut, attempt.align, recording.heard)
     return cut
+
+
+def transcribe_windows(
+    inference: Inference,
+    recording: AnyRecording,
+    *,
+    max_windows: int | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Iterator[Segment]:
+    """Transcribe one recording, giving out segments as they come; ``batch_size`` windows of each channel at a time.
+
+    Args:
+        max_windows: most windows in the batch; None: the batch size.
+        on_progress: called with the frames done and the frames of the recording, after each window.
+        should_stop: asked before each token; where it returns True, nothing more comes.
+    """
+    if recording.done:
+        return
+    most = recording.n_side_by_side  # the batch takes memory for all
+    max_windows = most if max_windows is None else min(max_windows, most)
+    for _, segments in transcribe_side_by_side(
+        inference, [recording], max_windows=max_windows, should_stop=should_stop
+    ):
+        if on_progress is not None:
+            on_progress(*recording.progress)
+        yield from segments
+
+
+def transcribe_side_by_side(
+    inference: Inference,
+    recordings: Iterable[AnyRecording],
+    *,
+    max_windows: int,
+    on_error: Callable[[int, WhisperMaxError], object] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Iterator[tuple[int, list[Segment]]]:
+    """Transcribe recordings, their pieces side by side in one batch.
+
+    Args:
+        recordings: each has begun, and is taken when there is room for it.
+        max_windows: most windows in the batch.
+        on_error: called with the index of a recording that can't be read, or whose journal can't be written, and the
+            error; the others go on. None raises it.
+        should_stop: asked before each token; where it returns True, nothing more comes.
+
+    Yields:
+        the index of a recording, and its next segments; once, without any, for a recording that has no windows.
+    """
+    scheduler = Scheduler(inference, max_windows=max_windows)
+    waiting = iter(recordings)  # ids count from 0 like indices
+    while not (should_stop and should_stop()):
+        while scheduler.has_room and (recording := next(waiting, None)) is not None:
+            scheduler.add(recording)
+        if scheduler.idle:
+            return
+        for update in scheduler.advance():
+            if update.error is None:
+                yield update.id, update.segments
+            elif on_error is None:
+                raise update.error
+            else:
+                on_error(update.id, update.error)

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_max.audio.mel import HOP_LENGTH
+from whisper_max.audio.mel import HOP_LENGTH, N_FRAMES
 from whisper_max.audio.speech import SpeechWaveform, Timeline
-from whisper_max.audio.vad import VAD_CHUNK, new_detector, speech_probabilities, speech_spans, vad_chunks
+from whisper_max.audio.vad import new_detector, speech_probabilities, speech_spans, vad_chunks
+from whisper_max.audio.vad_options import VAD_CHUNK
 from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
 from whisper_max.transcribe.clips import Clip
 from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.pieces import Chances, cut_pieces, windows_of_pieces
+from whisper_max.transcribe.pieces import Chances, Part, cut_parts
 from whisper_max.transcribe.result import Segment, Word
+from whisper_max.transcribe.tidy import PAUSE
 
 
 @dataclass(frozen=True)
@@ -23,21 +25,22 @@ class Speech:
     """The speech of a recording.
 
     timeline: where it is in the recording; None where silence is transcribed too. chances: how likely speech is in mel
-    frames of what is transcribed. silence_threshold: a frame is silent below it.
+    frames of what is transcribed. silence_threshold: a frame is silent below it. window_frames: most of a window.
     """
 
     timeline: Timeline | None
     chances: Chances
     silence_threshold: float
+    window_frames: int = N_FRAMES
 
     def clips(self, clips: Sequence[Clip]) -> list[Clip]:
         """Clips of the recording as clips of its speech."""
         return [(self._spoken(start), self._spoken(end)) for start, end in clips]
 
-    def pieces(self, clips: Sequence[Clip]) -> list[Clip]:
-        """Clips of the speech, cut in silences into pieces of a window or two."""
-        n_windows = windows_of_pieces(sum(end - start for start, end in clips))
-        return [piece for clip in clips for piece in cut_pieces(self.chances, clip, self.silence_threshold, n_windows)]
+    def parts(self, clips: Sequence[Clip]) -> list[Part]:
+        """Clips of the speech, cut in silences into parts of a window."""
+        how = self.silence_threshold, self.window_frames
+        return [part for clip in clips for part in cut_parts(self.chances, clip, *how)]
 
     def recorded_frame(self, frame: int) -> int:
         """Where in the recording a frame of the speech is."""
@@ -50,6 +53,18 @@ class Speech:
         if self.timeline is not None:
             for segment in segments:
                 _restore(segment, self.timeline)
+
+    def is_parted(self, segments: Iterable[Segment]) -> bool:
+        """True where one of the segments, with times in the speech, reaches over a pause of the recording."""
+        if self.timeline is None or not self.timeline.spans:
+            return False
+        return any(
+            end - start > _sample(segment.end - segment.start + PAUSE)
+            for segment in segments
+            for start, end in [
+                (self.timeline.recorded_start(_sample(segment.start)), self.timeline.recorded_end(_sample(segment.end)))
+            ]
+        )
 
     def _spoken(self, frame: int) -> int:
         return frame if self.timeline is None else self.timeline.spoken(frame * HOP_LENGTH) // HOP_LENGTH
@@ -66,7 +81,7 @@ def listen(waveform: Waveform, options: TranscribeOptions) -> tuple[Waveform, Sp
         return waveform, None
     vad_options = options.speech
     if not options.vad:
-        return waveform, Speech(None, _NearbySpeech(waveform), vad_options.silence_threshold)
+        return waveform, Speech(None, _NearbySpeech(waveform), vad_options.silence_threshold, options.window_frames)
     probabilities = speech_probabilities(waveform)
     spans = speech_spans(probabilities, waveform.n_samples, vad_options)
     timeline = Timeline(spans, waveform.n_samples)
@@ -78,7 +93,8 @@ def listen(waveform: Waveform, options: TranscribeOptions) -> tuple[Waveform, Sp
     def chances_between(start: int, stop: int) -> NDArray[np.float32]:
         return chances[start:stop]
 
-    return SpeechWaveform(waveform, timeline), Speech(timeline, chances_between, vad_options.silence_threshold)
+    speech = Speech(timeline, chances_between, vad_options.silence_threshold, options.window_frames)
+    return SpeechWaveform(waveform, timeline), speech
 
 
 class _NearbySpeech:

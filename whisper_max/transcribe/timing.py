@@ -9,9 +9,10 @@ from itertools import pairwise
 import numpy as np
 
 from whisper_max.audio.mel import FRAMES_PER_SECOND, TOKENS_PER_SECOND
-from whisper_max.decode.inference import Alignment
+from whisper_max.decode.contract import Alignment
 from whisper_max.text.tokenizer import Tokenizer
 from whisper_max.transcribe.alignment import token_times
+from whisper_max.transcribe.options import Punctuation
 from whisper_max.transcribe.result import Segment, Word
 
 _SENTENCE_ENDS = ".。!！?？"
@@ -28,14 +29,6 @@ class WordTiming:
     start: float
     end: float
     probability: float
-
-
-@dataclass(frozen=True)
-class Punctuation:
-    """Marks that belong to the word after them (``prepended``) or before them (``appended``)."""
-
-    prepended: str = "\"'“¿([{-"
-    appended: str = "\"'.。,，!！?？:：”)]}、"
 
 
 def alignment_tokens(tokenizer: Tokenizer, text_tokens: Sequence[int]) -> list[int]:
@@ -68,7 +61,7 @@ def add_words(
     segments: Sequence[Segment],
     timings: list[WordTiming],
     punctuation: Punctuation,
-    eot: int,
+    tokenizer: Tokenizer,
     last_speech: float,
 ) -> None:
     """Give a window's segments their words, and times that follow them.
@@ -76,7 +69,7 @@ def add_words(
     Args:
         segments: of one window, changed in place.
         timings: of all their words, in order.
-        eot: the first id that is no text token.
+        tokenizer: of the recording.
         last_speech: when speech ended before this window, in seconds.
     """
     if not segments:
@@ -87,7 +80,7 @@ def add_words(
     offset = segments[0].seek / FRAMES_PER_SECOND
     waiting = iter(timings)
     for segment in segments:
-        n_tokens = sum(token < eot for token in segment.tokens)
+        n_tokens = sum(map(tokenizer.is_text, segment.tokens))
         words = _take_words(waiting, n_tokens, offset)
         segment.words = words
         if words:

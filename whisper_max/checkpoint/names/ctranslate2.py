@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from whisper_max.checkpoint.table import ZEROS, NameTable
 
+PROJECTION = "decoder/projection/weight"
 _CROSS = "decoder.blocks.{}.cross_attn"
 
 
@@ -54,6 +55,7 @@ TABLE = NameTable(
         "decoder/layer_norm/gamma": ("decoder.ln.weight",),
         "decoder/layer_norm/beta": ("decoder.ln.bias",),
     },
+    logits=PROJECTION,
 )
 
 SETTINGS = {
@@ -79,5 +81,5 @@ IGNORED = (
 )
 """Scalars without a meaning for Whisper."""
 
-ALIASES = {"decoder/projection/weight": "decoder/embeddings/weight"}
-"""The output projection is the token embedding."""
+ALIASES = {PROJECTION: "decoder/embeddings/weight"}
+"""The output projection is the token embedding, where it is no variable of its own."""

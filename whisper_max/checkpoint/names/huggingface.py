@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whisper_max.checkpoint.table import NameTable
+from whisper_max.checkpoint.table import ZEROS, NameTable
 
 _PROJECTIONS = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "out"}
 
@@ -15,7 +15,7 @@ def _attention(theirs: str, ours: str) -> dict[str, tuple[str, ...]]:
     names: dict[str, tuple[str, ...]] = {}
     for projection, canonical in _PROJECTIONS.items():
         names |= _pair(f"{theirs}.{projection}", f"{ours}.{canonical}")
-    del names[f"{theirs}.k_proj.bias"]
+    names[f"{theirs}.k_proj.bias"] = (ZEROS,)  # Whisper has none; some writers add it
     return names | _pair(f"{theirs}_layer_norm", f"{ours}_ln")
 
 
@@ -42,6 +42,13 @@ TABLE = NameTable(
         **_attention("model.decoder.layers.{}.encoder_attn", "decoder.blocks.{}.cross_attn"),
         **_pair("model.decoder.layer_norm", "decoder.ln"),
     },
-    optional=frozenset({"model.encoder.embed_positions.weight"}),
-    tied={"proj_out.weight": "model.decoder.embed_tokens.weight"},
+    optional=frozenset(
+        {
+            "model.encoder.embed_positions.weight",
+            "model.encoder.layers.{}.self_attn.k_proj.bias",
+            "model.decoder.layers.{}.self_attn.k_proj.bias",
+            "model.decoder.layers.{}.encoder_attn.k_proj.bias",
+        }
+    ),
+    logits="proj_out.weight",
 )

@@ -1,0 +1,123 @@
+"""The time of sound in avi files, where chunks have no time stamps: FFmpeg counts those that it finds.
+
+Where some are damaged, what follows would come too early. The index at the end of the file tells the time of each
+chunk; where that is cut off too, the time of lost bytes is taken to be that of as many others. Microsoft's "AVI RIFF
+File Reference".
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from whisper_max.audio.pieces import Pieces
+
+if TYPE_CHECKING:
+    from av.audio import AudioStream
+    from av.packet import Packet
+
+_CHUNK = struct.Struct("<4sI")  # name and size, before the content
+_LISTS = (b"RIFF", b"LIST")  # whose content begins with a name, and then has chunks of its own
+_HEADER = struct.Struct("<20x4I8xI")  # of strh: scale, rate, start, length, size of a sample
+_BLOCK_ALIGN = struct.Struct("<12xH")  # of strf, a WAVEFORMATEX
+_MOST_CHUNKS = 10_000  # in the header, and between two of sound
+
+
+class _Header(NamedTuple):
+    """What the header tells of a stream. unit: seconds. length: units. block: bytes of a unit, 0 if that varies."""
+
+    unit: float
+    length: int
+    block: int
+
+
+class AviClock:
+    """Finds the chunks of one stream in time, as FFmpeg finds them one after the other.
+
+    Args:
+        source: the file.
+        stream: its stream, before any packet was read.
+    """
+
+    def __init__(self, source: Pieces, stream: AudioStream) -> None:
+        self.lost = 0.0  # seconds that FFmpeg left out so far
+        self.end = 0.0  # seconds at which the sound ends by the index or, where there is none, by the header
+        self._source = source
+        self._header = _read_header(source, stream.index)
+        self._first: int | None = None  # byte of the first chunk of this stream
+        self._chunk = range(0)  # the last one: its bytes
+        entries = stream.index_entries
+        self._places = np.fromiter((entry.pos for entry in entries), np.int64, len(entries))
+        self._times = np.fromiter((entry.timestamp for entry in entries), np.int64, len(entries))  # units, or bytes
+        if self._header is not None:
+            self.end = self._header.length * self._header.unit
+
+    def find(self, packet: Packet[AudioStream]) -> bool:
+        """Take the next packet; True where chunks before it are damaged, whose time is in ``lost`` then."""
+        if self._header is None or packet.pos is None or packet.pos < _CHUNK.size or packet.pos in self._chunk:
+            return False
+        before, begin = self._chunk, packet.pos - _CHUNK.size
+        self._first = begin if self._first is None else self._first
+        self._chunk = range(begin, self._end_of(begin))
+        n_lost = self._lost_bytes(before.stop, begin) if len(before) > 0 and before.stop <= begin else 0
+        time = self._indexed(begin)
+        counted = float(packet.pts * packet.time_base) if packet.pts is not None and packet.time_base else None
+        if time is not None and counted is not None:
+            n_lost = max(n_lost, int(time - counted - self.lost > self._header.unit))
+            self.lost = max(self.lost, time - counted)
+        elif n_lost and counted is not None:
+            self.lost += n_lost * (counted + self.lost) / max(1, begin - n_lost - self._first)
+        return n_lost > 0
+
+    def _indexed(self, begin: int) -> float | None:
+        """The time of a chunk by the index, in seconds; None where it has no such chunk."""
+        at = int(np.searchsorted(self._places, begin))
+        if self._header is None or at == len(self._places) or self._places[at] != begin:
+            return None
+        return float(self._times[at]) / max(1, self._header.block) * self._header.unit
+
+    def _end_of(self, begin: int) -> int:
+        content = self._source.peek(begin, _CHUNK.size)
+        size = _CHUNK.unpack(content)[1] if len(content) == _CHUNK.size else 0
+        return begin + _CHUNK.size + size + size % 2
+
+    def _lost_bytes(self, place: int, stop: int) -> int:
+        """Bytes before ``stop`` that are no chunk where one should begin at ``place``."""
+        for _ in range(_MOST_CHUNKS):
+            if place >= stop:
+                break
+            content = self._source.peek(place, _CHUNK.size)
+            name, size = _CHUNK.unpack(content.ljust(_CHUNK.size, b"\0"))
+            following = place + _CHUNK.size + (4 if name in _LISTS else size + size % 2)
+            if not name.isalnum() or following > stop:
+                return stop - place
+            place = following
+        return 0
+
+
+def _read_header(source: Pieces, number: int) -> _Header | None:
+    """Of a stream by its number; None where the header is damaged."""
+    place, found = 0, -1
+    strh = b""
+    for _ in range(_MOST_CHUNKS):
+        content = source.peek(place, _CHUNK.size)
+        if len(content) < _CHUNK.size:
+            return None
+        name, size = _CHUNK.unpack(content)
+        place += _CHUNK.size
+        if name in _LISTS:
+            place += 4
+            continue
+        if name == b"strh":
+            found += 1
+            strh = source.peek(place, _HEADER.size)
+        elif name == b"strf" and found == number and len(strh) == _HEADER.size:
+            scale, rate, _, length, block = _HEADER.unpack(strh)
+            align = source.peek(place, _BLOCK_ALIGN.size)
+            if len(align) == _BLOCK_ALIGN.size and block:  # FFmpeg believes the format rather than the header
+                block = _BLOCK_ALIGN.unpack(align)[0] or block
+            return _Header(scale / rate, length, block) if rate and scale else None
+        place += size + size % 2
+    return None

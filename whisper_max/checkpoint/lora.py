@@ -1,0 +1,235 @@
+"""LoRA adapters as peft saves them, merged into a checkpoint's tensors when these are read.
+
+``adapter_config.json`` says how strong an adapter is; ``adapter_model.safetensors`` holds, for each matrix W that it
+changes, A (r, n_in) and B (n_out, r): W becomes W + scale * B A, with scale lora_alpha / r (or / sqrt(r)). It may hold
+whole tensors too, which replace the model's. Source: peft ``tuners/lora/layer.py``, ``get_delta_weight``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_max.checkpoint.huggingface import bare_name, read_pytorch_shard
+from whisper_max.checkpoint.layout import LOGITS, TOKEN_EMBEDDING
+from whisper_max.checkpoint.names.huggingface import TABLE
+from whisper_max.checkpoint.safetensors import read_shard
+from whisper_max.checkpoint.table import ZEROS, expand, summarise
+from whisper_max.checkpoint.tensors import Entry, StoredTensor, Tensors
+from whisper_max.checkpoint.vocabulary import read_json
+from whisper_max.dims import ModelDimensions
+from whisper_max.errors import CheckpointError, brief
+
+CONFIG = "adapter_config.json"
+WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+
+_PARTS = re.compile(r"\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.default)?(\.weight)?$")
+_WHOLE = re.compile(r"\.(base_layer|modules_to_save)(\.default)?(?=\.)")
+_UNKNOWN_KINDS = (
+    *("use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "layer_replication", "target_parameters"),
+    *("trainable_token_indices", "megatron_config", "alora_invocation_tokens", "arrow_config", "kasa_config"),
+    *("monteclora_config", "velora_config"),
+)
+"""Settings of peft under which an adapter is more, or other, than a product of two matrices."""
+
+_CHANGE_THE_BASE = ("pissa", "olora", "loftq", "corda")
+_MERGE_WITH_PEFT = "merge it with peft (merge_and_unload) and load the result"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter's files. factor: how strongly it is applied, 1 as it was trained."""
+
+    config: Path
+    weights: Path
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """One change of one matrix: scale * B A. down: A, (r, n_in) or (r, n_in, k). up: B, (n_out, r) or (n_out, r, 1)."""
+
+    down: StoredTensor
+    up: StoredTensor
+    scale: float
+    transposed: bool  # an embedding's, whose rows are A's columns
+
+    def delta(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """What is added to a matrix of this shape."""
+        up, down = (_float32(part).reshape(len(_float32(part)), -1) for part in (self.up, self.down))
+        product = up @ down * np.float32(self.scale)
+        return (product.T if self.transposed else product).reshape(shape)
+
+
+@dataclass(frozen=True)
+class MergedTensor:
+    """A tensor with changes added to it, in float32."""
+
+    base: Entry
+    changes: tuple[LowRank, ...] = field(repr=False)
+    dtype: str = "float32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.base.shape
+
+    def read(self) -> NDArray[np.float32]:
+        """The sum, in the order of the adapters."""
+        merged = _float32(self.base).copy()
+        for change in self.changes:
+            merged += change.delta(merged.shape)
+        return merged
+
+
+def adapter_at(folder: Path, factor: float = 1.0) -> Adapter:
+    """The adapter in a folder.
+
+    Raises:
+        CheckpointError: no adapter there.
+    """
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if weights is None or not (folder / CONFIG).is_file():
+        raise CheckpointError("no LoRA adapter in this folder", where=folder, expected=f"{CONFIG} and {WEIGHTS[0]}")
+    return Adapter(folder / CONFIG, weights, factor)
+
+
+def merge_adapters(tensors: Tensors, adapters: Iterable[Adapter], dims: ModelDimensions) -> Tensors:
+    """A model's tensors with adapters merged into them, one after the other; nothing is computed yet.
+
+    Raises:
+        CheckpointError: int8 weights; an adapter of a kind that is not merged here, of another model, or damaged.
+    """
+    for adapter in adapters:
+        if tensors.quantized:
+            raise CheckpointError(
+                "can't be merged into quantised weights", where=adapter.config, hint="give the original"
+            )
+        tensors = _merge(tensors, adapter, dims)
+    return tensors
+
+
+def _merge(tensors: Tensors, adapter: Adapter, dims: ModelDimensions) -> Tensors:
+    config = read_json(adapter.config)
+    _check_kind(config, adapter.config)
+    names = {theirs: ours[0] for theirs, ours in expand(TABLE.tensors, dims).items()} | {TABLE.logits: LOGITS}
+    read = read_shard if adapter.weights.suffix == ".safetensors" else read_pytorch_shard
+    pairs: dict[tuple[str, bool], dict[str, StoredTensor]] = {}
+    entries: dict[str, Entry] = {}
+    unknown: list[str] = []
+    for tensor in read(adapter.weights):
+        part = _PARTS.search(tensor.name)
+        name = bare_name(tensor.name[: part.start()] + ".weight" if part else _WHOLE.sub("", tensor.name))
+        target = names.get(name, ZEROS)
+        if target == ZEROS:
+            unknown.append(tensor.name)
+        elif part is None:
+            shape = tensors.shape(TOKEN_EMBEDDING if target == LOGITS else target)
+            _check(tensor.shape == shape, tensor, shape)
+            entries[target] = tensor
+        else:
+            pairs.setdefault((target, bool(part["embedding"])), {})[part["side"]] = tensor
+    if unknown or not (pairs or entries):
+        raise CheckpointError(
+            "not an adapter of this model: " + (f"unknown tensors {summarise(unknown)}" if unknown else "empty"),
+            where=adapter.weights,
+        )
+    entries = _own_logits(entries, tensors)
+    for (target, transposed), sides in pairs.items():
+        if target == LOGITS and target not in (*entries, *tensors):
+            target = TOKEN_EMBEDDING  # one matrix, which both share
+        base = entries.get(target, tensors.entry(target))
+        change = _change(sides, target, base.shape, config, adapter, transposed)
+        earlier = base.changes if isinstance(base, MergedTensor) else ()
+        entries[target] = MergedTensor(base.base if isinstance(base, MergedTensor) else base, (*earlier, change))
+    return tensors.replaced(entries)
+
+
+def _own_logits(entries: dict[str, Entry], tensors: Tensors) -> dict[str, Entry]:
+    """Whole tensors of an adapter, with the matrix of the logits where that is another than the embedding then.
+
+    An embedding that was trained as a whole leaves the old one to the logits, as in peft.
+    """
+    if not {TOKEN_EMBEDDING, LOGITS} & set(entries):
+        return entries
+    before = tensors.entry(LOGITS if LOGITS in tensors else TOKEN_EMBEDDING)
+    embedding, logits = entries.get(TOKEN_EMBEDDING, tensors.entry(TOKEN_EMBEDDING)), entries.get(LOGITS, before)
+    others = {name: entry for name, entry in entries.items() if name != LOGITS}
+    same = LOGITS not in tensors and np.array_equal(embedding.read(), logits.read())
+    return others if same else others | {LOGITS: logits}
+
+
+def _check_kind(config: Mapping[str, object], where: Path) -> None:
+    if config.get("peft_type") != "LORA":
+        raise CheckpointError(
+            "not a LoRA adapter", where=where, expected="peft_type 'LORA'", found=brief(config.get("peft_type")),
+            hint=_MERGE_WITH_PEFT,
+        )  # fmt: skip
+    start = config.get("init_lora_weights")
+    changes_base = isinstance(start, str) and start.lower().startswith(_CHANGE_THE_BASE)
+    kinds = [f"init_lora_weights {start}"] if changes_base else []
+    kinds += [key for key in _UNKNOWN_KINDS if config.get(key)]
+    if kinds:
+        raise CheckpointError(f"an adapter with {kinds[0][:60]}", where=where, hint=_MERGE_WITH_PEFT)
+
+
+def _change(
+    sides: Mapping[str, StoredTensor],
+    target: str,
+    shape: tuple[int, ...],
+    config: Mapping[str, object],
+    of: Adapter,
+    embedding: bool,
+) -> LowRank:
+    """One change, once its parts are known to fit the tensor and each other; an embedding's is transposed."""
+    down, up = sides.get("A"), sides.get("B")
+    if down is None or up is None:
+        raise CheckpointError(f"half of the change of {target} is missing", where=of.weights)
+    n_out, n_in = (shape[1], shape[0]) if embedding else (shape[0], shape[1])
+    rank = down.shape[0] if down.shape else 0
+    taps = shape[2:]
+    _check(down.shape == (rank, n_in, *taps) and rank > 0, down, (rank, n_in, *taps))
+    _check(up.shape == (n_out, rank, *(1 for _ in taps)), up, (n_out, rank, *(1 for _ in taps)))
+    return LowRank(down, up, of.factor * _scale(config, down.name, rank, of.config), embedding)
+
+
+def _scale(config: Mapping[str, object], name: str, rank: int, where: Path) -> float:
+    """lora_alpha over the rank or its root, either of which patterns may set for some layers."""
+    layer = _PARTS.sub("", bare_name(name.replace(".lora_", ".weight.lora_", 1))).removesuffix(".weight")
+    alpha = _by_pattern(config, "alpha_pattern", "lora_alpha", layer, where)
+    stated = _by_pattern(config, "rank_pattern", "r", layer, where)
+    if stated != rank:
+        raise CheckpointError(f"another rank of {name[:80]}", where=where, expected=brief(stated), found=rank)
+    return alpha / (math.sqrt(rank) if config.get("use_rslora") is True else rank)
+
+
+def _by_pattern(config: Mapping[str, object], patterns: str, default: str, layer: str, where: Path) -> float:
+    """What a pattern says of a layer, else the default; a pattern is the end of a layer's name."""
+    value = config.get(default)
+    table = config.get(patterns) or {}
+    for pattern, special in table.items() if isinstance(table, dict) else ():
+        if not re.fullmatch(r"\^?[\w.]+\$?", pattern):
+            raise CheckpointError(f"{patterns} with a regular expression", where=where, hint=_MERGE_WITH_PEFT)
+        if f".{layer}".endswith(f".{pattern.strip('^$')}"):
+            value = special
+            break
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1 << 31:
+        raise CheckpointError(f"impossible {default}", where=where, expected="above 0", found=brief(value))
+    return float(value)
+
+
+def _check(fits: bool, tensor: StoredTensor, expected: Sequence[int]) -> None:
+    if not fits:
+        raise CheckpointError(
+            f"{tensor.name[:120]} has the wrong shape", where=tensor.file.where, expected=tuple(expected),
+            found=tensor.shape, hint="the adapter is of another model",
+        )  # fmt: skip
+
+
+def _float32(entry: Entry) -> NDArray[np.float32]:
+    return entry.read().astype(np.float32, copy=False)

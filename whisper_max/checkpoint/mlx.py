@@ -1,0 +1,194 @@
+"""MLX's Whisper folders: ``config.json`` with openai-whisper's sizes, and ``weights.npz`` or ``weights.safetensors``.
+
+Names are openai-whisper's with mlp1 and mlp2; convolutions have their taps before their inputs. A quantised matrix is
+uint32, (n_out, n_in * bits / 32), the first element in the lowest bits; ``scales`` and ``biases``, (n_out, n_in /
+group_size), stand beside it, and an element is scale * q + bias. Source: mlx-whisper ``whisper.py``, MLX ``ops.cpp``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_max.checkpoint.names.openai import TABLE
+from whisper_max.checkpoint.safetensors import read_places
+from whisper_max.checkpoint.stored_zip import StoredZip
+from whisper_max.checkpoint.table import apply_table
+from whisper_max.checkpoint.tensors import Array, Place, Stored, StoredTensor, Tensors
+from whisper_max.dims import ModelDimensions, check_dims
+from whisper_max.errors import CheckpointError, brief
+
+BITS = (2, 4, 8)
+_MOST_HEADER_BYTES = 512
+_NPY = re.compile(rb"\{'descr': '([<|][a-z]\d)', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\),? *\}\s*")
+_NPY_DTYPES = {b"<f4": "float32", b"<f2": "float16", b"<u4": "uint32", b"<i4": "int32", b"<i8": "int64"}
+_BY_COLUMNS = {"int32": "int32 by columns", "int64": "int64 by columns"}
+_HEADS = "alignment_heads"
+
+
+@dataclass(frozen=True)
+class GroupTensor:
+    """A matrix of ``bits`` an element, with a scale and an offset for each ``size`` elements of a row."""
+
+    name: str
+    packed: NDArray[np.uint32]
+    scales: Stored
+    biases: Stored
+    bits: int
+    size: int
+
+    @property
+    def dtype(self) -> str:
+        """What it is called: "4-bit groups"."""
+        return f"{self.bits}-bit groups"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.packed), self.packed.shape[1] * 32 // self.bits)
+
+    def rows(self, start: int, stop: int) -> GroupTensor:
+        """Rows ``start`` to ``stop``, as a tensor of their own."""
+        parts = (self.scales.rows(start, stop), self.biases.rows(start, stop))
+        return replace(self, packed=self.packed[start:stop], scales=parts[0], biases=parts[1])
+
+    def read(self) -> NDArray[np.float32]:
+        """The values that stand for the matrix."""
+        shifts = np.arange(0, 32, self.bits, dtype=np.uint32)
+        values = (self.packed[:, :, None] >> shifts) & np.uint32((1 << self.bits) - 1)
+        groups = values.reshape(len(values), -1, self.size).astype(np.float32)
+        scales, biases = (part.read().astype(np.float32, copy=False) for part in (self.scales, self.biases))
+        return (groups * scales[:, :, None] + biases[:, :, None]).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class TapsFirst:
+    """A convolution (n_out, 3, n_in) as (n_out, n_in, 3)."""
+
+    stored: StoredTensor
+
+    @property
+    def name(self) -> str:
+        return self.stored.name
+
+    @property
+    def dtype(self) -> str:
+        return self.stored.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        n_out, n_taps, n_in = self.stored.shape
+        return (n_out, n_in, n_taps)
+
+    def rows(self, start: int, stop: int) -> TapsFirst:
+        """Rows ``start`` to ``stop`` of the first axis, as a tensor of their own."""
+        return TapsFirst(self.stored.rows(start, stop))
+
+    def read(self) -> Array:
+        """Its values."""
+        return self.stored.read().transpose(0, 2, 1)
+
+
+def is_mlx(config: Mapping[str, object]) -> bool:
+    """Whether a folder's config is MLX's: with openai-whisper's names of sizes."""
+    return "n_audio_state" in config
+
+
+def read_mlx(path: Path, config: Mapping[str, object], where: Path) -> tuple[ModelDimensions, Tensors, object]:
+    """Dims and tensors of an MLX model, and the alignment heads that it states.
+
+    Args:
+        path: of the weights.
+        config: the content of ``where``, its config.json.
+
+    Raises:
+        CheckpointError: damaged, quantised in a way that can't be read, or with tensors other than Whisper's.
+    """
+    names = [field.name for field in fields(ModelDimensions)]
+    dims = check_dims(ModelDimensions(**{name: config.get(name) for name in names}), where)  # type: ignore[arg-type]
+    quantised = config.get("quantization")
+    places = read_npz(path) if path.suffix == ".npz" else read_places(path)
+    heads = places.pop(_HEADS, None)
+    bits, size = _groups(quantised, where)
+    stored = dict(
+        _tensor(name, places, bits, size) for name in list(places) if not name.endswith((".scales", ".biases"))
+    )
+    return dims, apply_table(TABLE, stored, dims, path), None if heads is None else _heads(heads)
+
+
+def _groups(stated: object, where: Path) -> tuple[int, int]:
+    """Bits of an element and elements of a group; (0, 0) where nothing is quantised."""
+    if stated is None:
+        return 0, 0
+    match stated:
+        case {"bits": int(bits), "group_size": int(size), **rest} if bits in BITS and size in (32, 64, 128):
+            if rest.get("mode", "affine") == "affine":
+                return bits, size
+    expected = f"groups of 32, 64 or 128 with {', '.join(map(str, BITS))} bits"
+    found = stated.get("bits") if isinstance(stated, dict) else stated
+    raise CheckpointError("unusual quantization", where=where, expected=expected, found=brief(found))
+
+
+def _tensor(name: str, places: Mapping[str, Place], bits: int, size: int) -> tuple[str, Stored]:
+    """One tensor under openai-whisper's name."""
+    place, ours = places[name], name.replace(".mlp1.", ".mlp.0.").replace(".mlp2.", ".mlp.2.")
+    if place.dtype == "uint32" and bits and len(place.shape) == 2:
+        layer = name.removesuffix("weight")
+        n_out, n_groups = place.shape[0], place.shape[1] * 32 // bits // size
+        sides = [places.get(f"{layer}{side}") for side in ("scales", "biases")]
+        if n_groups * size * bits != place.shape[1] * 32:
+            raise CheckpointError(f"{name} has rows of broken groups", where=place.file.where, found=place.shape)
+        scales, biases = (
+            side.stored() if side is not None and side.shape == (n_out, n_groups) else None for side in sides
+        )
+        if scales is None or biases is None:
+            raise CheckpointError(f"{name} is quantised without scales and biases for it", where=place.file.where)
+        packed = place.bytes().view("<u4").reshape(place.shape)
+        return ours, GroupTensor(ours, packed, scales, biases, bits, size)
+    stored = place.stored()
+    return ours, TapsFirst(stored) if ".conv" in name and len(stored.shape) == 3 else stored
+
+
+def _heads(place: Place) -> object:
+    """(n, 2) integers as a list; MLX writes them by columns too."""
+    integers = {"int32": "<i4", "int64": "<i8", "uint32": "<u4"}
+    kind, _, by_columns = place.dtype.partition(" ")
+    if kind not in integers or len(place.shape) != 2:
+        return []
+    return place.bytes().view(integers[kind]).reshape(place.shape, order="F" if by_columns else "C").tolist()
+
+
+def read_npz(path: Path) -> dict[str, Place]:
+    """The arrays of an ``npz`` file, where they lie.
+
+    Raises:
+        CheckpointError: no sound archive, compressed, or an array of another kind.
+    """
+    archive = StoredZip(path)
+    return {name.removesuffix(".npy"): _npy(archive, name) for name in archive.entries}
+
+
+def _npy(archive: StoredZip, name: str) -> Place:
+    offset, size = archive.locate(name)
+    head = archive.file.read(offset, min(size, _MOST_HEADER_BYTES), name[:80]).tobytes()
+    start, length = (10, int.from_bytes(head[8:10], "little")) if head[6:7] == b"\x01" else (12, _u32(head[8:12]))
+    match = _NPY.fullmatch(head[start : start + length])
+    if head[:6] != b"\x93NUMPY" or match is None or match[1] not in _NPY_DTYPES:
+        raise CheckpointError(f"{name[:80]} is not an array of numbers", where=archive.path)
+    shape = tuple(int(part) for part in match[3].split(b",") if part.strip())
+    dtype = _NPY_DTYPES[match[1]]
+    if match[2] == b"True" and len(shape) > 1:
+        dtype = _BY_COLUMNS.get(dtype, "numbers by columns")
+    place = Place(archive.file, name.removesuffix(".npy"), offset + start + length, dtype, shape)
+    if place.nbytes != size - start - length:
+        found = f"{size - start - length} bytes"
+        raise CheckpointError(f"{name[:80]} has the wrong size", where=archive.path, expected=place.nbytes, found=found)
+    return place
+
+
+def _u32(raw: bytes) -> int:
+    return int.from_bytes(raw, "little")

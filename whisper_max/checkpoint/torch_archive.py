@@ -1,0 +1,70 @@
+"""A PyTorch file: a zip archive of one pickle and the raw storages it refers to, read without PyTorch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from whisper_max.checkpoint.stored_zip import StoredZip
+from whisper_max.checkpoint.tensors import ITEM_SIZE, StoredTensor
+from whisper_max.checkpoint.torch_pickle import PickledTensor, load_torch_pickle
+from whisper_max.errors import CheckpointError
+
+_MOST_PICKLE_BYTES = 4 << 20  # large-v3's is 0.3 MB
+
+
+class TorchArchive:
+    """The entries of a PyTorch file.
+
+    Raises:
+        CheckpointError: no sound zip archive, or not one of PyTorch's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._zip = StoredZip(path)
+        pickles = [name for name in self._zip.entries if name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise CheckpointError("not a PyTorch archive", where=path, expected="one data.pkl", found=len(pickles))
+        self._prefix = pickles[0].removesuffix("data.pkl")
+        byteorder = f"{self._prefix}byteorder"
+        if byteorder in self._zip.entries and self._zip.bytes_of(byteorder, 16) != b"little":
+            raise CheckpointError("not little-endian", where=path)
+
+    def content(self, unread: Collection[tuple[str, str]] = ()) -> object:
+        """What the pickle holds; see ``load_torch_pickle``."""
+        return load_torch_pickle(self._zip.bytes_of(f"{self._prefix}data.pkl", _MOST_PICKLE_BYTES), self.path, unread)
+
+    def tensors(self, state: Mapping[str, object]) -> dict[str, StoredTensor]:
+        """The tensors of a state dict that the pickle holds, each where it lies.
+
+        Raises:
+            CheckpointError: the state dict holds more than tensors, or one leaves its storage or is not contiguous.
+        """
+        stored = {}
+        for name, tensor in state.items():
+            if not isinstance(tensor, PickledTensor):
+                raise CheckpointError(
+                    "the state dict holds more than tensors", where=self.path, found=f"a {type(tensor).__name__}"
+                )
+            stored[name] = self._locate_tensor(name, tensor)
+        return stored
+
+    def _locate_tensor(self, name: str, tensor: PickledTensor) -> StoredTensor:
+        storage = tensor.storage
+        offset, size = self._zip.locate(f"{self._prefix}data/{storage.key}")
+        item = ITEM_SIZE.get(storage.dtype, 0)
+        if item and (size != storage.count * item or (tensor.offset + math.prod(tensor.shape)) * item > size):
+            raise CheckpointError(
+                f"{name[:80]} leaves its storage",
+                where=self.path,
+                expected=f"{storage.count} elements",
+                found=f"{size} bytes",
+            )
+        contiguous = tuple(math.prod(tensor.shape[axis + 1 :]) for axis in range(len(tensor.shape)))
+        if tensor.stride != contiguous:
+            raise CheckpointError(
+                f"{name[:80]} is not contiguous", where=self.path, expected=contiguous, found=tensor.stride
+            )
+        return StoredTensor(self._zip.file, name, offset + tensor.offset * item, storage.dtype, tensor.shape)

@@ -1,0 +1,268 @@
+"""A window being decoded: what it is decoded after, by which rules, and at which of the temperatures it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from whisper_max.decode.contract import Alignment, TokenMasks
+from whisper_max.decode.decoded import NO_THRESHOLDS, Decoded, Loop, Thresholds, compression_ratio
+from whisper_max.decode.language import DetectedLanguage
+from whisper_max.decode.loops import MOST_LOOPS, first_loop, is_said
+from whisper_max.decode.masks import token_masks
+from whisper_max.decode.options import DecodingOptions
+from whisper_max.decode.repetition import ForbidLoops
+from whisper_max.decode.rules import LogitRule, SpeechGoesOn, build_rules
+from whisper_max.decode.search import Candidate, best_candidate
+from whisper_max.dims import ModelDimensions
+from whisper_max.errors import OptionError, WhisperMaxError
+from whisper_max.text.tokenizer import SECONDS_PER_TIMESTAMP, Tokenizer
+
+
+@dataclass(frozen=True)
+class Context:
+    """What one window is decoded after.
+
+    prompt: tokens before it. stream: what identifies it among the windows decoded with the same seed (its first frame,
+    say), for its random numbers. language: a code, in place of the tokenizer's. detect_language: find that out first.
+    begun: tokens that its transcript begins with, whatever is said. spoken_until: seconds before which it is not over.
+    """
+
+    prompt: Sequence[int] = ()
+    stream: Sequence[int] = ()
+    language: str | None = None
+    detect_language: bool = False
+    begun: Sequence[int] = ()
+    spoken_until: float = 0.0
+
+
+class DecodingTask:
+    """What windows decoded with the same options have in common: the shape of their prompt, and the rules.
+
+    Args:
+        dims: the model's.
+        tokenizer: of the language and task asked for.
+        temperatures: the options at each temperature; they may differ in temperature, best_of, beam_size and patience.
+            A window goes on to the next one when its transcript fails; where all fail the last one counts.
+        thresholds: what makes a transcript fail.
+        forbids_loops: decode a window again where it says over and over what nobody does, and don't let it.
+
+    Raises:
+        OptionError: the prefix does not fit in the model's text context.
+    """
+
+    def __init__(
+        self,
+        dims: ModelDimensions,
+        tokenizer: Tokenizer,
+        temperatures: Sequence[DecodingOptions],
+        thresholds: Thresholds = NO_THRESHOLDS,
+        *,
+        forbids_loops: bool = False,
+    ) -> None:
+        options = temperatures[0]
+        self.tokenizer = tokenizer
+        self.temperatures = temperatures
+        self.thresholds = thresholds
+        self.forbids_loops = forbids_loops
+        self.sample_len = options.sample_len or dims.n_text_ctx // 2
+        self.n_ctx = dims.n_text_ctx
+        self.rules: tuple[LogitRule, ...] = build_rules(tokenizer, options)
+        self._n_vocab = dims.n_vocab
+        self._prompt_len = dims.n_text_ctx // 2 - 1  # 223 tokens before the start of the transcript
+        self._start = _start_tokens(tokenizer, options)
+        self._prefix = prefix_tokens(dims, tokenizer, options)
+        self._hotwords = text_tokens(tokenizer, "hotwords", options.hotwords)[-self._prompt_len :]
+
+    @cached_property
+    def masks(self) -> TokenMasks | None:
+        """The rules as masks; None where one of them can't be."""
+        return token_masks(self.rules, self.tokenizer, self._n_vocab)
+
+    @property
+    def sot_index(self) -> int:
+        """Where the start of the transcript stands in every prompt, counted from its end."""
+        return -len(self._start) - len(self._prefix)
+
+    def initial_tokens(self, prompt: Sequence[int], language: str | None) -> tuple[int, ...]:
+        """What the model is given before it decodes a window. language: a code, in place of the tokenizer's."""
+        room = self._prompt_len - len(self._hotwords)
+        before = (*self._hotwords, *(prompt[-room:] if room else ()))
+        start = self._start
+        if language is not None and self.tokenizer.language is not None:
+            start = (start[0], self.tokenizer.to_language_token(language), *start[2:])
+        return (*((self.tokenizer.sot_prev,) if before else ()), *before, *start, *self._prefix)
+
+
+def prefix_tokens(dims: ModelDimensions, tokenizer: Tokenizer, options: DecodingOptions) -> tuple[int, ...]:
+    """As openai-whisper cuts it: to what ``sample_len`` leaves of half the context; whole by default.
+
+    Raises:
+        OptionError: the prefix does not fit in the model's text context.
+    """
+    half = dims.n_text_ctx // 2
+    prefix = text_tokens(tokenizer, "prefix", options.prefix)
+    prefix = prefix[-(half - (options.sample_len or half)) :]
+    room = dims.n_text_ctx - half - len(_start_tokens(tokenizer, options)) - 1  # beside a full prompt and a token
+    if len(prefix) > room:
+        raise OptionError("too long", where="prefix", expected=f"at most {room} tokens", found=len(prefix))
+    return prefix
+
+
+def _start_tokens(tokenizer: Tokenizer, options: DecodingOptions) -> tuple[int, ...]:
+    return tokenizer.sot_sequence_including_notimestamps if options.without_timestamps else tokenizer.sot_sequence
+
+
+def text_tokens(tokenizer: Tokenizer, name: str, given: str | Sequence[int] | None) -> tuple[int, ...]:
+    """Text as openai-whisper gives it to the model, after a space; tokens as they are.
+
+    Args:
+        name: of the option, for errors.
+
+    Raises:
+        OptionError: a token that the vocabulary has not, which the model can't be given.
+    """
+    if isinstance(given, str):
+        return tuple(tokenizer.encode(" " + given.strip())) if given.strip() else ()
+    tokens = tuple(given or ())
+    if unknown := [token for token in tokens if not 0 <= token < tokenizer.n_vocab]:
+        expected = f"ids from 0 to {tokenizer.n_vocab - 1}"
+        raise OptionError("no such token", where=name, expected=expected, found=unknown[0])
+    return tokens
+
+
+@dataclass(eq=False)
+class Attempt:
+    """A window being decoded, at one temperature after the other until its transcript is good enough.
+
+    number: of the temperature, from 0. detected: the window's language, where the context asks for it. outcome: its
+    transcript or the error that ended it, once it has left; ``align`` then takes its tokens and the first id that is no
+    text, until the pool goes on. loops: what it would say over and over and is not allowed to. rules: those of the task
+    and of this window. watches: True while it is to be looked for loops.
+    """
+
+    task: DecodingTask
+    context: Context
+    number: int = 0
+    detected: DetectedLanguage | None = None
+    outcome: Decoded | WhisperMaxError | None = None
+    align: Callable[[Sequence[int], int], Alignment] = field(init=False)
+    loops: list[Loop] = field(default_factory=list)
+    rules: tuple[LogitRule, ...] = field(init=False)
+    watches: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rules = self._rules()
+        self.watches = self.task.forbids_loops
+
+    @property
+    def options(self) -> DecodingOptions:
+        return self.task.temperatures[self.number]
+
+    @property
+    def language(self) -> str | None:
+        """The code of the window's own language; None where it has the tokenizer's."""
+        return self.detected.code if self.detected else self.context.language
+
+    @property
+    def undetected(self) -> bool:
+        """True where the language has yet to be found out."""
+        return self.context.detect_language and self.detected is None
+
+    def initial_tokens(self) -> tuple[int, ...]:
+        """What the model is given before it decodes the window."""
+        return (*self.task.initial_tokens(self.context.prompt, self.language), *self.context.begun)
+
+    @property
+    def sot_index(self) -> int:
+        """Where the start of the transcript stands in the initial tokens, counted from their end."""
+        return self.task.sot_index - len(self.context.begun)
+
+    def most_tokens(self, n_initial: int) -> int:
+        """How many tokens its transcript may have, begun ones included."""
+        return min(self.task.sample_len, self.task.n_ctx + 1 - n_initial) + len(self.context.begun)
+
+    @property
+    def earliest_end(self) -> int:
+        """The timestamp before which its transcript is not over after a pair of them; 0 where it may always be."""
+        if self.options.without_timestamps or self.context.spoken_until <= 0:
+            return 0
+        return self.task.tokenizer.timestamp_begin + round(self.context.spoken_until / SECONDS_PER_TIMESTAMP)
+
+    def _rules(self) -> tuple[LogitRule, ...]:
+        tokenizer, earliest = self.task.tokenizer, self.earliest_end
+        own: list[LogitRule] = [SpeechGoesOn(tokenizer, earliest)] if earliest else []
+        if self.loops:
+            own.append(ForbidLoops(self.loops, tokenizer))
+        return (*self.task.rules, *own)
+
+    def breaks_loop(self, tokens: Sequence[int]) -> bool:
+        """Forbid the loop that a transcript ends in; False where there is none, or where it is said so often.
+
+        True: the window is to be decoded again, at the same temperature.
+        """
+        tokenizer = self.task.tokenizer
+        text = [token for token in tokens if tokenizer.is_text(token)]
+        loop = first_loop(text) if self.watches else None
+        if loop is None:
+            return False
+        if self.language is not None and tokenizer.language is not None:
+            tokenizer = replace(tokenizer, language=self.language)
+        start = tokenizer.sot_sequence_including_notimestamps
+        heard = [*start, *text[: loop.start + loop.repeats * len(loop.tokens)], tokenizer.eot]
+        if is_said(loop, self.align(heard, tokenizer.n_competing), len(start)):
+            self.watches = False
+            return False
+        self.loops.append(loop)
+        self.rules = self._rules()
+        self.watches = len(self.loops) < MOST_LOOPS
+        return True
+
+    def decoded(self, candidates: Sequence[Candidate], no_speech_prob: float) -> Decoded:
+        """The transcript of the best of its hypotheses."""
+        task = self.task
+        best = best_candidate(candidates, self.options.length_penalty, self.options.length_power)
+        text = task.tokenizer.decode(best.tokens).strip()
+        return Decoded(
+            language=self.language or task.tokenizer.language or "en",
+            tokens=best.tokens,
+            text=text,
+            avg_logprob=best.sum_logprob / (len(best.tokens) + 1),
+            no_speech_prob=no_speech_prob,
+            temperature=self.options.temperature,
+            compression_ratio=compression_ratio(text),
+            language_probs=self.detected.probabilities if self.detected else None,
+            token_logprobs=self._logprobs(best) if self.options.token_logprobs else None,
+            loops=tuple(self.loops),
+        )
+
+    def _logprobs(self, best: Candidate) -> list[float]:
+        """Of each token of a transcript; those that it was begun with are certain."""
+        return [0.0] * (len(best.tokens) - len(best.logprobs)) + best.logprobs
+
+    def ends_with(self, outcome: Decoded | WhisperMaxError) -> bool:
+        """True where this is what becomes of the window; False where it is decoded again.
+
+        That is without a loop, at the same temperature, or else at the next one.
+        """
+        if isinstance(outcome, Decoded) and self.breaks_loop(outcome.tokens):
+            return False
+        is_last = self.number + 1 == len(self.task.temperatures)
+        if isinstance(outcome, WhisperMaxError) or is_last or not self.task.thresholds.failed(outcome):
+            self.outcome = outcome
+            return True
+        self.number += 1
+        self.watches = self.task.forbids_loops and len(self.loops) < MOST_LOOPS
+        return False
+
+    @property
+    def result(self) -> Decoded:
+        """The transcript of a window that has left.
+
+        Raises:
+            WhisperMaxError: the error that ended it.
+        """
+        if not isinstance(self.outcome, Decoded):
+            raise self.outcome or WhisperMaxError("the window is still being decoded")
+        return self.outcome

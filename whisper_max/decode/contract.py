@@ -1,0 +1,201 @@
+"""What decoding and a model say to each other: plain values and small protocols, so that neither needs the other.
+
+A batch has slots for windows, each with ``n_hyps`` hypotheses that share the window's audio; its rows are ordered slot
+by slot, so row = slot * n_hyps + hypothesis. In a ``DecoderBatch`` the host chooses the tokens; where a device can
+choose them itself, in a ``DeviceBatch``, the host looks on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_max.dims import ModelDimensions
+
+Float32 = NDArray[np.float32]
+Opaque: TypeAlias = Any
+"""What a model's own ``encode`` returned; nobody else looks inside."""
+
+
+class AudioFeatures(Protocol):
+    """Encoded windows ``xa`` of shape (n_windows, n_audio_ctx, n_audio_state), on the model's device."""
+
+    @property
+    def n_windows(self) -> int: ...
+
+    def select(self, windows: Sequence[int]) -> AudioFeatures:
+        """The features of some of the windows, in the order given."""
+
+
+@dataclass
+class Alignment:
+    """What word timing needs of a window's n tokens.
+
+    weights: (n_alignment_heads, n, n_audio_ctx) float32, the softmaxed cross-attention of the alignment heads.
+    token_probs: (n,) float32; entry i is the probability of token i given those before it, among the first
+        ``n_competing`` tokens; entry 0 is 0.
+    """
+
+    weights: Float32
+    token_probs: Float32
+
+
+class DecoderBatch(Protocol):
+    """A KV cache and the cross-KV of its windows: the mutable state of decoding, for as many as it was made for."""
+
+    @property
+    def n_windows(self) -> int: ...
+
+    @property
+    def n_hyps(self) -> int: ...
+
+    def put(self, windows: Sequence[int], features: Opaque) -> None:
+        """Give some slots their audio: the cross-KV of these features. Each must be prefilled before the next step.
+
+        Args:
+            windows: slots that are taken, whose windows are dropped, or the ones next in line, in their order.
+            features: what this model's ``encode`` returned, one window for each slot.
+        """
+
+    def keep(self, windows: Sequence[int]) -> None:
+        """Shrink to these windows, in this order; the others are dropped.
+
+        Each stays where it is, or comes from beyond the new end.
+        """
+
+    def prefill(
+        self, windows: Sequence[int], prompts: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]
+    ) -> Float32:
+        """Start (or restart) some windows from their prompts; the others keep their state.
+
+        Args:
+            windows: the slots to start.
+            prompts: the prompt tokens of each of those windows; lengths may differ, each 1..n_text_ctx.
+            positions: for each window the prompt positions whose logits are wanted (negative counts from the end);
+                the same number of positions for every window.
+
+        Returns:
+            logits, shape (len(windows), n_positions, n_vocab), float32: owned by the caller. All hypotheses of a
+            window are now copies of its prompt.
+        """
+
+    def step(self, tokens: NDArray[np.int32]) -> Float32:
+        """Append one token to every row. tokens: (n_windows * n_hyps,). Returns logits (n_windows * n_hyps, n_vocab)
+        float32, valid until the next call on this batch; the caller may overwrite them.
+
+        Rows that are finished may be fed any token; what they return is meaningless but finite.
+        """
+
+    def reorder(self, rows: NDArray[np.int32]) -> None:
+        """Row i takes over the history of row ``rows[i]``; both must belong to the same window."""
+
+    def align(self, window: int, tokens: Sequence[int], n_competing: int) -> Alignment:
+        """Teacher-force a window's tokens and return what word timing needs (only called when words are asked)."""
+
+
+class Inference(Protocol):
+    """The model as decoding sees it. encode_size: windows that are best encoded together, where there are as many."""
+
+    @property
+    def dims(self) -> ModelDimensions: ...
+
+    @property
+    def encode_size(self) -> int: ...
+
+    def encode(self, mel: Float32) -> AudioFeatures:
+        """mel: (n_windows, n_mels, n_frames) float32 -> audio features, one row a window."""
+
+    def new_batch(self, max_windows: int, n_hyps: int = 1) -> DecoderBatch:
+        """An empty decoder batch with room for some windows."""
+
+
+@dataclass(frozen=True, eq=False)
+class TokenMasks:
+    """The rules of a transcript as masks; what they remember of it is the device's business.
+
+    never, not_first: (n_vocab,) bool. timestamp_begin: n_vocab where timestamps have no rules.
+    """
+
+    never: NDArray[np.bool_]
+    not_first: NDArray[np.bool_]
+    eot: int
+    timestamp_begin: int
+    no_speech: int
+
+    @cached_property
+    def key(self) -> Hashable:
+        """Equal for equal masks."""
+        bits = (np.packbits(self.never).tobytes(), np.packbits(self.not_first).tobytes())
+        return (*bits, self.eot, self.timestamp_begin, self.no_speech)
+
+
+@dataclass(frozen=True)
+class WindowStart:
+    """A window that a device is to decode.
+
+    prompt: the tokens before the transcript. sot: where among them it starts. limit: the most tokens. earliest: the
+    timestamp before which the transcript is not over after a pair of timestamps; 0 where it may always be.
+    temperature, draws: of sampling, not looked at otherwise; draws (n_hyps, n_text_ctx) float32 in [0, 1), one for each
+    token.
+    """
+
+    prompt: Sequence[int]
+    sot: int
+    limit: int
+    earliest: int
+    temperature: float
+    draws: Float32
+
+
+@dataclass(frozen=True)
+class WindowEnd:
+    """What became of it: each hypothesis' tokens (the end included where it came) and summed log-probability."""
+
+    tokens: list[list[int]]
+    sum_logprobs: list[float]
+    no_speech_prob: float
+
+
+class DeviceBatch(Protocol):
+    """Slots for windows whose tokens the device chooses."""
+
+    @property
+    def n_windows(self) -> int: ...
+
+    def start(self, slots: Sequence[int], features: Opaque, starts: Sequence[WindowStart]) -> None:
+        """Begin windows in idle slots, in increasing order."""
+
+    def advance(self) -> None:
+        """Queue one more token for every window."""
+
+    def finished(self) -> list[int]:
+        """The slots whose windows are known to be finished."""
+
+    def take(self, slot: int) -> WindowEnd:
+        """What became of a finished window; its slot is idle after it.
+
+        Raises:
+            WhisperMaxError: the error that ended it.
+        """
+
+    def drop(self, slot: int) -> None:
+        """Forget a window; its slot is idle."""
+
+
+@runtime_checkable
+class DeviceInference(Inference, Protocol):
+    """A model whose device chooses tokens. chooses_tokens: False where it was found to choose wrong ones."""
+
+    @property
+    def chooses_tokens(self) -> bool: ...
+
+    def device_batch(self, masks: TokenMasks, n_windows: int, n_hyps: int, *, sampled: bool) -> Any:  # noqa: ANN401
+        """A ``DeviceBatch`` of ``n_windows`` slots or somewhat more, or of as many as fit on the device."""
+
+    def give_back(self, batch: Any) -> None:  # noqa: ANN401
+        """Take a batch that is needed no more; another may be made of it."""

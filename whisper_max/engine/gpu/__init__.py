@@ -1,0 +1,1 @@
+"""Running the graphs on a GPU."""

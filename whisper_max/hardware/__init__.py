@@ -1,0 +1,1 @@
+"""What a model runs on: processors, cores, threads, memory, GPUs."""

@@ -1,0 +1,1 @@
+"""Times, error rates, parity and checks of an installation."""

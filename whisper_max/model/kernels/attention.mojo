@@ -1,0 +1,260 @@
+"""Attention of many queries, in tiles: no tensor of scores is ever in memory.
+
+Keys are taken in blocks that stay in the second-level cache, transposed into panels once a block; a running maximum and
+sum a query join the blocks (the online softmax of Milakov and Gimelshein, 2018).
+"""
+
+import extensibility
+from extensibility import InputTensor, OutputTensor
+from max.algorithm import sync_parallelize
+from max.gpu.host import DeviceContext
+from max.runtime.asyncrt import parallelism_level
+from std.math import ceildiv, exp, min, sqrt
+from std.memory import alloc, dealloc
+from std.memory.alloc import Layout
+
+from .tiles import FloatPointer, HALF_TILE_ROWS, PANEL, TILE_COLUMNS, TILE_ROWS, Vector, WIDTH, multiply_tile
+
+comptime KEY_BLOCK = 384
+"""Keys and values of a block of 64-wide heads take 192 KB."""
+comptime LOWEST = Float32(-1e30)
+
+
+trait Attends(Deinitable, ImplicitlyCopyable, Movable):
+    """One head of one window at work."""
+
+    def scratch_floats(self, n_queries: Int) -> Int:
+        """Scratch of one worker for so many queries."""
+        ...
+
+    def run(self, first: Int, last: Int, scratch: FloatPointer):
+        """Attend from queries [first, last)."""
+        ...
+
+
+@fieldwise_init
+struct Head[head_dim: Int, causal: Bool, dtype: DType](Attends):
+    """One head of one window: where its queries, keys and values are, and how far apart their rows."""
+
+    var out_ptr: FloatPointer
+    var out_stride: Int
+    var q: FloatPointer
+    var q_stride: Int
+    var k: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]
+    var v: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]
+    var kv_stride: Int
+    var n_keys: Int
+
+    def scratch_floats(self, n_queries: Int) -> Int:
+        """A block of keys and of values, a tile of scores, maximum and sum of each query."""
+        return 2 * KEY_BLOCK * Self.head_dim + TILE_ROWS * KEY_BLOCK + 2 * n_queries
+
+    def run(self, first: Int, last: Int, scratch: FloatPointer):
+        """Attend from queries [first, last)."""
+        var keys = scratch
+        var values = keys.unsafe_offset(KEY_BLOCK * Self.head_dim)
+        var scores = values.unsafe_offset(KEY_BLOCK * Self.head_dim)
+        var highest = scores.unsafe_offset(TILE_ROWS * KEY_BLOCK)
+        var total = highest.unsafe_offset(last - first)
+        for query in range(last - first):
+            highest.unsafe_store(query, LOWEST)
+            total.unsafe_store(query, Float32(0))
+        for start in range(0, self.n_keys, KEY_BLOCK):
+            var n_block = min(KEY_BLOCK, self.n_keys - start)
+            self.pack(start, n_block, keys, values)
+            var query = first
+            while query + TILE_ROWS <= last:
+                self.run_tile[TILE_ROWS](query, first, start, n_block, keys, values, scores, highest, total)
+                query += TILE_ROWS
+            comptime if TILE_ROWS > HALF_TILE_ROWS:
+                if query + HALF_TILE_ROWS <= last:
+                    self.run_tile[HALF_TILE_ROWS](
+                        query, first, start, n_block, keys, values, scores, highest, total
+                    )
+                    query += HALF_TILE_ROWS
+            comptime for rest in range(1, HALF_TILE_ROWS):
+                if last - query == rest:
+                    self.run_tile[rest](query, first, start, n_block, keys, values, scores, highest, total)
+        for query in range(first, last):
+            var share = 1 / total.unsafe_load(query - first)
+            for lane in range(0, Self.head_dim, WIDTH):
+                var at = query * self.out_stride + lane
+                self.out_ptr.unsafe_store(at, self.out_ptr.unsafe_load[width=WIDTH](at) * share)
+
+    def pack(self, start: Int, n_block: Int, keys: FloatPointer, values: FloatPointer):
+        """Keys transposed into panels (n / PANEL, head_dim, PANEL), zeros past the last; values as rows."""
+        for key in range(ceildiv(n_block, PANEL) * PANEL):
+            var column = key // PANEL * Self.head_dim * PANEL + key % PANEL
+            if key >= n_block:
+                for lane in range(Self.head_dim):
+                    keys.unsafe_store(column + lane * PANEL, Float32(0))
+                continue
+            var source = (start + key) * self.kv_stride
+            for lane in range(0, Self.head_dim, WIDTH):
+                var part = self.k.unsafe_load[width=WIDTH](source + lane).cast[DType.float32]()
+                comptime for i in range(WIDTH):
+                    keys.unsafe_store(column + (lane + i) * PANEL, part[i])
+                var value = self.v.unsafe_load[width=WIDTH](source + lane).cast[DType.float32]()
+                values.unsafe_store(key * Self.head_dim + lane, value)
+
+    def run_tile[
+        rows: Int
+    ](
+        self,
+        query: Int,
+        first: Int,
+        start: Int,
+        n_block: Int,
+        keys: FloatPointer,
+        values: FloatPointer,
+        scores: FloatPointer,
+        highest: FloatPointer,
+        total: FloatPointer,
+    ):
+        """A few queries by one block of keys."""
+        var scale = 1 / sqrt(Float32(Self.head_dim))
+        var n_columns = ceildiv(n_block, TILE_COLUMNS) * TILE_COLUMNS
+        for column in range(0, n_columns, TILE_COLUMNS):
+            var panel = keys.unsafe_offset(column // PANEL * Self.head_dim * PANEL + column % PANEL)
+            var q = self.q.unsafe_offset(query * self.q_stride)
+            var tile = multiply_tile[rows](q, self.q_stride, panel, PANEL, Self.head_dim)
+            comptime for row in range(rows):
+                scores.unsafe_store(row * KEY_BLOCK + column, tile[2 * row] * scale)
+                scores.unsafe_store(row * KEY_BLOCK + column + WIDTH, tile[2 * row + 1] * scale)
+        var factors = Array[Float32, rows](fill=0)
+        comptime for row in range(rows):
+            var visible = n_block
+            comptime if Self.causal:
+                visible = max(0, min(n_block, query + row + 1 - start))
+            var at = query + row - first
+            factors[row] = weigh(scores.unsafe_offset(row * KEY_BLOCK), visible, n_columns, highest, total, at)
+        for lane in range(0, Self.head_dim, TILE_COLUMNS):
+            var tile = multiply_tile[rows](scores, KEY_BLOCK, values.unsafe_offset(lane), Self.head_dim, n_block)
+            comptime for row in range(rows):
+                var place = (query + row) * self.out_stride + lane
+                comptime for half in range(2):
+                    var at = place + half * WIDTH
+                    var value = tile[2 * row + half]
+                    if start > 0:
+                        value += self.out_ptr.unsafe_load[width=WIDTH](at) * factors[row]
+                    self.out_ptr.unsafe_store(at, value)
+
+
+def weigh(
+    scores: FloatPointer, visible: Int, n_columns: Int, highest: FloatPointer, total: FloatPointer, query: Int
+) -> Float32:
+    """Turn a row of scores into weights relative to the highest so far; returns what earlier sums shrink by."""
+    for column in range(visible, n_columns):
+        scores.unsafe_store(column, LOWEST)
+    var peak = Vector(LOWEST)
+    for column in range(0, n_columns, WIDTH):
+        peak = max(peak, scores.unsafe_load[width=WIDTH](column))
+    var before = highest.unsafe_load(query)
+    var now = max(before, peak.reduce_max())
+    var sums = Vector(0)
+    for column in range(0, n_columns, WIDTH):
+        var weights = exp(scores.unsafe_load[width=WIDTH](column) - now)
+        scores.unsafe_store(column, weights)
+        sums += weights
+    var factor = exp(before - now)
+    highest.unsafe_store(query, now)
+    total.unsafe_store(query, total.unsafe_load(query) * factor + sums.reduce_add())
+    return factor
+
+
+def run_in_parallel[
+    HeadType: Attends, HeadOf: def(Int) -> HeadType
+](head_of: HeadOf, n_heads: Int, n_queries: Int):
+    """Give every worker its share of the heads, and of the queries where there are more workers than heads."""
+    var n_workers = max(parallelism_level(None), 1)
+    var n_head_shares = min(n_workers, n_heads)
+    var n_query_shares = max(1, min(n_workers // n_head_shares, ceildiv(n_queries, TILE_ROWS)))
+    var head_share = ceildiv(n_heads, n_head_shares)
+    var query_share = ceildiv(n_queries, n_query_shares)
+    var size = head_of(0).scratch_floats(query_share)
+    var scratch = alloc(Layout[Float32](count=n_head_shares * n_query_shares * size))
+    var scratch_ptr = rebind[FloatPointer](scratch.unsafe_ptr())
+
+    def work(share: Int) {imm}:
+        var first = (share // n_head_shares) * query_share
+        var first_head = (share % n_head_shares) * head_share
+        for head in range(first_head, min(first_head + head_share, n_heads)):
+            head_of(head).run(first, min(first + query_share, n_queries), scratch_ptr.unsafe_offset(share * size))
+
+    sync_parallelize(work, n_head_shares * n_query_shares)
+    dealloc(scratch^)
+
+
+@extensibility.register("whisper_max.self_attention")
+struct SelfAttention:
+    """Attention of a sequence over itself; where causal, of each position up to itself."""
+
+    @staticmethod
+    def execute[
+        head_dim: Int, causal: Bool
+    ](
+        output: OutputTensor[dtype=DType.float32, rank=3, ...],  # (B, T, H * hd)
+        qkv: InputTensor[dtype=DType.float32, rank=3, ...],  # (B, T, 3 * H * hd)
+        ctx: DeviceContext,
+    ) raises:
+        var n_positions = qkv.dim_size(1)
+        var n_state = output.dim_size(2)
+        var n_head = n_state // head_dim
+        var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
+        var qkv_ptr = rebind[FloatPointer](qkv.unsafe_ptr())
+
+        def head_of(index: Int) {imm} -> Head[head_dim, causal, DType.float32]:
+            var window = index // n_head
+            var lane = index % n_head * head_dim
+            var q = qkv_ptr.unsafe_offset(window * n_positions * 3 * n_state + lane)
+            return {
+                out_ptr.unsafe_offset(window * n_positions * n_state + lane),
+                n_state,
+                q,
+                3 * n_state,
+                q.unsafe_offset(n_state),
+                q.unsafe_offset(2 * n_state),
+                3 * n_state,
+                n_positions,
+            }
+
+        run_in_parallel[Head[head_dim, causal, DType.float32]](head_of, qkv.dim_size(0) * n_head, n_positions)
+
+
+@extensibility.register("whisper_max.cross_attention")
+struct CrossAttention:
+    """Attention of a sequence over the audio."""
+
+    @staticmethod
+    def execute[
+        head_dim: Int
+    ](
+        output: OutputTensor[dtype=DType.float32, rank=3, ...],  # (B, T, H * hd)
+        queries: InputTensor[dtype=DType.float32, rank=3, ...],  # (B, T, H * hd)
+        keys: InputTensor[rank=4, ...],  # (B, H, S, hd)
+        values: InputTensor[dtype=keys.dtype, rank=4, ...],  # (B, H, S, hd)
+        ctx: DeviceContext,
+    ) raises:
+        var n_queries = queries.dim_size(1)
+        var n_state = queries.dim_size(2)
+        var n_head = keys.dim_size(1)
+        var n_keys = keys.dim_size(2)
+        var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
+        var q_ptr = rebind[FloatPointer](queries.unsafe_ptr())
+        var k_ptr = rebind[Pointer[Scalar[keys.dtype], MutUntrackedOrigin]](keys.unsafe_ptr())
+        var v_ptr = rebind[Pointer[Scalar[keys.dtype], MutUntrackedOrigin]](values.unsafe_ptr())
+
+        def head_of(index: Int) {imm} -> Head[head_dim, False, keys.dtype]:
+            var place = index // n_head * n_queries * n_state + index % n_head * head_dim
+            return {
+                out_ptr.unsafe_offset(place),
+                n_state,
+                q_ptr.unsafe_offset(place),
+                n_state,
+                k_ptr.unsafe_offset(index * n_keys * head_dim),
+                v_ptr.unsafe_offset(index * n_keys * head_dim),
+                head_dim,
+                n_keys,
+            }
+
+        run_in_parallel[Head[head_dim, False, keys.dtype]](head_of, queries.dim_size(0) * n_head, n_queries)

@@ -1,0 +1,101 @@
+"""All graphs of a model in one module, which MAX compiles in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from max.dtype import DType
+from max.graph import BufferType, DeviceRef, Graph, KernelLibrary, Module, TensorType, TensorValue, Value
+
+from whisper_max.dims import ModelDimensions
+from whisper_max.model import cpu, decoder, encoder, kv_cache
+from whisper_max.model.cross_kv import cross_kv, cross_kv_input_types
+from whisper_max.model.dtypes import kv_dtype
+from whisper_max.model.gpu import choose, stock
+from whisper_max.model.gpu import fast as fast_forms
+from whisper_max.model.ops import Ops
+from whisper_max.model.source import KERNELS as KERNELS
+from whisper_max.model.weights import Declared, Weights
+
+Forward = Callable[[Sequence[Value]], TensorValue | Sequence[TensorValue] | None]
+Add = Callable[[str, Iterable[TensorType | BufferType], Forward], None]
+GPU_GRAPHS = ("choose", "sample", "no_speech")
+
+
+def build_module(
+    dims: ModelDimensions,
+    dtype: DType,
+    storage: DType,
+    device: DeviceRef,
+    *,
+    fast: bool = False,
+    only: Collection[str] = (),
+    library: KernelLibrary | None = None,
+) -> tuple[Module, Declared]:
+    """Build every graph: encode, encode_stages, cross_kv, prefill, step, reorder and align; for a GPU ``GPU_GRAPHS``.
+
+    Args:
+        dims: the model's.
+        dtype: of activations.
+        storage: of the matrices of linear layers, see ``Weights``; the caches' follows from it.
+        device: where the graphs will run.
+        fast: on a GPU, the forms of ``gpu.fast`` in place of stock operations.
+        only: names of the graphs to build; all where empty.
+        library: the kernels, from ``kernel_library``; by default they are checked.
+
+    Returns:
+        the module, to be compiled with ``custom_extensions=[KERNELS]``, and the shape and dtype of each weight that it
+        must be given when it is loaded, by name.
+    """
+    module = Module()
+    weights = Weights(dtype, storage, device, ops_for(device, fast=fast))
+    library = library or kernel_library()
+
+    def add(name: str, input_types: Iterable[TensorType | BufferType], forward: Forward) -> None:
+        if only and name not in only:
+            return
+        with Graph(name, input_types=input_types, module=module, kernel_library=library) as graph:
+            result = forward(graph.inputs)
+            graph.output(*([] if result is None else [result] if isinstance(result, TensorValue) else result))
+
+    kv = kv_dtype(dtype, storage)
+    audio, text = weights / "encoder", weights / "decoder"
+    mel_types = encoder.input_types(dims, device)
+    add("encode", mel_types, lambda inputs: encoder.encode(inputs[0].tensor, audio, dims))
+    add("encode_stages", mel_types, lambda inputs: encoder.encode_stages(inputs[0].tensor, audio, dims))
+    add("cross_kv", cross_kv_input_types(dims, dtype, kv, device), lambda inputs: cross_kv(inputs, text, dims))
+    add("prefill", decoder.prefill_input_types(dims, kv, device), lambda inputs: decoder.prefill(inputs, text, dims))
+    add("step", decoder.step_input_types(dims, kv, device), lambda inputs: decoder.step(inputs, text, dims))
+    add("reorder", kv_cache.reorder_input_types(dims, kv, device), kv_cache.reorder)
+    add("align", decoder.align_input_types(dims, kv, device), lambda inputs: decoder.align(inputs, text, dims))
+    if not device.is_cpu():
+        add_gpu_graphs(add, dims, device)
+    return module, weights.declared
+
+
+def kernel_library(check: bool = True) -> KernelLibrary:
+    """The custom operations that graphs may call.
+
+    check: compile them, which takes seconds and a compiler, and check every call against them. Without, the graphs are
+    the same, and all that can be done is to look at them.
+    """
+    library = KernelLibrary()
+    if check:
+        library.load_paths([KERNELS])
+    else:
+        library.verify_custom_op = lambda operation: None
+    return library
+
+
+def ops_for(device: DeviceRef, *, fast: bool = False) -> Ops:
+    """The layers of a device; fast: those of ``gpu.fast``, on a GPU."""
+    if device.is_cpu():
+        return cpu
+    return fast_forms if fast else stock
+
+
+def add_gpu_graphs(add: Add, dims: ModelDimensions, device: DeviceRef) -> None:
+    """Add the graphs of ``GPU_GRAPHS``; they have no weights, and run on any device."""
+    add("choose", choose.choose_input_types(dims, device, sampled=False), choose.choose)
+    add("sample", choose.choose_input_types(dims, device, sampled=True), choose.sample)
+    add("no_speech", choose.no_speech_input_types(dims, device), choose.no_speech)

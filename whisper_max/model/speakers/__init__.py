@@ -1,0 +1,1 @@
+"""The graphs of the two networks that tell speakers apart."""

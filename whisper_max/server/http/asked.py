@@ -1,0 +1,189 @@
+"""What a request asks for, from the fields of its form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from whisper_max.output import WriterOptions, check_layout
+from whisper_max.server.errors import APIError
+from whisper_max.server.http.fields import DIARIZED, FIELDS, GRANULARITIES, read_fields
+from whisper_max.server.http.synonyms import translate
+from whisper_max.text.tokenizer import Vocabulary
+from whisper_max.transcribe.options import SEPARATE, TEMPERATURES, TranscribeOptions
+
+_CHUNKING = "chunking_strategy"
+_VAD = "vad_"
+_SMALLEST_STEP = 0.05  # between two temperatures; each is an attempt
+_STREAMED = ("json", "text", "verbose_json", DIARIZED)
+_SERVER_VAD = {
+    "threshold": "vad_threshold",
+    "prefix_padding_ms": "vad_speech_pad_ms",
+    "silence_duration_ms": "vad_min_silence_duration_ms",
+}
+"""OpenAI's names of what counts as speech, and ours."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request.
+
+    model: the id that was sent. options: of the transcription. format: of the answer. granularities: what has times in
+    verbose_json. stream: answer with events; progress: some of them say how far it is. layout: of srt and vtt.
+    warnings: of fields that were ignored. vocabulary: of the model, once it is known.
+    """
+
+    model: str
+    options: TranscribeOptions
+    format: str
+    granularities: tuple[str, ...]
+    stream: bool
+    progress: bool
+    layout: WriterOptions
+    warnings: Sequence[dict[str, str]] = ()
+    vocabulary: Vocabulary | None = None
+
+
+def read_asked(sent: dict[str, list[str]], task: str, largest_batch: int, *, strict: bool = False) -> Asked:
+    """What the fields of a form ask for.
+
+    Args:
+        sent: the fields.
+        task: "transcribe" or "translate", of the address; a field may ask for a translation, too.
+        largest_batch: most windows of the server's batch.
+        strict: refuse fields that are not known.
+
+    Raises:
+        APIError: 400 for a field that is refused, missing, impossible or contradicts another.
+        OptionError: options that are impossible.
+    """
+    sent = dict(sent)
+    chunking = _pop_chunking(sent)
+    ours = translate(sent, {name: field.many for name, field in FIELDS.items()}, strict=strict)
+    task = _task(task, ours.task)
+    values = read_fields(ours.fields)
+    if "model" not in values:
+        raise APIError(400, "model: missing", code="missing_field", param="model")
+    logprobs = "logprobs" in values.pop("include", [])
+    _set_speech(values, chunking)
+    _set_hotwords(values)
+    format = values.pop("response_format", "json")
+    granularities = _granularities(values.pop("timestamp_granularities", []), format)
+    stream, progress = values.pop("stream", False), values.pop("progress", False)
+    _check_stream(stream, progress, format)
+    if logprobs and format != "json":
+        raise _impossible("include", "include: logprobs need response_format json")
+    layout = _layout(values, format)
+    for name in ("batch_size", "beam_size", "best_of"):  # all take rows of the server's batch
+        if (values.get(name) or 1) > largest_batch:
+            raise _impossible(name, f"{name}: expected at most {largest_batch} on this server")
+    if "word" in granularities:
+        values["word_timestamps"] = True
+    if "prompt" in values:
+        values["initial_prompt"] = values.pop("prompt")
+    values["temperature"] = _temperatures(values.get("temperature"), values.pop("temperature_inc", None))
+    model = values.pop("model")
+    options = TranscribeOptions(task=task, token_logprobs=logprobs, **values)
+    if format == DIARIZED and options.channels != SEPARATE and options.speakers is None:
+        message = f"response_format: {DIARIZED} needs channels=separate or speakers, by which speakers are told apart"
+        raise APIError(400, message, code="unsupported_field", param="response_format")
+    return Asked(model, options, format, granularities, stream, progress, layout, ours.warnings)
+
+
+def _task(address: str, field: str | None) -> str:
+    if address == "translate" and field == "transcribe":
+        raise _impossible("task", "task: contradicts the address, which translates")
+    return field or address
+
+
+def _temperatures(first: float | None, step: float | None) -> float | tuple[float, ...]:
+    """As OpenAI has it, 0 is greedy decoding with the usual fallback; as whisper.cpp has it, there is a step."""
+    if step is None:
+        return first or TEMPERATURES
+    if step == 0:
+        return first or 0.0
+    if step < _SMALLEST_STEP:
+        raise _impossible("temperature_inc", f"temperature_inc: expected 0, or {_SMALLEST_STEP} to 1")
+    start = first or 0.0
+    return tuple(round(start + n * step, 6) for n in range(int((1 - start) / step + 1e-6) + 1))
+
+
+def _impossible(param: str, message: str) -> APIError:
+    return APIError(400, message, code="invalid_value", param=param)
+
+
+def _pop_chunking(sent: dict[str, list[str]]) -> dict[str, str]:
+    """The chunking strategy as fields of ours: sent as ``auto``, as JSON, or as ``chunking_strategy[threshold]``..."""
+    parts = {name[len(_CHUNKING) + 1 : -1]: name for name in sent if name.startswith(f"{_CHUNKING}[")}
+    given: dict[str, Any] = {part: _only(_CHUNKING, sent.pop(name)) for part, name in parts.items()}
+    if text := _only(_CHUNKING, sent.pop(_CHUNKING, [""])):
+        text = str(FIELDS[_CHUNKING].parse(text))
+        given |= {"type": "server_vad"} if text == "auto" else _json_object(text)
+    if not given:
+        return {}
+    if given.pop("type", None) != "server_vad" or not set(given) <= set(_SERVER_VAD):
+        expected = f"auto, or type server_vad with {', '.join(_SERVER_VAD)}"
+        raise _impossible(_CHUNKING, f"{_CHUNKING}: expected {expected}")
+    return {"vad": "true", **{_SERVER_VAD[name]: str(value) for name, value in given.items()}}
+
+
+def _only(name: str, texts: list[str]) -> str:
+    if len(texts) > 1:
+        raise APIError(400, f"{name}: sent more than once", code="duplicate_field", param=name)
+    return texts[0]
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise _impossible(_CHUNKING, f"{_CHUNKING}: expected auto or a JSON object")
+    return value
+
+
+def _set_speech(values: dict[str, Any], chunking: dict[str, str]) -> None:
+    """What counts as speech, from our own fields or from the chunking strategy."""
+    for name, text in chunking.items():
+        if values.get(name, True) is not True:
+            raise _impossible(name, f"{name}: contradicts {_CHUNKING}")
+        values[name] = FIELDS[name].parse(text)
+    given = {name.removeprefix(_VAD): values.pop(name) for name in list(values) if name.startswith(_VAD)}
+    if given and not values.get("vad"):
+        raise _impossible("vad", f"vad_{next(iter(given))} needs vad")
+    if given:
+        values["vad_options"] = given
+
+
+def _set_hotwords(values: dict[str, Any]) -> None:
+    keywords = values.pop("keywords", [])
+    if keywords and "hotwords" in values:
+        raise _impossible("keywords", "keywords and hotwords can't be given together")
+    if keywords:
+        values["hotwords"] = ", ".join(keywords)
+
+
+def _granularities(given: list[str], format: str) -> tuple[str, ...]:
+    if given and format != "verbose_json":
+        raise _impossible("timestamp_granularities", "timestamp_granularities need response_format verbose_json")
+    return tuple(each for each in GRANULARITIES if each in (given or ["segment"]))
+
+
+def _check_stream(stream: bool, progress: bool, format: str) -> None:
+    if stream and format not in _STREAMED:
+        raise _impossible("response_format", f"stream needs response_format {', '.join(_STREAMED)}")
+    if progress and not stream:
+        raise _impossible("progress", "progress needs stream")
+
+
+def _layout(values: dict[str, Any], format: str) -> WriterOptions:
+    layout = WriterOptions(**{name: values.pop(name) for name in WriterOptions.__dataclass_fields__ if name in values})
+    check_layout(layout, (format,))
+    if layout.subtitle_style is not None:
+        values["word_timestamps"] = True
+    if layout.changed() and not values.get("word_timestamps"):
+        raise _impossible("word_timestamps", f"{layout.changed()[0]} needs word_timestamps")
+    return layout

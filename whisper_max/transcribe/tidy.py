@@ -1,0 +1,99 @@
+"""What is made of segments beyond openai-whisper's rules: within the recording, not over pauses, of whole words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from whisper_max.text.tokenizer import Tokenizer
+from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.result import Segment, Word
+from whisper_max.transcribe.sound import Sound
+from whisper_max.transcribe.split import split_segment
+from whisper_max.transcribe.turns import Turns
+
+PAUSE = 1.5  # seconds between two words over which no segment reaches
+_ELIDING = ("fr", "it", "ca", "oc", "lb", "br")  # languages in which an article is joined to its noun
+_APOSTROPHES = "'’"
+
+
+def tidied(
+    segments: Sequence[Segment],
+    sound: Sound,
+    tokenizer: Tokenizer,
+    options: TranscribeOptions,
+    duration: float,
+    *,
+    parts: bool,
+    keep_words: bool,
+    turns: Turns | None = None,
+) -> list[Segment]:
+    """Segments in their final form.
+
+    Args:
+        segments: with times in the recording, and words where they are needed.
+        sound: of the recording, which lasts ``duration`` seconds.
+        parts: only parts of the recording are transcribed, so that a segment may reach over a pause.
+        keep_words: leave segments those words that they have.
+        turns: who speaks when, where that is known.
+    """
+    tidy: list[Segment] = []
+    for segment in segments:
+        if not segment.words:
+            tidy.append(segment)
+            continue
+        if options.align_segments:
+            sound.settle(segment.words)
+            segment.start, segment.end = segment.words[0].start, segment.words[-1].end
+        tidy += break_at_pauses(segment, tokenizer) if parts or options.align_segments else [segment]
+    keep_within(tidy, duration)
+    if turns is not None:
+        tidy = turns.label(tidy, tokenizer)
+    if not keep_words:
+        for segment in tidy:
+            segment.words = None
+    join_elisions(tidy, tokenizer.language or "")
+    return tidy
+
+
+def keep_within(segments: Sequence[Segment], duration: float) -> None:
+    """Let nothing start or end after the recording, of so many seconds."""
+    for segment in segments:
+        for each in (segment, *(segment.words or ())):
+            each.start, each.end = min(each.start, duration), min(each.end, duration)
+
+
+def break_at_pauses(segment: Segment, tokenizer: Tokenizer) -> list[Segment]:
+    """A segment with words, in parts between pauses; the first starts and the last ends where it did."""
+    words = segment.words or []
+    pauses = [i for i, (before, after) in enumerate(pairwise(words), 1) if after.start - before.end >= PAUSE]
+    return split_segment(segment, pauses, tokenizer)
+
+
+def join_elisions(segments: Sequence[Segment], language: str) -> None:
+    """Make one word of each that is elided and the one that it is joined to, as in ``l'avion`` and ``dell'acqua``."""
+    if language not in _ELIDING:
+        return
+    for segment in segments:
+        if segment.words:
+            segment.words = _joined(segment.words)
+
+
+def _joined(words: Sequence[Word]) -> list[Word]:
+    joined: list[Word] = []
+    for word in words:
+        if joined and _is_elision(joined[-1].word, word.word):
+            before = joined.pop()
+            likely = (before.probability + word.probability) / 2
+            word = replace(before, word=before.word + word.word, end=word.end, probability=likely)
+        joined.append(word)
+    return joined
+
+
+def _is_elision(before: str, after: str) -> bool:
+    if not before.strip() or not after.strip() or after[:1].isspace():
+        return False
+    if after[0] in _APOSTROPHES:
+        return len(after) > 1 and before[-1].isalpha() and after[1].isalpha()
+    return before[-1] in _APOSTROPHES and before[-2:-1].isalpha() and after[0].isalpha()

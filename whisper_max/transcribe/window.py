@@ -1,0 +1,274 @@
+"""The windows of a recording: which comes next, and what its decoding means.
+
+A state machine without a model. ``Piece.next_window`` says what to decode, ``cut`` makes segments of the result and
+``commit`` accepts them and moves on; so one recording alone, several side by side and independent pieces all run the
+same code. The rules are openai-whisper's (``transcribe.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Protocol
+
+from whisper_max.audio.mel import FRAMES_PER_SECOND, N_FRAMES
+from whisper_max.decode.attempt import text_tokens
+from whisper_max.decode.contract import Float32
+from whisper_max.decode.decoded import Decoded
+from whisper_max.decode.language import DetectedLanguage
+from whisper_max.text.tokenizer import SECONDS_PER_TIMESTAMP, Tokenizer
+from whisper_max.transcribe.clips import Clip, seek_clips
+from whisper_max.transcribe.options import HIGH_TEMPERATURE, TranscribeOptions
+from whisper_max.transcribe.result import Segment
+
+_LAST_WORDS = 1.0  # seconds before the end of speech from which on a transcript may end: its end is not that exact
+_FRAMES_PER_TIMESTAMP = round(SECONDS_PER_TIMESTAMP * FRAMES_PER_SECOND)  # 2
+
+
+class Mel(Protocol):
+    """A recording's log-mel by windows (``whisper_max.audio.mel.MelWindows``). n_frames: of 10 ms each."""
+
+    @property
+    def n_frames(self) -> int: ...
+
+    def window(self, seek: int, segment_size: int = N_FRAMES) -> Float32:
+        """(n_mels, 3000) float32: ``segment_size`` frames from ``seek`` on, zeros after them."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window to decode.
+
+    seek: its first mel frame. size: its frames, up to 3000. prompt: the tokens before it. begun: those that its
+    transcript begins with. channel: of a recording whose channels are transcribed one by one. start, duration: in
+    seconds.
+    """
+
+    seek: int
+    size: int
+    prompt: tuple[int, ...]
+    begun: tuple[int, ...] = ()
+    channel: int = 0
+
+    @property
+    def start(self) -> float:
+        return self.seek / FRAMES_PER_SECOND
+
+    @property
+    def duration(self) -> float:
+        return self.size / FRAMES_PER_SECOND
+
+
+@dataclass
+class Cut:
+    """What a window's decoding amounts to, before it is committed.
+
+    segments: with times and tokens, ids not yet final. seek: where the next window starts.
+    ends_in_silence: True where nothing was said after the last timestamp.
+    skipped: True where the window counts for nothing, as silence does. dropped: segments that the guard left out.
+    """
+
+    window: Window
+    result: Decoded
+    seek: int
+    segments: list[Segment] = field(default_factory=list)
+    ends_in_silence: bool = False
+    skipped: bool = False
+    dropped: list[Segment] = field(default_factory=list)
+
+    def text_tokens(self, tokenizer: Tokenizer) -> list[int]:
+        """The tokens of the segments' words."""
+        return [token for segment in self.segments for token in segment.tokens if tokenizer.is_text(token)]
+
+
+def end_of_speech(segments: Sequence[Segment]) -> float | None:
+    """The end of the last word, or of the last segment where there are no words, in seconds."""
+    words = [word for segment in segments for word in segment.words or ()]
+    if words:
+        return words[-1].end
+    return segments[-1].end if segments else None
+
+
+class Piece:
+    """A recording, or a part of it that is transcribed by itself: how far it is.
+
+    Args:
+        n_frames: mel frames of the recording.
+        n_text_ctx: positions of the text decoder.
+        tokenizer: of the recording's language and of the task.
+        options: of the transcription.
+        clips: the parts to transcribe, in place of those of the options.
+        speech_end: the frame up to which somebody speaks near the end of the clips; 0 where that is not known.
+        channel: of a recording whose channels are transcribed one by one.
+
+    Raises:
+        OptionError: a clip is not inside the recording.
+    """
+
+    def __init__(
+        self,
+        n_frames: int,
+        n_text_ctx: int,
+        tokenizer: Tokenizer,
+        options: TranscribeOptions,
+        clips: Sequence[Clip] | None = None,
+        speech_end: int = 0,
+        channel: int = 0,
+    ) -> None:
+        self.n_frames = n_frames
+        self.tokenizer = tokenizer
+        self.options = options
+        self._clips = (
+            list(clips) if clips is not None else seek_clips(options.clip_seconds, n_frames, strict=options.strict)
+        )
+        self._speech_end = speech_end
+        self.channel = channel
+        self._seek = self._clips[0][0]
+        self._spoken: DetectedLanguage | None = None  # of the window, where each has its own
+        self.last_speech = 0.0 if clips is None else self._seek / FRAMES_PER_SECOND  # the end of the last word
+        self._initial_prompt = _initial_prompt(tokenizer, options)
+        self._begun = _first_tokens(tokenizer, options, n_text_ctx)
+        self._kept = n_text_ctx // 2 - 1  # older tokens reach no prompt
+        hotwords = text_tokens(tokenizer, "hotwords", options.hotwords)  # stand before every prompt
+        self._carried = max(0, self._kept - len(hotwords) - len(self._initial_prompt))
+        self._history = [] if options.carry_initial_prompt else list(self._initial_prompt)
+
+    @property
+    def seek(self) -> int:
+        """Where the next window starts, unless its clip ends before; the recording's length at the end."""
+        return min(self._seek, self.n_frames) if self._clips else self.n_frames
+
+    @property
+    def done(self) -> bool:
+        """True where no window is left."""
+        return self.next_window() is None
+
+    def next_window(self) -> Window | None:
+        """The window to decode now; None at the end."""
+        while self._clips:
+            start, end = self._clips[0]
+            self._seek = max(self._seek, start)
+            if self._seek < end:
+                size = min(self.options.window_frames, self.n_frames - self._seek, end - self._seek)
+                begun = self._begun if self._seek == 0 else ()
+                return Window(self._seek, size, self._prompt(), begun, self.channel)
+            self._clips = self._clips[1:]
+            if self._clips:
+                self._seek = self._clips[0][0]
+        return None
+
+    def spoken_until(self, window: Window) -> float:
+        """Seconds of a window before which its transcript can't be over; 0.0 where a later window hears the rest.
+
+        A model may end a transcript between two sentences and leave the second for the next window. Where the piece
+        ends with this one, that would cost a window more for a few words.
+        """
+        if window.seek + window.size < self._clips[0][1]:
+            return 0.0
+        return max(0.0, (self._speech_end - window.seek) / FRAMES_PER_SECOND - _LAST_WORDS)
+
+    def _prompt(self) -> tuple[int, ...]:
+        if not self.options.carry_initial_prompt:
+            return tuple(self._history)
+        newest = self._history[-self._carried :] if self._carried else ()
+        return (*self._initial_prompt, *newest)
+
+    def set_language(self, language: DetectedLanguage) -> None:
+        """Take the next window as one in this language."""
+        self.tokenizer = replace(self.tokenizer, language=language.code)
+        self._spoken = language
+
+    def cut(self, window: Window, decoded: Decoded) -> Cut:
+        """Make segments of what was decoded."""
+        if self._is_silence(decoded):
+            return Cut(window, decoded, window.seek + window.size, skipped=True)
+        begin = self.tokenizer.timestamp_begin
+        timed = [self.tokenizer.is_timestamp(token) for token in decoded.tokens]
+        cut = Cut(window, decoded, window.seek + window.size, ends_in_silence=timed[-2:] == [False, True])
+        borders = [i + 1 for i, (first, second) in enumerate(pairwise(timed)) if first and second]
+        if not borders:
+            cut.segments.append(self._whole_window(window, decoded))
+            return cut
+        if cut.ends_in_silence:
+            borders.append(len(decoded.tokens))
+        for first, last in pairwise([0, *borders]):
+            cut.segments.append(self._timed_segment(window, decoded, slice(first, last)))
+        if not cut.ends_in_silence:  # the last segment is unfinished: the next window starts where it does
+            cut.seek = window.seek + (decoded.tokens[borders[-1] - 1] - begin) * _FRAMES_PER_TIMESTAMP
+        return cut
+
+    def _is_silence(self, decoded: Decoded) -> bool:
+        thresholds = self.options.thresholds
+        if self.options.drop_unlikely and decoded.temperature > HIGH_TEMPERATURE and thresholds.is_unlikely(decoded):
+            return True  # no temperature has helped: laughter, coughs and noise that pass for speech
+        return thresholds.is_silence(decoded)
+
+    def commit(self, cut: Cut) -> list[Segment]:
+        """Accept a cut and move on to its ``seek``.
+
+        Returns:
+            its segments; those that are empty or last no time are blank.
+        """
+        stuck = cut.seek <= cut.window.seek
+        self._seek = cut.window.seek + cut.window.size if stuck else cut.seek
+        if cut.skipped:
+            return []
+        if (end := end_of_speech(cut.segments)) is not None:
+            self.last_speech = end
+        for segment in cut.segments:
+            if segment.start == segment.end or not segment.text.strip():
+                segment.text, segment.tokens = "", []
+                segment.words = None if segment.words is None else []
+                segment.token_logprobs = None if segment.token_logprobs is None else []
+            self._history += segment.tokens
+        reset = cut.result.temperature > self.options.prompt_reset_on_temperature
+        if reset or not self.options.condition_on_previous_text:
+            self._history.clear()
+        del self._history[: -self._kept]
+        return cut.segments
+
+    def _whole_window(self, window: Window, decoded: Decoded) -> Segment:
+        """The only segment of a window: to its last timestamp, or to its end."""
+        begin = self.tokenizer.timestamp_begin
+        last = next((token - begin for token in reversed(decoded.tokens) if self.tokenizer.is_timestamp(token)), 0)
+        duration = last * SECONDS_PER_TIMESTAMP if last else window.duration
+        return self._segment(window, decoded, window.start, window.start + duration, slice(None))
+
+    def _timed_segment(self, window: Window, decoded: Decoded, part: slice) -> Segment:
+        """A segment between the first and the last token of a part, which are timestamps."""
+        begin, tokens = self.tokenizer.timestamp_begin, decoded.tokens[part]
+        start, end = ((token - begin) * SECONDS_PER_TIMESTAMP for token in (tokens[0], tokens[-1]))
+        return self._segment(window, decoded, window.start + start, window.start + end, part)
+
+    def _segment(self, window: Window, decoded: Decoded, start: float, end: float, part: slice) -> Segment:
+        tokens = decoded.tokens[part]
+        return Segment(
+            id=0,
+            seek=window.seek,
+            start=start,
+            end=end,
+            text=self.tokenizer.decode([token for token in tokens if self.tokenizer.is_text(token)]),
+            tokens=tokens,
+            temperature=decoded.temperature,
+            avg_logprob=decoded.avg_logprob,
+            compression_ratio=decoded.compression_ratio,
+            no_speech_prob=decoded.no_speech_prob,
+            language=self._spoken.code if self._spoken else None,
+            language_probability=self._spoken.probability if self._spoken else None,
+            token_logprobs=None if decoded.token_logprobs is None else decoded.token_logprobs[part],
+        )
+
+
+def _initial_prompt(tokenizer: Tokenizer, options: TranscribeOptions) -> list[int]:
+    """Text after a space, be it empty, as openai-whisper has it; tokens as they are."""
+    prompt = options.initial_prompt
+    if isinstance(prompt, str):
+        return tokenizer.encode(" " + prompt.strip())
+    return list(text_tokens(tokenizer, "initial_prompt", prompt))
+
+
+def _first_tokens(tokenizer: Tokenizer, options: TranscribeOptions, n_text_ctx: int) -> tuple[int, ...]:
+    """What the transcript of the first window begins with: ``first_prefix``, after the time 0 where there are times."""
+    prefix = text_tokens(tokenizer, "first_prefix", options.first_prefix)[: n_text_ctx // 2 - 1]
+    return prefix if options.without_timestamps or not prefix else (tokenizer.timestamp_begin, *prefix)
