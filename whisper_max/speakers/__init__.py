@@ -1,0 +1,1 @@
+"""Who speaks when: two small networks, and what puts their answers together."""

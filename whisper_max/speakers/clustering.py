@@ -1,0 +1,110 @@
+"""Which voices are one speaker's.
+
+Voices are clustered by average linkage of their cosine distances; clusters with too little speech are no speakers of
+their own. Then every voice goes to the speaker that it is most like, but those of one window to different ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.optimize import linear_sum_assignment
+
+Float32 = NDArray[np.float32]
+Ints = NDArray[np.intp]
+FARTHEST = 0.62
+"""Mean cosine distance above which two clusters are two speakers."""
+LEAST_SECONDS = 3.0
+"""Speech of a speaker, where the number of speakers is not given."""
+BLOCK = 2000
+"""Voices that are clustered at once: the distances between all of them are 16 MB. More are clustered in two rounds."""
+NEAR = 0.4
+"""The distance of the first round, below which two voices are one speaker's for sure."""
+
+
+@dataclass(frozen=True)
+class Voices:
+    """What is known of the speakers of all windows.
+
+    vectors: of length 1, (n, EMBEDDING). seconds: that each was heard by, (n,). windows: the number of its window.
+    """
+
+    vectors: Float32
+    seconds: Float32
+    windows: Ints
+
+
+def speakers_of(voices: Voices, least: int, most: int | None) -> Ints:
+    """The speaker of each voice, from 0; at least so many and at most so many, where there are so many voices."""
+    centres, seconds = _centres(voices)
+    labels = _cut(centres, seconds, least, most)
+    speakers = _means(centres * seconds[:, None], labels)
+    return _assign(voices, speakers)
+
+
+def _centres(voices: Voices) -> tuple[Float32, Float32]:
+    """The voices themselves or, of many, the centres of those in a block that are surely one speaker's."""
+    if len(voices.vectors) <= BLOCK:
+        return voices.vectors, voices.seconds
+    centres, seconds = [], []
+    for start in range(0, len(voices.vectors), BLOCK):
+        vectors, weights = voices.vectors[start : start + BLOCK], voices.seconds[start : start + BLOCK]
+        labels = _at_distance(_tree(vectors), NEAR) if len(vectors) > 1 else np.zeros(1, np.intp)
+        centres.append(_means(vectors * weights[:, None], labels))
+        seconds.append(np.bincount(labels, weights).astype(np.float32))
+    return np.concatenate(centres), np.concatenate(seconds)
+
+
+def _tree(vectors: Float32) -> NDArray[np.float64]:
+    return np.asarray(linkage(vectors.astype(np.float64), "average", metric="cosine"))
+
+
+def _at_distance(tree: NDArray[np.float64], distance: float) -> Ints:
+    return np.asarray(fcluster(tree, distance, "distance")).astype(np.intp) - 1
+
+
+def _cut(centres: Float32, seconds: Float32, least: int, most: int | None) -> Ints:
+    """Clusters, -1 for what is in none that is a speaker."""
+    if len(centres) == 1:
+        return np.zeros(1, np.intp)
+    tree = _tree(centres)
+    labels = _speakers_at(tree, seconds, FARTHEST)
+    found = labels.max() + 1
+    wanted = min(max(found, least), most or found)
+    if found == wanted:
+        return labels
+    # The merges from far to near: the first cut with as many speakers as are wanted, or the one nearest to it.
+    cuts = (_speakers_at(tree, seconds, distance - 1e-9) for distance in tree[::-1, 2][:BLOCK])
+    best = min(cuts, key=lambda cut: abs(int(cut.max()) + 1 - wanted))
+    if best.max() + 1 < wanted:  # too few that speak for long: all count
+        return np.asarray(fcluster(tree, wanted, "maxclust")).astype(np.intp) - 1
+    return best
+
+
+def _speakers_at(tree: NDArray[np.float64], seconds: Float32, distance: float) -> Ints:
+    """Clusters at a distance, numbered from 0; -1 for those that speak too little, unless all do."""
+    labels = _at_distance(tree, distance)
+    spoken = np.bincount(labels, seconds)
+    counts = spoken >= min(LEAST_SECONDS, spoken.max())
+    numbers = np.where(counts, np.cumsum(counts) - 1, -1)
+    return numbers[labels]
+
+
+def _means(vectors: Float32, labels: Ints) -> Float32:
+    """The mean of each cluster, of length 1."""
+    sums = np.stack([vectors[labels == label].sum(axis=0) for label in range(labels.max() + 1)])
+    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)
+
+
+def _assign(voices: Voices, speakers: Float32) -> Ints:
+    """The speaker of each voice, no two of a window alike unless there are more voices than speakers."""
+    likeness = voices.vectors @ speakers.T  # (n, n_speakers)
+    found: Ints = likeness.argmax(axis=1)
+    for window in np.unique(voices.windows[1:][np.diff(voices.windows) == 0]):
+        rows = np.flatnonzero(voices.windows == window)
+        row, column = linear_sum_assignment(-likeness[rows] * voices.seconds[rows, None])  # the longer heard, the surer
+        found[rows[row]] = column
+    return found

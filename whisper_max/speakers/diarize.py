@@ -1,0 +1,175 @@
+"""Diarization: who of a recording speaks when. Windows are read one after the other; what stays is small.
+
+An hour leaves 3.5 MB: who is heard in each window, and a vector for each voice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_max.audio.warnings import AudioWarning
+from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
+from whisper_max.model.speakers.shapes import FRAME_SAMPLES, N_LOCAL, WINDOW_SAMPLES
+from whisper_max.speakers.files import check_there, read_checkpoints
+from whisper_max.speakers.timeline import spans
+from whisper_max.speakers.voices import voice_features
+from whisper_max.speakers.windows import Heard, heard, starts
+from whisper_max.transcribe.speakers import Diarization, SpeakerCount
+from whisper_max.transcribe.turns import Turn
+
+if TYPE_CHECKING:
+    from whisper_max.speakers.networks import SpeakerNetworks
+
+Float32 = NDArray[np.float32]
+OnProgress = Callable[[float, float], object]
+"""Called with the seconds done and the seconds of the recording."""
+TOGETHER = 12
+"""Windows, and voices of the same length, that are heard together."""
+
+
+class Networks(Protocol):
+    """What hears speakers."""
+
+    def segment(self, windows: list[Float32]) -> Float32:
+        """Logits of ``shapes.CLASSES``. windows: each (WINDOW_SAMPLES,) -> (B, N_FRAMES, N_CLASSES)."""
+
+    def embed(self, voices: list[Float32]) -> Float32:
+        """Voices as vectors of length 1. voices: features (T, N_MELS), of the same T -> (B, EMBEDDING)."""
+
+
+class Voice(NamedTuple):
+    """A speaker of a window: both by number, the seconds heard, and the voice as a vector."""
+
+    window: int
+    local: int
+    seconds: float
+    vector: Float32
+
+
+def diarize(
+    waveform: Waveform, count: SpeakerCount, networks: Networks, on_progress: OnProgress | None = None
+) -> Diarization:
+    """Find the speakers of a recording.
+
+    Args:
+        waveform: the recording.
+        count: how many speakers there are.
+        networks: what hears them.
+        on_progress: called now and then.
+
+    Raises:
+        AudioError: a spooled recording can't be read back.
+    """
+    windows, voices = listen(waveform, networks, on_progress)
+    if not voices:
+        return Diarization([], [_warning("no_speakers", waveform, "no speaker is heard for half a second or longer")])
+    from whisper_max.speakers.clustering import Voices, speakers_of  # SciPy: slow to import, and of an extra
+
+    voices.sort(key=lambda voice: (voice.window, voice.local))
+    known = Voices(
+        np.stack([voice.vector for voice in voices]),
+        np.array([voice.seconds for voice in voices], np.float32),
+        np.array([voice.window for voice in voices], np.intp),
+    )
+    labels = speakers_of(known, count.least, count.most)
+    speakers = {(voice.window, voice.local): int(label) for voice, label in zip(voices, labels, strict=True)}
+    found = spans(windows, speakers, int(labels.max()) + 1, waveform.duration)
+    turns = [Turn(start, end, speaker) for start, end, speaker in found]
+    n_found = len({turn.speaker for turn in turns})
+    warnings = []
+    if n_found < count.least:
+        message = f"found {n_found} speaker{'s' * (n_found != 1)} where {count} were asked for"
+        warnings.append(_warning("fewer_speakers", waveform, message))
+    return Diarization(turns, warnings)
+
+
+def listen(
+    waveform: Waveform, networks: Networks, on_progress: OnProgress | None = None
+) -> tuple[list[Heard], list[Voice]]:
+    """Who is heard in each window, and the voices; arguments as for ``diarize``."""
+    windows: list[Heard] = []
+    voices: list[Voice] = []
+    waiting: dict[int, list[tuple[int, int, Float32]]] = {}  # features by length: window, local speaker, features
+
+    def embed(length: int) -> None:
+        batch = waiting.pop(length)
+        for (window, local, _), vector in zip(batch, networks.embed([each[2] for each in batch]), strict=True):
+            voices.append(Voice(window, local, length / 100, vector))
+
+    for batch in _batches(waveform):
+        logits = networks.segment([samples for _, samples in batch])
+        for (start, samples), of_window in zip(batch, logits, strict=True):
+            window = heard(start, of_window)
+            for local in range(N_LOCAL):
+                features = voice_features(samples, window.alone[:, local])
+                if features is not None:
+                    waiting.setdefault(len(features), []).append((len(windows), local, features))
+                    if len(waiting[len(features)]) == TOGETHER:
+                        embed(len(features))
+            windows.append(window)
+        if on_progress is not None:
+            done = (windows[-1].start * FRAME_SAMPLES + WINDOW_SAMPLES) / SAMPLE_RATE
+            on_progress(min(done, waveform.duration), waveform.duration)
+    for length in list(waiting):
+        embed(length)
+    return windows, voices
+
+
+def _batches(waveform: Waveform) -> Iterator[list[tuple[int, Float32]]]:
+    """First frame and samples of windows, several at once; the last one is filled up with zeros."""
+    batch: list[tuple[int, Float32]] = []
+    for start in starts(waveform.n_samples):
+        samples = np.zeros(WINDOW_SAMPLES, np.float32)
+        found = waveform.read(start * FRAME_SAMPLES, start * FRAME_SAMPLES + WINDOW_SAMPLES)
+        samples[: len(found)] = found
+        batch.append((start, samples))
+        if len(batch) == TOGETHER:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _warning(kind: str, waveform: Waveform, message: str) -> AudioWarning:
+    return AudioWarning(kind, 0.0, waveform.duration, message)
+
+
+# ---------------------------------------------------------------- the networks of this process
+
+_lock = threading.Lock()
+_loaded: list[SpeakerNetworks] = []
+
+
+def load_networks(report: Callable[[str], object] | None = None) -> SpeakerNetworks:
+    """The networks, loaded once in a process, on the CPU.
+
+    report: called with a line for people when something slow happens: a download, a compilation.
+
+    Raises:
+        OptionError: the extra ``speakers`` or the checkpoints are not installed.
+        CheckpointError: a checkpoint is damaged, or is of other networks.
+        HubError: one is on the hub, and can't be had.
+        ArtifactError: the graphs can't be compiled or loaded.
+    """
+    check_there()
+    with _lock:
+        if not _loaded:
+            from whisper_max.compile.speakers import find_speakers
+            from whisper_max.hardware.threads import start_workers
+            from whisper_max.speakers.networks import SpeakerNetworks
+
+            start_workers()
+            tell = report or (lambda line: None)
+            checkpoints = read_checkpoints(tell)
+            _loaded.append(SpeakerNetworks(find_speakers(tell), checkpoints.segmentation, checkpoints.embedding))
+        return _loaded[0]
+
+
+def tell_apart(waveform: Waveform, count: SpeakerCount, on_progress: OnProgress | None = None) -> Diarization:
+    """Find the speakers of a recording by the networks of this process; raises what ``load_networks`` does."""
+    return diarize(waveform, count, load_networks(), on_progress)
