@@ -1,0 +1,127 @@
+"""What a job does with each recording, and what each recording is: plain values that travel to workers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from whisper_max.output import WriterOptions
+from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.version import VERSION
+
+_OF_ANSWER = ("model", "device", "compute_type", "lora")
+"""Of the arguments of ``load_model``, those that the transcript depends on."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done with each recording, and where.
+
+    output: the folder of transcripts and results, a path or a URL. model: the arguments of ``load_model``. options: of
+    each transcription. formats: of the transcripts. layout: of words in subtitles. files_at_once: recordings that a
+    worker decodes side by side. part_minutes: about how many minutes a part of a long recording has.
+    """
+
+    output: str
+    model: Mapping[str, Any] = field(default_factory=dict)
+    options: TranscribeOptions = field(default_factory=TranscribeOptions)
+    formats: tuple[str, ...] = ("json",)
+    layout: WriterOptions = field(default_factory=WriterOptions)
+    files_at_once: int = 1
+    part_minutes: float = 30.0
+
+    @property
+    def can_split(self) -> bool:
+        """Whether long recordings may be done in parts: only where they are cut into pieces that need nothing of each
+        other."""
+        return self.options.parts_apart
+
+    def options_for(self, item: Item) -> TranscribeOptions:
+        """The options of one recording, which may have a language of its own."""
+        return self.options if item.language is None else replace(self.options, language=item.language)
+
+    def digest(self, item: Item) -> str:
+        """What a recording's transcript depends on besides its bytes."""
+        model = {name: self.model[name] for name in _OF_ANSWER if self.model.get(name) is not None}
+        says = {"whisper_max": VERSION, "model": model, "options": self.options_for(item).to_dict()}
+        return hashlib.sha256(json.dumps(says, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One recording of a job, or one of its parts.
+
+    id: of the recording. source: its path or URL. transcripts: a path or URL for each format. version: what changes
+    when the recording changes, where that is known without reading it. size: bytes, 1 where that isn't known. language:
+    its own, else that of the options. part: from 0, of n_parts.
+    """
+
+    id: int
+    source: str
+    transcripts: Mapping[str, str]
+    version: str = ""
+    size: int = 1
+    language: str | None = None
+    part: int = 0
+    n_parts: int = 1
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other row of the job."""
+        return f"{self.id}/{self.part}"
+
+    def to_row(self) -> dict[str, Any]:
+        """The recording as a row of a table."""
+        return {**asdict(self), "transcripts": json.dumps(dict(self.transcripts))}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Item:
+        """The recording of such a row."""
+        known = {name: row[name] for name in cls.__dataclass_fields__}
+        return cls(**{**known, "transcripts": json.loads(row["transcripts"])})
+
+
+DONE, FAILED, PART = "done", "failed", "part"
+"""What became of a row; a part that is done says only that."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a recording: a row of the results.
+
+    id: of the item. source: as results may name it, without secrets. status: done, failed or part. error_kind: the
+    class of the error. error: its message, one line. transcripts: names for each format, as JSON. language: found or
+    given. duration: seconds of audio. elapsed: seconds of work. warnings: one line each, as JSON. content: SHA-256 of
+    the recording. version: as the item has it. options: the digest of what else the transcript depends on. node: where
+    it was done. part, n_parts: as the item has them; of a whole recording, the part that came last.
+    """
+
+    id: int
+    source: str
+    status: str
+    error_kind: str = ""
+    error: str = ""
+    text: str = ""
+    transcripts: str = "{}"
+    language: str = ""
+    duration: float = 0.0
+    elapsed: float = 0.0
+    warnings: str = "[]"
+    content: str = ""
+    version: str = ""
+    options: str = ""
+    node: str = ""
+    part: int = 0
+    n_parts: int = 1
+
+    def to_row(self) -> dict[str, Any]:
+        """The outcome as a row of a table."""
+        return asdict(self)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Outcome:
+        """The outcome of such a row; columns that are not known are left out."""
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name in row})
