@@ -31,6 +31,18 @@ export async function listModels() {
 }
 
 /**
+ * What the server says of itself: the fields of its form, and whether it has a desk for jobs.
+ * @returns {Promise<{fields: Record<string, any>, hasDesk: boolean}>}
+ */
+export async function describe() {
+  const response = await fetch("openapi.json", { headers: authorization() });
+  if (!response.ok) return { fields: {}, hasDesk: false };
+  const { paths } = await response.json();
+  const content = paths["/v1/audio/transcriptions"]?.post?.requestBody?.content ?? {};
+  return { fields: content["multipart/form-data"]?.schema?.properties ?? {}, hasDesk: paths["/v1/jobs"] !== undefined };
+}
+
+/**
  * What a transcription tells while it goes.
  *
  * @typedef {object} Follow
@@ -42,12 +54,13 @@ export async function listModels() {
 
 /**
  * Send a recording and follow its transcription.
- * @param {File} file
+ * @param {Blob} file
+ * @param {string} name of the file
  * @param {Settings} settings
  * @param {Follow} follow
  * @returns {Promise<Result>}
  */
-export function transcribe(file, settings, follow) {
+export function transcribe(file, name, settings, follow) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest(); // fetch can't tell how much has been sent
     const stream = streamReader(follow);
@@ -73,20 +86,21 @@ export function transcribe(file, settings, follow) {
     follow.signal.addEventListener("abort", () => request.abort());
     request.open("POST", settings.task === "translate" ? "v1/audio/translations" : "v1/audio/transcriptions");
     for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
-    request.send(form(file, settings));
+    request.send(form(file, name, settings));
   });
 }
 
 /** @returns {Record<string, string>} */
-function authorization() {
+export function authorization() {
   return apiKey === "" ? {} : { Authorization: `Bearer ${apiKey}` };
 }
 
 /**
- * @param {File} file
+ * @param {Blob} file
+ * @param {string} name
  * @param {Settings} settings
  */
-function form(file, { model, language }) {
+export function form(file, name, { model, language, more = {} }) {
   const fields = new FormData();
   fields.append("model", model);
   if (language !== "") fields.append("language", language);
@@ -95,7 +109,8 @@ function form(file, { model, language }) {
   fields.append("timestamp_granularities[]", "word");
   fields.append("stream", "true");
   fields.append("progress", "true");
-  fields.append("file", file, file.name);
+  for (const [option, value] of Object.entries(more)) fields.append(option, value);
+  fields.append("file", file, name);
   return fields;
 }
 

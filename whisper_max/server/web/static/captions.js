@@ -34,7 +34,10 @@ export class Captions {
     if (kind === "speech_started") item.start = event.audio_start_ms / 1000;
     if (kind === "speech_stopped") item.end = event.audio_end_ms / 1000;
     if (kind === "tentative") item.tentative.textContent = event.text;
-    if (kind === "delta") item.committed.textContent += event.delta;
+    if (kind === "delta") {
+      item.committed.textContent += event.delta;
+      item.tentative.textContent = after(event.delta, item.tentative.textContent ?? "");
+    }
     if (kind === "completed") {
       item.committed.textContent = event.transcript;
       item.tentative.textContent = "";
@@ -72,4 +75,19 @@ export class Captions {
     this.box.append(element);
     return item;
   }
+}
+
+/**
+ * What is still tentative once some was committed: the server tells it anew a moment later, and until then no word may
+ * stand there twice.
+ * @param {string} committed
+ * @param {string} tentative
+ */
+function after(committed, tentative) {
+  const plain = (/** @type {string} */ text) => text.replace(/[^\p{L}\p{N}]/gu, "").toLowerCase();
+  const words = tentative.match(/\s*\S+/g) ?? [];
+  const said = plain(committed);
+  let count = 0;
+  while (count < words.length && said.startsWith(plain(words.slice(0, count + 1).join("")))) count += 1;
+  return count > 0 && plain(words.slice(0, count).join("")) === said ? words.slice(count).join("") : "";
 }

@@ -1,21 +1,25 @@
 /** What went wrong, in one line, and what to do about it. */
 
+const PAUSE = 10; // seconds before a server that is busy or away is asked again, unless it says when
+
 export class PageError extends Error {
   /**
    * @param {string} message what went wrong, a sentence
    * @param {string} hint what to do, a sentence
-   * @param {{needsKey?: boolean}} [more]
+   * @param {{needsKey?: boolean, retryAfter?: number | null}} [more] retryAfter: seconds after which the server may take
+   *   it, be it never without help; null where trying again needs another recording or other settings
    */
-  constructor(message, hint, { needsKey = false } = {}) {
+  constructor(message, hint, { needsKey = false, retryAfter = null } = {}) {
     super(message);
     this.name = "PageError";
     this.hint = hint;
     this.needsKey = needsKey;
+    this.retryAfter = retryAfter;
   }
 }
 
 export const OFFLINE = () =>
-  new PageError("The server doesn't answer.", "Check that it is running and that you are online, then try again.");
+  new PageError("The server doesn't answer.", "Check that it is running and that you are online, then try again.", { retryAfter: PAUSE });
 
 /**
  * The error that an HTTP answer stands for.
@@ -29,11 +33,11 @@ export function httpError(status, body, retryAfter, keySent) {
   const said = sentence(messageOf(body));
   if (status === 401) {
     const message = keySent ? "The server does not accept this API key." : "This server asks for an API key.";
-    return new PageError(message, "Enter the key below; it is forgotten when this page is closed.", { needsKey: true });
+    return new PageError(message, "Enter the key below; it is forgotten when this page is closed.", { needsKey: true, retryAfter: Infinity });
   }
   if (status === 413) return new PageError(said || "The file is too large for this server.", "Choose a shorter recording, or compress it first.");
-  if (status === 429) return new PageError("The server is busy.", retryHint(retryAfter));
-  if (status === 503) return new PageError(said || "The server is not ready.", retryHint(retryAfter));
+  if (status === 429) return new PageError("The server is busy.", retryHint(retryAfter), { retryAfter: Number(retryAfter) || PAUSE });
+  if (status === 503) return new PageError(said || "The server is not ready.", retryHint(retryAfter), { retryAfter: Number(retryAfter) || null });
   if (status === 504 || status === 408) return new PageError(said || "The server took too long.", "Try a shorter recording, or a smaller model.");
   if (status >= 500) return new PageError(said || `The server failed (${status}).`, "Try again; if it happens again, look at the server's log.");
   return new PageError(said || `The server refused the request (${status}).`, "Choose another file or other settings.");

@@ -8,24 +8,21 @@ import { languageCode } from "./languages.js";
 import { Level } from "./level.js";
 import { Microphone, RATE } from "./microphone.js";
 import { Realtime } from "./realtime.js";
-import { Transcript } from "./transcript.js";
 import { wavFile } from "./wav.js";
 
 /** @typedef {import("./types.js").Settings} Settings */
 
-const PIECES = 600; // of a tenth of a second, before they leave the page's memory for the browser's
-
-/**
- * @typedef {object} Spoken
- * @property {Transcript} transcript
- * @property {Blob} recording
- */
+const PIECE = 30; // pieces of a tenth of a second that are kept as one, so that a page that is closed loses no more
 
 export class Live {
-  constructor() {
+  /** @param {(number: number, piece: Blob) => void} onPiece gets what was said, some seconds at a time */
+  constructor(onPiece) {
+    this.onPiece = onPiece;
     this.level = new Level();
     this.samples = 0;
     this.captions = new Captions(() => this.seconds);
+    /** @type {Blob[]} */
+    this.pieces = [];
     /** @type {BlobPart[]} */
     this.parts = [];
     /** @type {Microphone | null} */
@@ -60,26 +57,36 @@ export class Live {
   /** @param {Int16Array} samples */
   take(samples) {
     this.samples += samples.length;
-    this.parts.push(samples);
-    if (this.parts.length > PIECES) this.parts = [new Blob(this.parts)];
+    this.parts.push(/** @type {BlobPart} */ (samples));
+    if (this.parts.length >= PIECE) this.endPiece();
     this.session?.append(samples);
     this.level.push(samples);
     byId("live-time").textContent = clock(this.seconds);
   }
 
+  endPiece() {
+    const piece = new Blob(this.parts);
+    this.parts = [];
+    this.onPiece(this.pieces.push(piece) - 1, piece);
+  }
+
+  /** What is committed so far. @returns {import("./types.js").Result} */
+  result() {
+    const segments = this.captions.segments();
+    const text = segments.map((segment) => segment.text).join("");
+    return { text, segments, language: languageCode(this.captions.language), duration: this.seconds };
+  }
+
   /**
    * Stop listening and wait for the last words.
-   * @returns {Promise<Spoken>}
+   * @returns {Promise<Blob>} the recording
    */
   async stop() {
     byId("live-state").textContent = "Finishing";
     await this.microphone?.close();
     await this.session?.finish();
     this.session?.close();
-    const segments = this.captions.segments();
-    const transcript = new Transcript("recording");
-    const text = segments.map((segment) => segment.text).join("");
-    transcript.finish({ text, segments, language: languageCode(this.captions.language), duration: this.seconds });
-    return { transcript, recording: wavFile(this.parts, RATE) };
+    this.endPiece();
+    return wavFile(this.pieces, RATE);
   }
 }

@@ -20,7 +20,7 @@ export function setUpMessage(onKey) {
 
 /**
  * @param {unknown} thrown
- * @param {() => void} onRetry does once more what failed
+ * @param {(() => void) | null} onRetry does once more what failed; null where that is no help
  */
 export function showError(thrown, onRetry) {
   const error = asPageError(thrown);
@@ -28,7 +28,7 @@ export function showError(thrown, onRetry) {
   byId("message-text").textContent = error.message;
   byId("message-hint").textContent = error.hint;
   byId("key-form").hidden = !error.needsKey;
-  byId("retry-button").hidden = error.needsKey;
+  byId("retry-button").hidden = error.needsKey || onRetry === null;
   byId("message").hidden = false;
   byId("message").scrollIntoView({ block: "nearest" });
   if (error.needsKey) byId("key").focus();

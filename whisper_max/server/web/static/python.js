@@ -13,6 +13,11 @@ export const stripStart = (text) => text.replace(LEADING, "");
 /** `str.strip` @param {string} text */
 export const strip = (text) => stripStart(text).replace(TRAILING, "");
 
+const SPACES = new RegExp(`[${SPACE}]+`);
+
+/** `" ".join(text.split())` @param {string} text */
+export const oneSpaced = (text) => strip(text).split(SPACES).join(" ");
+
 /**
  * `str.splitlines`
  * @param {string} text

@@ -2,6 +2,7 @@
 
 import { byId, make } from "./dom.js";
 import { LANGUAGES, languageTitle } from "./languages.js";
+import { readOptions } from "./options.js";
 
 /** @typedef {import("./types.js").Settings} Settings */
 
@@ -23,7 +24,7 @@ export function offerModels(models) {
 
 /** @returns {Settings} */
 export function readSettings() {
-  return { model: byId("model").value, language: byId("language").value, task: byId("task").value };
+  return { model: byId("model").value, language: byId("language").value, task: byId("task").value, more: readOptions() };
 }
 
 /** A model whose name ends in ".en" knows English only. */

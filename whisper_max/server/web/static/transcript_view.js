@@ -1,12 +1,24 @@
 /** The transcript on the page: follows the recording, seeks when a word is clicked, and is edited in place. */
 
-import { byId, clock, icon, make } from "./dom.js";
+import { byId, clock } from "./dom.js";
+import { editRow } from "./editing.js";
 import { languageTitle } from "./languages.js";
+import { makeRow } from "./rows.js";
+import { lastStarted } from "./search_sorted.js";
+import { askSpeaker, speakerColours } from "./speakers.js";
+import { VirtualList } from "./virtual_list.js";
 
 /** @typedef {import("./player.js").Player} Player */
 /** @typedef {import("./transcript.js").Transcript} Transcript */
 /** @typedef {import("./types.js").Segment} Segment */
-/** @typedef {{segment: Segment, element: HTMLElement, words: HTMLElement[]}} Row */
+
+const LETTER = 8; // pixels, about
+const LINE = 26;
+const ROW = 22; // what a row has besides its lines
+const BESIDES = 120; // pixels of a row that are not text
+
+/** @type {Set<number>} */
+const NO_HITS = new Set();
 
 export class TranscriptView {
   /** @param {Player} player */
@@ -15,67 +27,97 @@ export class TranscriptView {
     this.list = byId("segments");
     /** @type {Transcript | null} */
     this.transcript = null;
-    /** @type {Row[]} */
-    this.rows = [];
-    /** @type {Row | undefined} */
-    this.currentRow = undefined;
-    /** @type {HTMLElement | undefined} */
-    this.currentWord = undefined;
+    /** @type {Map<Segment, Set<number>>} words that are searched for; -1: the segment */
+    this.hits = new Map();
+    /** @type {(() => void) | null} keeps what is being typed */
+    this.endEdit = null;
+    this.colours = "";
+    this.rows = new VirtualList(
+      this.list,
+      (/** @type {Segment} */ segment) => this.makeRow(segment),
+      (segment) => ROW + LINE * Math.ceil((segment.text.length * LETTER) / Math.max(100, this.list.clientWidth - BESIDES)),
+      (row) => row.querySelector("textarea") && this.endEdit?.(),
+    );
     this.update = () => this.render();
     player.addEventListener("moved", () => this.follow());
-    this.list.addEventListener("click", (event) => this.clicked(event));
-    this.list.addEventListener("dblclick", (event) => this.startEdit(this.rowOf(event.target)));
+    this.list.addEventListener("click", (/** @type {Event} */ event) => this.clicked(event));
+    this.list.addEventListener("dblclick", (/** @type {Event} */ event) => this.startEdit(this.segmentOf(event.target)));
   }
 
   /** @param {Transcript} transcript */
   show(transcript) {
+    this.endEdit?.();
     this.transcript?.removeEventListener("change", this.update);
     this.transcript = transcript;
-    this.rows = [];
-    this.list.replaceChildren();
+    this.hits = new Map();
+    this.rows.clear();
     transcript.addEventListener("change", this.update);
     this.render();
   }
 
+  get segments() {
+    return this.transcript?.segments ?? [];
+  }
+
   /** Draw what changed; rows of segments that stayed are left alone. */
   render() {
-    if (this.transcript === null) return;
-    const { segments, finished, isEdited } = this.transcript;
-    const old = new Map(this.rows.map((row) => [row.segment, row]));
-    this.rows = segments.map((segment) => old.get(segment) ?? makeRow(segment));
-    const kept = new Set(this.rows);
-    for (const row of old.values()) if (!kept.has(row)) row.element.remove();
-    this.rows.forEach((row, i) => {
-      if (this.list.children[i] !== row.element) this.list.insertBefore(row.element, this.list.children[i] ?? null);
-    });
-    this.list.classList.toggle("editable", finished);
-    byId("transcript").hidden = segments.length === 0 && !finished;
-    byId("transcript-facts").textContent = facts(this.transcript);
-    byId("revert-button").hidden = !isEdited;
-    this.currentRow = undefined;
-    this.currentWord = undefined;
+    const { transcript, segments } = this;
+    if (transcript === null) return;
+    this.list.classList.toggle("editable", transcript.finished);
+    byId("transcript").hidden = segments.length === 0 && !transcript.finished;
+    byId("transcript-facts").textContent = facts(transcript);
+    byId("undo-button").disabled = !transcript.canUndo;
+    byId("redo-button").disabled = !transcript.canRedo;
+    byId("revert-button").hidden = !transcript.isEdited;
+    const colours = [...speakerColours(segments).keys()].join("\n");
+    this.rows.show(segments);
+    if (colours !== this.colours) this.rows.refresh(); // who is first has the first colour
+    this.colours = colours;
     this.follow();
+  }
+
+  /** @param {Map<Segment, Set<number>>} hits */
+  mark(hits) {
+    this.hits = hits;
+    this.rows.refresh();
+    this.follow();
+  }
+
+  /** @param {Segment} segment */
+  makeRow(segment) {
+    const colour = segment.speaker === undefined ? undefined : speakerColours(this.segments).get(segment.speaker);
+    return makeRow(segment, colour, this.hits.get(segment) ?? NO_HITS);
+  }
+
+  /** The segment that began last, be it over; -1 before the first. */
+  get current() {
+    return lastStarted(this.segments, ({ start }) => start, this.player.time + 0.001);
   }
 
   /** Mark what is being said now. */
   follow() {
-    const time = this.player.time;
-    const row = this.player.duration > 0 ? lastStarted(this.rows, ({ segment }) => segment.start, time) : undefined;
-    const spoken = row && time < row.segment.end ? row : undefined;
-    const words = spoken?.segment.words ?? [];
-    const index = lastStartedIndex(words, (word) => word.start, time);
-    const word = index >= 0 && time < words[index].end ? spoken?.words[index] : undefined;
-    if (word !== this.currentWord) {
-      this.currentWord?.classList.remove("now");
-      word?.classList.add("now");
-      this.currentWord = word;
-    }
-    if (spoken !== this.currentRow) {
-      this.currentRow?.element.removeAttribute("aria-current");
-      spoken?.element.setAttribute("aria-current", "true");
-      this.currentRow = spoken;
-      if (spoken && !this.player.audio.paused) spoken.element.scrollIntoView({ block: "nearest", behavior: "smooth" });
-    }
+    const { time } = this.player;
+    const at = this.current;
+    const segment = this.segments[at];
+    const spoken = segment !== undefined && time < segment.end ? segment : undefined;
+    const row = spoken && this.rows.rows.get(spoken);
+    const words = spoken?.words ?? [];
+    const index = lastStarted(words, (word) => word.start, time);
+    const word = index >= 0 && time < words[index].end ? row?.querySelectorAll(".word")[index] : undefined;
+    for (const old of this.list.querySelectorAll(".word.now")) if (old !== word) old.classList.remove("now");
+    word?.classList.add("now");
+    for (const old of this.list.querySelectorAll("[aria-current]")) if (old !== row) old.removeAttribute("aria-current");
+    if (spoken === undefined) return;
+    const isNew = row === undefined || !row.hasAttribute("aria-current");
+    if (isNew && !this.player.media.paused) this.rows.reveal(at, "smooth");
+    this.rows.rows.get(spoken)?.setAttribute("aria-current", "true");
+  }
+
+  /** Go to a time, and have its segment in sight. @param {number} time */
+  goTo(time) {
+    this.player.seek(time);
+    this.rows.reveal(lastStarted(this.segments, ({ start }) => start, time + 0.001));
+    this.follow();
   }
 
   /**
@@ -84,132 +126,79 @@ export class TranscriptView {
    * @param {1 | -1} direction
    */
   step(unit, direction) {
-    const starts = this.rows.flatMap(({ segment }) =>
+    const starts = this.segments.flatMap((segment) =>
       unit === "word" && segment.words?.length ? segment.words.map((word) => word.start) : [segment.start],
     );
-    const at = lastStartedIndex(starts, (start) => start, this.player.time + 0.01);
-    const target = starts[Math.max(0, Math.min(starts.length - 1, at + direction))];
-    if (target !== undefined) this.player.seek(target);
+    this.goToNeighbour(starts, direction);
+  }
+
+  /** @param {number[]} times sorted @param {1 | -1} direction @returns {boolean} whether there is one */
+  goToNeighbour(times, direction) {
+    const now = this.player.time;
+    const target = direction > 0 ? times.find((time) => time > now + 0.01) : times.findLast((time) => time < now - 0.01);
+    if (target === undefined) return false;
+    this.goTo(target);
+    return true;
   }
 
   /** Edit what is being said now, or else the first segment. */
   editCurrent() {
-    this.startEdit(this.currentRow ?? lastStarted(this.rows, ({ segment }) => segment.start, this.player.time) ?? this.rows[0]);
+    this.startEdit(this.segments[Math.max(0, this.current)]);
   }
 
   /** @param {Event} event */
   clicked(event) {
     const target = /** @type {HTMLElement} */ (event.target);
-    const row = this.rowOf(target);
-    if (row === undefined || target.closest("textarea")) return;
-    if (target.closest(".edit-button")) return this.startEdit(row);
+    const segment = this.segmentOf(target);
+    if (segment === undefined || target.closest("textarea")) return;
+    if (target.closest(".edit-button")) return this.startEdit(segment);
+    if (target.closest(".speaker") && this.transcript?.finished) return askSpeaker(this.transcript, segment);
     const word = target.closest(".word");
     if (word) this.player.seek(Number(/** @type {HTMLElement} */ (word).dataset.start));
-    else if (target.closest(".segment-time")) this.player.seek(row.segment.start);
+    else if (target.closest(".segment-time")) this.player.seek(segment.start);
   }
 
   /** @param {EventTarget | null} target */
-  rowOf(target) {
+  segmentOf(target) {
     const element = /** @type {HTMLElement} */ (target).closest("li");
-    return this.rows.find((row) => row.element === element);
+    return [...this.rows.rows].find(([, row]) => row === element)?.[0];
   }
 
-  /** @param {Row | undefined} row */
-  startEdit(row) {
-    if (row === undefined || !this.transcript?.finished || row.element.querySelector("textarea")) return;
+  /** @param {Segment | undefined} segment */
+  startEdit(segment) {
+    const { transcript } = this;
+    if (segment === undefined || !transcript?.finished) return;
+    const at = this.segments.indexOf(segment);
+    this.rows.reveal(at);
+    const row = this.rows.rows.get(segment);
+    if (row === undefined || row.querySelector("textarea")) return;
     this.player.pause();
-    const text = /** @type {HTMLElement} */ (row.element.querySelector(".segment-text"));
-    const label = `Text at ${clock(row.segment.start)}`;
-    const field = make("textarea", { value: row.segment.text.trim(), rows: 1, ariaLabel: label, spellcheck: true });
-    let open = true;
-    const end = (/** @type {boolean} */ keep, /** @type {boolean} */ refocus) => {
-      if (!open) return; // leaving the page blurs the field
-      open = false;
-      const place = this.rows.indexOf(row);
-      field.replaceWith(text);
-      if (keep) this.transcript?.edit(row.segment, field.value);
-      if (refocus) this.rows[Math.min(place, this.rows.length - 1)]?.element.querySelector("button")?.focus();
-    };
-    field.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-      if (event.key === "Escape" || (event.key === "Enter" && !event.shiftKey && !event.isComposing)) {
-        event.preventDefault();
-        event.stopPropagation();
-        end(event.key === "Enter", true);
-      }
+    this.endEdit = editRow(row, segment, transcript, (refocus) => {
+      this.endEdit = null;
+      if (refocus) this.rows.rows.get(this.segments[Math.min(at, this.segments.length - 1)])?.querySelector("button")?.focus();
     });
-    field.addEventListener("blur", () => end(true, false));
-    field.addEventListener("input", () => fit(field));
-    text.replaceWith(field);
-    fit(field);
-    field.focus();
   }
 }
 
-/**
- * @param {Segment} segment
- * @returns {Row}
- */
-function makeRow(segment) {
-  const time = clock(segment.start);
-  const words = (segment.words ?? []).map((word) =>
-    make("span", { className: "word", textContent: word.word.trim(), dataset: { start: word.start } }),
-  );
-  const pieces = words.flatMap((element, i) => [leadingSpace(segment.words?.[i].word), element]);
-  const text = make("p", { className: "segment-text" }, ...(words.length > 0 ? pieces : [segment.text.trim()]));
-  const element = make(
-    "li",
-    { className: segment.edited ? "segment edited" : "segment" },
-    make("button", { type: "button", className: "segment-time clock", textContent: time, ariaLabel: `Play from ${time}` }),
-    text,
-    make("button", { type: "button", className: "icon-button edit-button", title: "Edit (E)", ariaLabel: `Edit the text at ${time}` }, icon("edit")),
-  );
-  return { segment, element, words };
+/** @type {WeakMap<Segment, number>} */
+const COUNTS = new WeakMap();
+
+/** Words of a segment. @param {Segment} segment */
+function count(segment) {
+  const known = COUNTS.get(segment) ?? segment.text.match(/\S+/g)?.length ?? 0;
+  COUNTS.set(segment, known);
+  return known;
 }
 
-/** @param {string} [word] */
-const leadingSpace = (word = "") => word.slice(0, word.length - word.trimStart().length);
+/** @param {Segment[]} segments */
+export const countWords = (segments) => segments.reduce((sum, segment) => sum + count(segment), 0);
 
 /** @param {Transcript} transcript */
 function facts({ segments, language, duration, finished }) {
   if (finished && segments.length === 0) return "No speech was found.";
-  const count = segments.reduce((sum, segment) => sum + (segment.text.match(/\S+/g)?.length ?? 0), 0);
-  const parts = [`${count} word${count === 1 ? "" : "s"}`];
+  const words = countWords(segments);
+  const parts = [`${words} word${words === 1 ? "" : "s"}`];
   if (duration > 0) parts.push(clock(duration));
   if (language !== "") parts.push(languageTitle(language));
   return parts.join(" · ");
-}
-
-/** Make a text field as high as its text. @param {HTMLTextAreaElement} field */
-function fit(field) {
-  field.style.height = "auto";
-  field.style.height = `${field.scrollHeight + 2}px`;
-}
-
-/**
- * @template T
- * @param {T[]} items sorted by start
- * @param {(item: T) => number} start
- * @param {number} time
- * @returns {T | undefined}
- */
-function lastStarted(items, start, time) {
-  return items[lastStartedIndex(items, start, time)];
-}
-
-/**
- * @template T
- * @param {T[]} items sorted by start
- * @param {(item: T) => number} start
- * @param {number} time
- * @returns {number} -1 when none has started
- */
-function lastStartedIndex(items, start, time) {
-  let low = 0;
-  let high = items.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (start(items[middle]) <= time) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
 }
