@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from whisper_max.audio.mel import CHUNK_LENGTH
 from whisper_max.compat.faster_whisper.results import TranscriptionOptions
-from whisper_max.errors import OptionError
+from whisper_max.transcribe.options import TranscribeOptions
 
-_SAME = (
-    "language",
-    "task",
-    "best_of",
-    "repetition_penalty",
-    "no_repeat_ngram_size",
-    "temperature",
-    "compression_ratio_threshold",
-    "no_speech_threshold",
-    "condition_on_previous_text",
-    "prompt_reset_on_temperature",
-    "initial_prompt",
-    "suppress_blank",
-    "suppress_tokens",
-    "without_timestamps",
-    "max_initial_timestamp",
-    "word_timestamps",
-    "prepend_punctuations",
-    "append_punctuations",
-    "clip_timestamps",
-    "hallucination_silence_threshold",
-    "hotwords",
-    "multilingual",
-    "language_detection_threshold",
-    "language_detection_segments",
-)
-"""Arguments that are options of the same name and meaning."""
+_OTHER_MEANING = {"beam_size", "patience", "length_penalty", "prefix", "batch_size"}
+"""Arguments that share their names with options and are not handed on as they are."""
 
 
 def native_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,41 +20,26 @@ def native_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         OptionError: an argument that can't be honoured.
     """
-    _refuse(arguments)
+    if arguments["hallucination_silence_threshold"] is not None and not arguments["word_timestamps"]:
+        warnings.warn("hallucination_silence_threshold changes nothing without word_timestamps", stacklevel=3)
+        arguments = {**arguments, "hallucination_silence_threshold": None}
+    prompt, threshold = arguments["initial_prompt"], arguments["language_detection_threshold"]
     greedy = arguments["beam_size"] == 1 and arguments["patience"] == 1
+    same = [name for name in arguments if name in TranscribeOptions.__dataclass_fields__ and name not in _OTHER_MEANING]
     return {
-        **{name: arguments[name] for name in _SAME},
+        **{name: arguments[name] for name in same},
         "beam_size": None if greedy else arguments["beam_size"],
         "patience": None if greedy else arguments["patience"],
-        "length_penalty": None if arguments["length_penalty"] == 1 else arguments["length_penalty"],
+        "length_power": None if arguments["length_penalty"] == 1 else arguments["length_penalty"],
+        "initial_prompt": prompt if isinstance(prompt, str | None) else list(prompt),
+        "first_prefix": arguments["prefix"] or None,
+        "chunk_length": CHUNK_LENGTH if arguments["chunk_length"] is None else arguments["chunk_length"],
+        "language_detection_threshold": 0.0 if threshold is None else threshold,
         "logprob_threshold": arguments["log_prob_threshold"],
         "sample_len": arguments["max_new_tokens"],
         "drop_unlikely": False,
+        "guard": "off",
     }
-
-
-def _refuse(arguments: Mapping[str, Any]) -> None:
-    """Raise for what has no counterpart."""
-    if arguments["length_penalty"] not in (0, 1):
-        raise OptionError(
-            "the peer's formula is not offered between 0 and 1",
-            where="length_penalty",
-            expected="0 or 1",
-            found=arguments["length_penalty"],
-        )
-    if arguments["prefix"]:
-        raise OptionError("a prefix of the first window only is not offered", where="prefix", hint="use initial_prompt")
-    if not isinstance(arguments["initial_prompt"], str | None):
-        raise OptionError("token ids are not offered", where="initial_prompt", expected="text")
-    if arguments["language_detection_threshold"] is None:
-        raise OptionError("None is not offered", where="language_detection_threshold", expected="a probability")
-    if arguments["chunk_length"] not in (None, CHUNK_LENGTH):
-        raise OptionError(
-            "windows of another length are not offered",
-            where="chunk_length",
-            expected=CHUNK_LENGTH,
-            found=arguments["chunk_length"],
-        )
 
 
 def described(arguments: Mapping[str, Any]) -> TranscriptionOptions:

@@ -2,51 +2,89 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whisper_max import api
-from whisper_max.audio.mel import CHUNK_LENGTH, FRAMES_PER_SECOND, N_SAMPLES, MelWindows
-from whisper_max.audio.speech import SpeechWaveform, Timeline
-from whisper_max.audio.vad import find_speech
-from whisper_max.audio.waveform import ArrayWaveform, Waveform
-from whisper_max.compat.faster_whisper.audio import samples_of
-from whisper_max.compat.faster_whisper.options import described, native_options
+from whisper_max.audio.mel import (
+    CHUNK_LENGTH,
+    FRAMES_PER_SECOND,
+    N_SAMPLES_PER_TOKEN,
+    TOKENS_PER_SECOND,
+)
+from whisper_max.audio.waveform import SAMPLE_RATE
+from whisper_max.compat.faster_whisper.audio import decode_audio, pad_or_trim
+from whisper_max.compat.faster_whisper.feature_extractor import FeatureExtractor
+from whisper_max.compat.faster_whisper.options import native_options
+from whisper_max.compat.faster_whisper.parts import (
+    get_compression_ratio,
+    get_suppressed_tokens,
+    merge_punctuations,
+    restore_speech_timestamps,
+)
 from whisper_max.compat.faster_whisper.results import (
     Segment,
     TranscriptionInfo,
     TranscriptionOptions,
     Word,
-    from_native,
 )
-from whisper_max.compat.faster_whisper.vad import VadOptions, vad_options
+from whisper_max.compat.faster_whisper.running import (
+    Languages,
+    Transcript,
+    languages_of_features,
+    languages_of_samples,
+)
+from whisper_max.compat.faster_whisper.running import transcribe as _transcribe
+from whisper_max.compat.faster_whisper.tokenizer import _LANGUAGE_CODES, HubTokenizer, Tokenizer
+from whisper_max.compat.faster_whisper.utils import download_model, format_timestamp, get_end, get_logger
+from whisper_max.compat.faster_whisper.vad import (
+    SpeechTimestampsMap,
+    VadOptions,
+    collect_chunks,
+    get_speech_timestamps,
+    vad_options_of,
+)
 from whisper_max.compat.loading import load
 from whisper_max.compat.missing import NotOffered
-from whisper_max.compat.progress import progress_bar
-from whisper_max.decode.language import DetectedLanguage, most_likely_language
 from whisper_max.errors import OptionError
-from whisper_max.text.languages import LANGUAGES
-from whisper_max.transcribe import result as native
-from whisper_max.transcribe.sequential import transcribe_windows
-from whisper_max.transcribe.speech import listen
-from whisper_max.transcribe.transcription import Transcription
+from whisper_max.text.tokenizer import SECONDS_PER_TIMESTAMP
 
 __all__ = [
+    "_LANGUAGE_CODES",
     "BatchedInferencePipeline",
+    "FeatureExtractor",
     "Segment",
+    "SpeechTimestampsMap",
+    "Tokenizer",
     "TranscriptionInfo",
     "TranscriptionOptions",
     "VadOptions",
     "WhisperModel",
     "Word",
+    "collect_chunks",
+    "decode_audio",
+    "download_model",
+    "format_timestamp",
+    "get_compression_ratio",
+    "get_end",
+    "get_logger",
+    "get_speech_timestamps",
+    "get_suppressed_tokens",
+    "merge_punctuations",
+    "pad_or_trim",
+    "restore_speech_timestamps",
 ]
 
 _BATCHED_VAD = VadOptions(max_speech_duration_s=CHUNK_LENGTH, min_silence_duration_ms=160)
-_Transcript = tuple[Iterable[Segment], TranscriptionInfo]
+_CTRANSLATE2 = {"max_queued_batches": 0, "flash_attention": False, "tensor_parallel": False}
+"""Options of CTranslate2's own and what they are where nobody asks for them."""
 
 
 class WhisperModel:
@@ -56,13 +94,14 @@ class WhisperModel:
         model_size_or_path: a published name, a folder or file of any format, or a hub id.
         device: "auto", "cpu" or "cuda".
         device_index: of the one GPU.
-        compute_type: "default" or "auto", or a type that the device offers.
-        download_root: a folder with the model, looked at first.
+        compute_type: "default" or "auto", a type that the device offers, or "int8_float32", which is int8.
+        download_root: a folder of models, looked at first; what is nowhere on this machine is downloaded to it.
         local_files_only: never ask the hub.
         revision: branch, tag or commit on the hub.
         use_auth_token: None or True, for the stored one; ``HF_TOKEN`` gives another.
-        cpu_threads: the same for all models of a process; 0 for every core that may be used.
-        num_workers, files: their defaults only.
+        cpu_threads: at most the cores, and those of the process's first model; 0 for every core that may be used.
+        num_workers: any number; the threads that call a model are the program's own.
+        files, model_kwargs: their defaults only.
 
     Raises:
         OptionError: an argument that can't be honoured.
@@ -85,14 +124,15 @@ class WhisperModel:
         **model_kwargs: Any,
     ) -> None:
         only_default = {
-            "num_workers": (num_workers, 1),
             "files": (files, None),
             "use_auth_token": (use_auth_token, None if use_auth_token is None else True),
-            **{name: (value, None) for name, value in model_kwargs.items()},
+            **{name: (value, _CTRANSLATE2.get(name)) for name, value in model_kwargs.items()},
         }
         for name, (given, default) in only_default.items():
             if given != default:
                 raise OptionError("not offered", where=name, expected=default)
+        if num_workers < 1:
+            raise OptionError("out of range", where="num_workers", expected="1 or more", found=num_workers)
         self.model: api.Model = load(
             os.fspath(model_size_or_path),
             device=_device(device, device_index),
@@ -109,8 +149,37 @@ class WhisperModel:
     get_prompt = NotOffered("transcribe has initial_prompt, hotwords and prefix")
     add_word_timestamps = NotOffered("transcribe has word_timestamps")
     find_alignment = NotOffered("transcribe has word_timestamps")
-    feature_extractor = NotOffered("whisper_max.compat.whisper has log_mel_spectrogram")
-    hf_tokenizer = NotOffered("whisper_max.compat.whisper.tokenizer has get_tokenizer")
+
+    input_stride = N_SAMPLES_PER_TOKEN * FRAMES_PER_SECOND // SAMPLE_RATE
+    num_samples_per_token = N_SAMPLES_PER_TOKEN
+    frames_per_second = FRAMES_PER_SECOND
+    tokens_per_second = TOKENS_PER_SECOND
+    time_precision = SECONDS_PER_TIMESTAMP
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The peer's logger; nothing is written to it."""
+        return get_logger()
+
+    @property
+    def max_length(self) -> int:
+        """Positions of the text decoder."""
+        return self.model.dims.n_text_ctx
+
+    @cached_property
+    def feature_extractor(self) -> FeatureExtractor:
+        """Makes features that this model hears."""
+        return FeatureExtractor(**self.feat_kwargs)
+
+    @property
+    def feat_kwargs(self) -> dict[str, Any]:
+        """The arguments of ``FeatureExtractor``."""
+        return {"feature_size": self.model.dims.n_mels}
+
+    @cached_property
+    def hf_tokenizer(self) -> HubTokenizer:
+        """The model's vocabulary, for ``Tokenizer``."""
+        return HubTokenizer(self.model.vocabulary)
 
     @property
     def is_multilingual(self) -> bool:
@@ -120,7 +189,7 @@ class WhisperModel:
     @property
     def supported_languages(self) -> list[str]:
         """The codes of the languages that the model knows."""
-        return list(LANGUAGES)[: self.model.dims.num_languages] if self.is_multilingual else ["en"]
+        return list(self.model.vocabulary.languages)
 
     def transcribe(
         self,
@@ -159,7 +228,7 @@ class WhisperModel:
         hotwords: str | None = None,
         language_detection_threshold: float | None = 0.5,
         language_detection_segments: int = 1,
-    ) -> _Transcript:
+    ) -> Transcript:
         """Transcribe a recording window after window; nothing is decoded until the segments are asked for.
 
         Args:
@@ -175,7 +244,7 @@ class WhisperModel:
             OptionError: an argument that can't be honoured.
         """
         given = {name: value for name, value in locals().items() if name != "self"}
-        vad = vad_options(vad_parameters) if vad_filter and clip_timestamps == "0" else None
+        vad = vad_options_of(vad_parameters) if vad_filter and clip_timestamps == "0" else None
         return _transcribe(self.model, given, native_options(given), vad)
 
     def detect_language(
@@ -186,11 +255,12 @@ class WhisperModel:
         vad_parameters: dict[str, Any] | VadOptions | None = None,
         language_detection_segments: int = 1,
         language_detection_threshold: float = 0.5,
-    ) -> tuple[str, float, list[tuple[str, float]]]:
+    ) -> Languages:
         """The language of a recording.
 
         Args:
-            audio: (n_samples,) at 16 kHz, in the place of ``features``, which are not offered.
+            audio: (n_samples,) at 16 kHz.
+            features: (n_mels, n_frames), which count where ``audio`` is not given.
 
         Returns:
             the code, its probability, and those of all codes, likeliest first.
@@ -198,13 +268,13 @@ class WhisperModel:
         Raises:
             OptionError: an argument that can't be honoured, or an English-only model.
         """
-        if features is not None or audio is None:
-            raise OptionError("not offered", where="features", hint="give audio")
-        recording: Waveform = ArrayWaveform(samples_of(audio))
-        if vad_filter:
-            recording = _speech(recording, vad_options(vad_parameters))
-        detected = _detect(self.model, recording, language_detection_segments, language_detection_threshold)
-        return detected.code, detected.probability, _by_likelihood(detected)
+        n_windows, threshold = language_detection_segments, language_detection_threshold
+        if audio is not None:
+            vad = vad_options_of(vad_parameters) if vad_filter else None
+            return languages_of_samples(self.model, audio, vad, n_windows, threshold)
+        if features is None:
+            raise OptionError("nothing to hear", where="audio", hint="give audio or features")
+        return languages_of_features(self.model, features, n_windows, threshold)
 
 
 class BatchedInferencePipeline:
@@ -254,7 +324,7 @@ class BatchedInferencePipeline:
         hotwords: str | None = None,
         language_detection_threshold: float | None = 0.5,
         language_detection_segments: int = 1,
-    ) -> _Transcript:
+    ) -> Transcript:
         """Transcribe a recording, ``batch_size`` windows at a time; the rest is as in ``WhisperModel.transcribe``.
 
         Args:
@@ -267,7 +337,10 @@ class BatchedInferencePipeline:
         given = {name: value for name, value in locals().items() if name != "self"}
         clips = [seconds for clip in clip_timestamps or () for seconds in (clip["start"], clip["end"])]
         given |= {"clip_timestamps": clips or "0", "condition_on_previous_text": False}
-        vad = vad_options(vad_parameters, _BATCHED_VAD) if vad_filter and not clips else None
+        if prefix:
+            warnings.warn("prefix changes nothing in a batch, as in faster-whisper", stacklevel=2)
+            given["prefix"] = None
+        vad = vad_options_of(vad_parameters, _BATCHED_VAD) if vad_filter and not clips else None
         return _transcribe(self.model.model, given, {**native_options(given), "batch_size": batch_size}, vad)
 
 
@@ -276,50 +349,3 @@ def _device(device: str, index: int | list[int]) -> str:
     if len(indices) != 1 or (device != "cuda" and indices != [0]):
         raise OptionError("one GPU, with device='cuda'", where="device_index", found=index)
     return f"cuda:{indices[0]}" if device == "cuda" else device
-
-
-def _transcribe(
-    model: api.Model, given: Mapping[str, Any], options: Mapping[str, Any], vad: VadOptions | None
-) -> _Transcript:
-    """Find the speech and the language; what is decoded waits until the segments are asked for."""
-    recording = ArrayWaveform(samples_of(given["audio"]))
-    wanted = api.transcribe_options({**options, "vad": vad is not None, "vad_options": vad and vad.native()})
-    heard, speech = listen(recording, wanted)
-    mel = MelWindows(heard, model.dims.n_mels)
-    transcription = Transcription(model.inference, model.vocabulary, mel, wanted, speech)
-    detected = transcription.detected
-    info = TranscriptionInfo(
-        language=transcription.language,
-        language_probability=transcription.language_probability,
-        duration=recording.duration,
-        duration_after_vad=heard.duration,
-        all_language_probs=_by_likelihood(detected) if detected else None,
-        transcription_options=described(given),
-        vad_options=vad,
-    )
-    return from_native(_segments(model, transcription, given["log_progress"])), info
-
-
-def _segments(model: api.Model, transcription: Transcription, log_progress: bool) -> Iterator[native.Segment]:
-    with progress_bar(show=log_progress) as advance:
-
-        def advance_frames(done: int, total: int) -> None:
-            advance(done / FRAMES_PER_SECOND, total / FRAMES_PER_SECOND)
-
-        yield from transcribe_windows(model.inference, transcription, on_progress=advance_frames)
-
-
-def _speech(recording: Waveform, options: VadOptions) -> SpeechWaveform:
-    return SpeechWaveform(recording, Timeline(find_speech(recording, options.native()), recording.n_samples))
-
-
-def _detect(model: api.Model, recording: Waveform, n_windows: int, threshold: float) -> DetectedLanguage:
-    if n_windows < 1:
-        raise OptionError("out of range", where="language_detection_segments", expected="1 or more", found=n_windows)
-    starts = range(0, min(recording.n_samples, n_windows * N_SAMPLES), N_SAMPLES)
-    windows = (model.detect_language(recording.read(each, each + N_SAMPLES)) for each in starts or (0,))
-    return most_likely_language(windows, threshold)
-
-
-def _by_likelihood(detected: DetectedLanguage) -> list[tuple[str, float]]:
-    return sorted(detected.probabilities.items(), key=lambda each: -each[1])

@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
 
 from whisper_max.checkpoint.hub import HUB_ID, cached_files, download, is_offline
 from whisper_max.checkpoint.published import ALIASES, MODELS
 from whisper_max.compat.loading import available_models, print_line
 from whisper_max.compat.segments import end_of
-from whisper_max.errors import HubError, OptionError
+from whisper_max.errors import HubError, NotOfferedError, OptionError
 from whisper_max.output import format_timestamp
 
-__all__ = ["available_models", "download_model", "format_timestamp", "get_end", "get_logger"]
+__all__ = [
+    "available_models",
+    "disabled_tqdm",
+    "download_model",
+    "format_timestamp",
+    "get_assets_path",
+    "get_end",
+    "get_logger",
+]
+
+_MODELS = {name: MODELS[ALIASES.get(name, name)].hub_id for name in available_models()}
+"""Where each published model is on the hub: OpenAI's own weights, where the peer has converted ones."""
 
 get_end = end_of
 _HINT = "an installed weights package and a folder of weights need no download: WhisperModel takes the name"
+
+
+class disabled_tqdm(tqdm):  # type: ignore[misc]
+    """A progress bar that is not shown."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "disable": True})
+
+
+def get_assets_path() -> str:
+    """Refused: there is no folder of ONNX files.
+
+    Raises:
+        NotOfferedError: always.
+    """
+    raise NotOfferedError("not offered", where="get_assets_path", hint="faster_whisper.vad has get_vad_model")
 
 
 def get_logger() -> logging.Logger:
@@ -36,7 +67,7 @@ def download_model(
         size_or_id: a published name, which stands for OpenAI's own repository and not for a converted one; or a hub id.
         output_dir: a folder to download to, in the place of the cache; what is there already and unchanged is kept.
         local_files_only: never ask the hub; what is not in its cache is an error.
-        cache_dir: None only; ``HF_HUB_CACHE`` says where the cache is.
+        cache_dir: the hub's cache; None for the one that ``HF_HUB_CACHE`` names.
         revision: branch, tag or commit.
         use_auth_token: None or True, for the stored one; ``HF_TOKEN`` gives another.
 
@@ -45,19 +76,18 @@ def download_model(
         HubError: the model is not here, and the hub can't be reached, refuses, or is forbidden.
         CheckpointError: the repository holds no model in a known format.
     """
-    if cache_dir is not None:
-        raise OptionError("not offered", where="cache_dir", hint="set HF_HUB_CACHE, or give output_dir")
     if use_auth_token not in (None, True):
         raise OptionError("only the stored one is offered", where="use_auth_token", hint="set HF_TOKEN")
     if output_dir is not None and local_files_only:
         hint = "WhisperModel takes the folder of a model that is there"
         raise OptionError("can't be given together with output_dir", where="local_files_only", hint=hint)
     hub_id = _hub_id(size_or_id)
-    found = cached_files(hub_id, revision) if output_dir is None else None
+    cache = None if cache_dir is None else Path(cache_dir)
+    found = cached_files(hub_id, revision, cache) if output_dir is None else None
     if found is None:
         if local_files_only or is_offline():
             raise HubError("was not downloaded, and the hub is off limits (offline)", where=hub_id, hint=_HINT)
-        found = download(hub_id, revision, print_line, _HINT, output_dir)
+        found = download(hub_id, revision, print_line, _HINT, output_dir, cache)
     return str(found.weights[0].parent)
 
 

@@ -21,7 +21,11 @@ from whisper_max.audio.mel import (
     TOKENS_PER_SECOND,
 )
 from whisper_max.audio.waveform import SAMPLE_RATE
+from whisper_max.compat.errors import as_peers
 from whisper_max.compat.loading import is_gpu
+from whisper_max.compat.padding import padded_or_trimmed
+from whisper_max.compat.sound import load_mixed
+from whisper_max.compat.whisper.divide import exact_div
 from whisper_max.errors import OptionError
 
 __all__ = [
@@ -35,8 +39,10 @@ __all__ = [
     "SAMPLE_RATE",
     "TOKENS_PER_SECOND",
     "HostArray",
+    "exact_div",
     "load_audio",
     "log_mel_spectrogram",
+    "mel_filters",
     "pad_or_trim",
 ]
 
@@ -65,24 +71,34 @@ def check_device(device: object) -> None:
 
 
 def load_audio(file: str, sr: int = SAMPLE_RATE) -> NDArray[np.float32]:
-    """Decode a recording to (n_samples,) float32 at 16 kHz, without ffmpeg.
+    """Decode a recording to (n_samples,) float32 at ``sr`` Hz, without ffmpeg.
 
     Raises:
         AudioError: not decodable audio.
-        OptionError: ``sr`` is another rate: models hear 16 kHz only.
+        OptionError: a rate that is none.
     """
-    if sr != SAMPLE_RATE:
-        raise OptionError("only Whisper's own sampling rate is offered", where="sr", expected=SAMPLE_RATE, found=sr)
-    return io.load_audio(file)
+    return load_mixed(file, sr, "sr")
 
 
 def pad_or_trim(array: NDArray[Any], length: int = N_SAMPLES, *, axis: int = -1) -> NDArray[Any]:
     """The first ``length`` entries along an axis, with zeros after them where there are fewer."""
-    kept = [slice(None)] * array.ndim
-    kept[axis] = slice(length)
-    missing = [(0, 0)] * array.ndim
-    missing[axis] = (0, max(0, length - array.shape[axis]))
-    return np.pad(array[tuple(kept)], missing).view(type(array))
+    return padded_or_trimmed(array, length, axis)
+
+
+def mel_filters(device: object, n_mels: int) -> HostArray:
+    """Slaney's triangular filters, (n_mels, 201) float32.
+
+    Args:
+        device: the name of a device; the array stays in host memory all the same.
+        n_mels: 80 or 128.
+
+    Raises:
+        OptionError: ``device`` is no device, or another number of filters.
+    """
+    check_device(device)
+    if n_mels not in (80, 128):
+        raise OptionError("no Whisper model has so many", where="n_mels", expected="80 or 128", found=n_mels)
+    return log_mel.mel_filters(n_mels).view(HostArray)
 
 
 def log_mel_spectrogram(
@@ -103,4 +119,5 @@ def log_mel_spectrogram(
     if device is not None:
         check_device(device)
     source = audio if isinstance(audio, str | os.PathLike) else np.asarray(audio)
-    return log_mel.log_mel_spectrogram(io.load_audio(source), n_mels, padding).view(HostArray)
+    with as_peers():
+        return log_mel.log_mel_spectrogram(io.load_audio(source), n_mels, padding).view(HostArray)

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from whisper_max.decode import language as languages
 from whisper_max.decode import options as native
-from whisper_max.decode.inference import AudioFeatures
+from whisper_max.decode.contract import AudioFeatures
 from whisper_max.decode.windows import decode_features
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import Tokenizer, build_tokenizer
 
 if TYPE_CHECKING:
     from whisper_max.compat.whisper.model import Whisper
+
+_OURS = ("token_logprobs", "loops")  # of what is decoded, which the original has not
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def decode(
 def _transcripts(model: Whisper, audio: EncodedAudio, options: native.DecodingOptions) -> list[dict[str, Any]]:
     """The fields of each window's result."""
     found = decode_features(model.native.inference, model.native.vocabulary, audio.windows, options)
-    return [vars(each) for each in found]
+    return [{name: value for name, value in vars(each).items() if name not in _OURS} for each in found]
 
 
 def _languages(model: Whisper, audio: EncodedAudio) -> list[dict[str, Any]]:

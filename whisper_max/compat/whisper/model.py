@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,6 +17,21 @@ from whisper_max.engine import select_target
 from whisper_max.errors import OptionError
 
 
+class DeviceName(str):
+    """The name of a device, with what programs ask of torch's: ``type`` ("cpu", "cuda") and ``index`` (of a GPU)."""
+
+    @property
+    def type(self) -> str:
+        """The kind of device."""
+        return self.partition(":")[0]
+
+    @property
+    def index(self) -> int | None:  # type: ignore[override] # a text's own method, which no device has
+        """The number of a GPU, where the name has it."""
+        number = self.partition(":")[2]
+        return int(number) if number else None
+
+
 class Whisper:
     """A model with openai-whisper's methods.
 
@@ -25,12 +41,11 @@ class Whisper:
     """
 
     def __init__(self, native: api.Model, device: str) -> None:
-        self.native = native
-        self.device = device
+        self.native = replace(native, as_openai=True)
+        self.device = DeviceName(device)
 
     @property
     def dims(self) -> ModelDimensions:
-        """The model's dimensions."""
         return self.native.dims
 
     @property
@@ -41,7 +56,7 @@ class Whisper:
     @property
     def num_languages(self) -> int:
         """Language tokens in the vocabulary."""
-        return self.dims.num_languages
+        return len(self.native.vocabulary.specials.languages)
 
     def to(self, device: object) -> Whisper:
         """This model, where it is on that device already.
@@ -84,15 +99,13 @@ def load_model(name: str, device: object = None, download_root: str | None = Non
         name: a published name, a path, or a hub id.
         device: "cpu", "cuda", "cuda:N" or a device that prints so; None takes a GPU where there is one. A GPU computes
             in float16, a CPU in float32.
-        download_root: a folder with the model, looked at first.
-        in_memory: False; weights are in memory once the model is loaded.
+        download_root: a folder of models, looked at first; what is nowhere on this machine is downloaded to it.
+        in_memory: changes nothing: weights are in memory once the model is loaded.
 
     Raises:
         OptionError: an argument that can't be honoured.
         WhisperMaxError: as ``whisper_max.load_model``.
     """
-    if in_memory:
-        raise OptionError("only False is offered", where="in_memory", found=in_memory)
     wanted = "auto" if device is None else str(device)
     if wanted not in ("auto", "cpu") and not is_gpu(wanted):
         raise OptionError("unknown device", where="device", expected="cpu, cuda or cuda:N", found=device)

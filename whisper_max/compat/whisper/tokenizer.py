@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import tiktoken
+
 from whisper_max.checkpoint.shipped import shipped_vocabulary
 from whisper_max.errors import OptionError
 from whisper_max.text.languages import ALIASES, LANGUAGES
 from whisper_max.text.tokenizer import Tokenizer, Vocabulary, build_tokenizer
 
-__all__ = ["LANGUAGES", "TO_LANGUAGE_CODE", "Tokenizer", "get_tokenizer"]
+__all__ = ["LANGUAGES", "TO_LANGUAGE_CODE", "Tokenizer", "get_encoding", "get_tokenizer"]
 
 TO_LANGUAGE_CODE = {name: code for code, name in LANGUAGES.items()} | ALIASES
 
@@ -32,6 +34,17 @@ def get_tokenizer(
     if not multilingual:
         language = task = None
     return build_tokenizer(vocabulary, multilingual=multilingual, language=language, task=task)
+
+
+def get_encoding(name: str = "gpt2", num_languages: int = 99) -> tiktoken.Encoding:
+    """The byte-pair encoder of a published vocabulary: "gpt2", the English one, or "multilingual".
+
+    Raises:
+        OptionError: another name, or a number of languages that no model has.
+    """
+    if name not in ("gpt2", "multilingual"):
+        raise OptionError("no published vocabulary", where="name", expected="gpt2 or multilingual", found=repr(name))
+    return get_tokenizer(name == "multilingual", num_languages=num_languages).encoding
 
 
 @lru_cache(maxsize=3)

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_max.audio import io
+from whisper_max.compat.errors import as_peers
 from whisper_max.compat.progress import progress_bar
+from whisper_max.compat.whisper.command import cli
 from whisper_max.compat.whisper.decoding import DecodingOptions, check_fp16, suppressed
 from whisper_max.errors import OptionError
 from whisper_max.output import format_timestamp
@@ -20,6 +22,8 @@ from whisper_max.transcribe.result import Segment
 
 if TYPE_CHECKING:
     from whisper_max.compat.whisper.model import Whisper
+
+__all__ = ["cli", "transcribe"]
 
 
 def transcribe(
@@ -50,7 +54,8 @@ def transcribe(
         decode_options: fields of ``DecodingOptions``, but for ``prompt``.
 
     Returns:
-        ``text``, ``segments`` (a list of dicts) and ``language`` (a code).
+        ``text``, ``segments`` (a list of dicts) and ``language`` (a code). Times and language are exactly the peer's: a
+        segment may end after the recording, and the language is that of its first 30 s.
 
     Raises:
         AudioError: not decodable audio.
@@ -62,7 +67,8 @@ def transcribe(
         warnings.warn("the words of a translation are not those spoken: their times are rough", stacklevel=2)
     if "suppress_tokens" in decode_options:
         decode_options["suppress_tokens"] = suppressed(decode_options["suppress_tokens"])
-    samples = io.load_audio(audio if isinstance(audio, str | os.PathLike) else np.asarray(audio))
+    with as_peers():
+        samples = io.load_audio(audio if isinstance(audio, str | os.PathLike) else np.asarray(audio))
     if verbose is not None and decode_options.get("language") is None and model.is_multilingual:
         decode_options["language"] = _announced_language(model, samples)
     with progress_bar(show=verbose is False) as advance:
@@ -82,8 +88,11 @@ def transcribe(
             append_punctuations=append_punctuations,
             clip_timestamps=clip_timestamps,
             hallucination_silence_threshold=hallucination_silence_threshold,
+            guard="off",
             **decode_options,
         )
+    for warning in result.warnings:
+        warnings.warn(warning.message, stacklevel=2)
     return result.to_dict()
 
 

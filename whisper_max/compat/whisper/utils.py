@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whisper_max.compat.segments import end_of
+from whisper_max.compat.whisper.divide import exact_div
 from whisper_max.compat.whisper.writers import (
     ResultWriter,
     SubtitlesWriter,
@@ -16,7 +18,7 @@ from whisper_max.compat.whisper.writers import (
     WriteVTT,
     get_writer,
 )
-from whisper_max.decode.result import compression_ratio
+from whisper_max.decode.decoded import compression_ratio
 from whisper_max.errors import OptionError
 from whisper_max.output import format_timestamp
 
@@ -38,8 +40,10 @@ __all__ = [
     "optional_float",
     "optional_int",
     "str2bool",
+    "system_encoding",
 ]
 
+system_encoding = sys.getdefaultencoding()
 get_end = end_of
 
 
@@ -53,18 +57,6 @@ def get_start(segments: Sequence[Mapping[str, Any]]) -> float | None:
 def make_safe(string: str) -> str:
     """The text as it is: Python's own encoding is UTF-8, which has every character."""
     return string
-
-
-def exact_div(x: int, y: int) -> int:
-    """``x / y`` of whole numbers.
-
-    Raises:
-        OptionError: something is left over.
-    """
-    quotient, rest = divmod(x, y)
-    if rest:
-        raise OptionError("not divisible", where="x", expected=f"a multiple of {y}", found=x)
-    return quotient
 
 
 def str2bool(string: str) -> bool:

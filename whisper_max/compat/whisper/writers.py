@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from io import StringIO
-from pathlib import Path
 from typing import Any, TextIO
 
 from whisper_max.errors import OptionError
+from whisper_max.files.remote import Place
 from whisper_max.output import (
+    SUBTITLE_FORMATS,
     WriterOptions,
-    check_layout,
     format_timestamp,
     output_paths,
     render,
@@ -21,7 +22,7 @@ from whisper_max.output import (
 from whisper_max.output.subtitles import iterate_cues
 from whisper_max.transcribe.result import Segment, TranscriptionResult, Word
 
-_LAYOUT = WriterOptions.__dataclass_fields__
+_LAYOUT = ("max_line_width", "max_line_count", "highlight_words", "max_words_per_line")
 _Result = Mapping[str, Any]
 _Options = Mapping[str, Any] | None
 
@@ -31,7 +32,7 @@ class ResultWriter:
 
     Of a result for text formats ``segments`` count, and of these ``start``, ``end``, ``text`` and ``words``. The
     options are ``highlight_words``, ``max_line_width``, ``max_line_count`` and ``max_words_per_line``, in a dict or by
-    name.
+    name; formats that are no subtitles ignore them, as the peer's do.
     """
 
     extension: str
@@ -56,11 +57,9 @@ class ResultWriter:
         """Write to an open text file.
 
         Raises:
-            OptionError: an unknown or impossible option, or one that this format has not.
+            OptionError: an unknown or impossible option.
         """
-        layout = _layout(options, kwargs)
-        check_layout(layout, (self.extension,))
-        file.write(_text(result, self.extension, layout))
+        file.write(_text(result, self.extension, _given(options, kwargs)))
 
 
 class SubtitlesWriter(ResultWriter):
@@ -90,7 +89,7 @@ class SubtitlesWriter(ResultWriter):
             "highlight_words": highlight_words,
             "max_words_per_line": max_words_per_line,
         }
-        layout = _layout(options, {name: value for name, value in named.items() if value})
+        layout = _layout(result, _given(options, {name: value for name, value in named.items() if value}))
         for cue in iterate_cues(_spoken(result).segments, layout):
             yield self.format_timestamp(cue.start), self.format_timestamp(cue.end), cue.text
 
@@ -175,29 +174,42 @@ def get_writer(output_format: str, output_dir: str) -> Callable[..., None]:
 
 def _writer_of_all(output_dir: str) -> Callable[..., None]:
     def write(result: _Result, audio_path: str | os.PathLike[str], options: _Options = None, **kwargs: Any) -> None:
-        layout = _layout(options, kwargs)
-        texts = {writer.extension: _text(result, writer.extension, layout) for writer in _ALL}
+        given = _given(options, kwargs)
+        texts = {writer.extension: _text(result, writer.extension, given) for writer in _ALL}
         for extension, text in texts.items():
             write_atomically(_path(audio_path, output_dir, extension), text)
 
     return write
 
 
-def _path(audio_path: str | os.PathLike[str], output_dir: str, extension: str) -> Path:
+def _path(audio_path: str | os.PathLike[str], output_dir: str, extension: str) -> Place:
     source = os.fspath(audio_path)
     return output_paths([source], output_dir, (extension,))[source][extension]
 
 
-def _layout(options: _Options, named: Mapping[str, Any]) -> WriterOptions:
+def _given(options: _Options, named: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, in a dict or by name."""
     given = {**(options or {}), **named}
     unknown = sorted(set(given) - set(_LAYOUT))
     if unknown:
         raise OptionError("unknown option", where=", ".join(unknown), expected=f"some of {', '.join(_LAYOUT)}")
-    return WriterOptions(**given)
+    return given
 
 
-def _text(result: _Result, extension: str, layout: WriterOptions) -> str:
-    return to_json(result) if extension == WriteJSON.extension else render(_spoken(result), extension, layout)
+def _text(result: _Result, extension: str, given: Mapping[str, Any]) -> str:
+    if extension == WriteJSON.extension:
+        return to_json(result)
+    layout = _layout(result, given) if extension in SUBTITLE_FORMATS else None
+    return render(_spoken(result), extension, layout)
+
+
+def _layout(result: _Result, given: Mapping[str, Any]) -> WriterOptions:
+    """The options, checked; without words they change nothing, and that is told."""
+    layout = WriterOptions(**given)
+    if layout.changed() and not any(each.get("words") for each in result["segments"]):
+        warnings.warn(f"{layout.changed()[0]} changes nothing without words", stacklevel=5)
+        return WriterOptions()
+    return layout
 
 
 def _spoken(result: _Result) -> TranscriptionResult:
