@@ -38,6 +38,12 @@ class Agreement:
         agreed = sum(1 for _ in takewhile(lambda pair: _same(*pair), zip(self.tail, new, strict=False)))
         return self._commit(new, agreed)
 
+    def commit_until(self, heard: Sequence[LiveWord], end: float) -> list[LiveWord]:
+        """Take the words of the next decoding, and commit those that end by a time, up to the first other one."""
+        new = self._after_committed(heard)
+        early = sum(1 for _ in takewhile(lambda word: word.end <= end, new))
+        return self._commit(new, early)
+
     def doubt(self, heard: Sequence[LiveWord]) -> None:
         """Take the words of a decoding that can't be trusted: nothing is committed by them."""
         self.tail = self._after_committed(heard)

@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_max.audio.vad import VAD_CHUNK, Detector
+from whisper_max.audio.vad import Detector
+from whisper_max.audio.vad_options import VAD_CHUNK
 from whisper_max.audio.waveform import SAMPLE_RATE
 from whisper_max.live.agreement import Agreement
 from whisper_max.live.buffer import StreamBuffer
@@ -34,9 +35,10 @@ from whisper_max.live.events import (
     Tentative,
     UtteranceEnded,
     UtteranceStarted,
+    text_of,
 )
 from whisper_max.live.inbox import Inbox
-from whisper_max.live.options import LiveOptions
+from whisper_max.live.options import AGREEMENT, LiveOptions
 from whisper_max.live.prompt import Prompt
 from whisper_max.live.words import ends_sentence, trusted, words_of
 from whisper_max.transcribe.options import TranscribeOptions
@@ -254,9 +256,17 @@ class LiveCore:
             language=self._language,
             multilingual=False,
             initial_prompt=self._prompt.text,
+            first_prefix=self._certain_text,
             temperature=decoding.temperatures if final or forced else decoding.temperatures[:1],
         )
         return Listening(self._buffer.read(self._buffer.start, end), self._buffer.start, options, final, forced)
+
+    @property
+    def _certain_text(self) -> str | None:
+        """What the next decoding goes on from, whose audio it hears again; None where it hears all of it anew."""
+        if self._options.policy == AGREEMENT:
+            return None
+        return text_of(self._agreement.committed).strip() or None
 
     def accept(self, listening: Listening, heard: Heard) -> None:
         """Take what a decoding heard; ``listening`` is what ``next_listening`` gave out last."""
@@ -270,13 +280,23 @@ class LiveCore:
         if listening.final or not self._trusted:
             self._agreement.doubt(words)
         else:
-            self._commit(self._agreement.update(words))
+            self._commit(self._certain(words, listening))
         if listening.final:
             self._finish(listening.end)
             return
         self._cut(forced=listening.forced)
         if self._agreement.tail != tail:
             self._events.append(Tentative(self._n_utterances, tuple(self._agreement.tail)))
+
+    def _certain(self, words: Sequence[LiveWord], listening: Listening) -> list[LiveWord]:
+        """The words of a decoding that don't change any more."""
+        if self._options.policy == AGREEMENT:
+            return self._agreement.update(words)
+        end = listening.end / SAMPLE_RATE - self._options.margin
+        quiet = None if self._endpointer is None else self._endpointer.quiet
+        if quiet is not None:  # what ended before the pause is whole
+            end = max(end, (quiet + _PAUSE / 2) / SAMPLE_RATE)
+        return self._agreement.commit_until(words, end)
 
     def _commit(self, words: Sequence[LiveWord]) -> None:
         if words:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from whisper_max.audio.vad import VadOptions
+from whisper_max.audio.vad_options import VadOptions
 from whisper_max.audio.waveform import SAMPLE_RATE
 
 
@@ -61,7 +61,7 @@ class Endpointer:
         return None
 
     def reset(self) -> None:
-        """Nobody speaks."""
+        """Begin again, as if nobody had spoken."""
         self._started = False
         self.onset = self.quiet = None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from whisper_max.transcribe.result import Doubt
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -14,6 +16,7 @@ class Origin:
     avg_logprob: float
     compression_ratio: float
     no_speech_prob: float
+    doubt: list[Doubt] | None = None
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,6 @@ class Inbox:
         return None
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget the samples and marks that wait."""
         self._parts.clear()
         self.n_samples = 0

@@ -8,8 +8,10 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from whisper_max.audio.decoders import Block
+from whisper_max.audio.block import Block
 from whisper_max.audio.io import check_sound
+from whisper_max.audio.mix import Mixer
+from whisper_max.audio.warnings import AudioWarning
 from whisper_max.audio.waveform import SAMPLE_RATE
 from whisper_max.errors import AudioError, OptionError
 
@@ -19,7 +21,7 @@ _FULL_SCALE = np.float32(32768)  # of 16-bit samples
 
 
 class Intake:
-    """Checks, averages channels and resamples; what comes out does not depend on how the stream was cut into chunks.
+    """Checks, mixes channels and resamples; what comes out does not depend on how the stream was cut into chunks.
 
     Args:
         sampling_rate: of the stream, in Hz.
@@ -38,12 +40,13 @@ class Intake:
         self.channels = channels
         self._sampling_rate = sampling_rate
         self._n_taken = 0  # samples of each channel
+        self._mixer = Mixer(None, channels, sampling_rate)
         self._resampler: soxr.ResampleStream | None = None
         if sampling_rate != SAMPLE_RATE:
             self._resampler = soxr.ResampleStream(sampling_rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
 
     def convert(self, samples: NDArray[Any]) -> NDArray[np.float32]:
-        """The next samples at 16 kHz, a copy; some wait in the resampler.
+        """The next samples at 16 kHz, a copy; some wait in the resampler and, of several channels, in the mixer.
 
         Args:
             samples: (n_samples,) of one channel or (n_samples, channels); int16, or floats of about -1..1.
@@ -54,8 +57,15 @@ class Intake:
         return self._resampled(self._mono(samples), last=False)
 
     def flush(self) -> NDArray[np.float32]:
-        """What is still in the resampler; nothing may come after it."""
-        return self._resampled(np.zeros(0, np.float32), last=True)
+        """What still waits; nothing may come after it."""
+        rest = self._mixer.mix(np.zeros((0, self.channels), np.float32), last=True)
+        return self._resampled(rest, last=True)
+
+    @property
+    def warnings(self) -> list[AudioWarning]:
+        """What was found in the stream so far: channels that would have cancelled each other."""
+        found = self._mixer.warning()
+        return [] if found is None else [found]
 
     def _mono(self, samples: NDArray[Any]) -> NDArray[np.float32]:
         if samples.ndim not in (1, 2) or (samples.shape[1] if samples.ndim == 2 else 1) != self.channels:
@@ -71,7 +81,7 @@ class Intake:
         frames = values.reshape(-1, self.channels)
         check_sound(Block(self._sampling_rate, frames), self._n_taken, "live stream")
         self._n_taken += len(frames)
-        return frames.mean(axis=1, dtype=np.float32) if self.channels > 1 else frames[:, 0]
+        return self._mixer.mix(frames)
 
     def _resampled(self, mono: NDArray[np.float32], *, last: bool) -> NDArray[np.float32]:
         if self._resampler is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from whisper_max.audio.mel import CHUNK_LENGTH
-from whisper_max.audio.vad import VadOptions
+from whisper_max.audio.vad_options import VadOptions
 from whisper_max.audio.waveform import SAMPLE_RATE
 from whisper_max.errors import OptionError
 from whisper_max.transcribe.options import TranscribeOptions
@@ -16,6 +16,13 @@ from whisper_max.transcribe.options import TranscribeOptions
 LIVE_VAD = VadOptions(min_speech_duration_ms=96, min_silence_duration_ms=600, speech_pad_ms=300)
 """Speech is reported after 96 ms of it and over after 600 ms of silence; 300 ms are heard on both sides of it."""
 
+AGREEMENT, ATTENTION = POLICIES = ("agreement", "attention")
+"""When words are certain: LocalAgreement-2 (arXiv:2307.14743), or after AlignAtt (arXiv:2305.11408)."""
+
+_NOT_LIVE = (
+    *("clip_timestamps", "chunk_length", "batch_size", "vad", "prefix", "first_prefix"),
+    *("token_logprobs", "channels", "track", "strict", "speakers"),
+)
 _SHORTEST_STEP = 0.1  # seconds
 _SHORTEST_BUFFER = 4.0  # seconds; what is dropped at once from a full buffer is a quarter: more than a word
 
@@ -25,11 +32,14 @@ class LiveOptions:
     """How to listen.
 
     decoding: how to decode; word timestamps are always on, and initial_prompt goes before every decoding. The options
-        that cut a recording (clip_timestamps, batch_size, vad, vad_options) and prefix have no meaning here.
+        that cut a recording (clip_timestamps, batch_size, vad, vad_options) or are of files (track, strict) and prefix
+        have no meaning here.
     step: least seconds of new audio between two decodings of an utterance. Longer steps come by themselves where more
         audio is fed at once, as it is when decoding takes longer than a step.
     buffer: most seconds of audio that are kept and decoded, up to the model's 30.
     vad: what counts as speech; None takes everything as one utterance, silence included.
+    policy: when words are certain: once two decodings agree on them, or once the attention of a decoding says that they
+        ended ``margin`` seconds before the audio did. By attention, decodings go on from the words that are certain.
 
     Raises:
         OptionError: a value that is impossible, or an option that has no meaning here.
@@ -39,6 +49,8 @@ class LiveOptions:
     step: float = 1.0
     buffer: float = 25.0
     vad: VadOptions | None = LIVE_VAD
+    policy: str = AGREEMENT
+    margin: float = 0.3
 
     def __post_init__(self) -> None:
         if not _SHORTEST_BUFFER <= self.buffer <= CHUNK_LENGTH:
@@ -47,6 +59,11 @@ class LiveOptions:
         if not _SHORTEST_STEP <= self.step <= self.buffer / 2:
             expected = f"{_SHORTEST_STEP} seconds to half the buffer"
             raise OptionError("out of range", where="step", expected=expected, found=self.step)
+        if self.policy not in POLICIES:
+            raise OptionError("unknown policy", where="policy", expected=" or ".join(POLICIES), found=repr(self.policy))
+        if not 0 <= self.margin <= self.buffer / 2:
+            expected = "0 seconds to half the buffer"
+            raise OptionError("out of range", where="margin", expected=expected, found=self.margin)
         _refuse_what_cuts(self.decoding)
         if self.vad is not None:
             self._check_vad(self.vad)
@@ -105,6 +122,8 @@ def _samples(milliseconds: float) -> int:
 
 def _refuse_what_cuts(decoding: TranscribeOptions) -> None:
     plain = TranscribeOptions()
-    for name in ("clip_timestamps", "batch_size", "vad", "prefix"):
+    if not isinstance(decoding.initial_prompt, str | None):
+        raise OptionError("tokens are not offered in a live transcription", where="initial_prompt", expected="text")
+    for name in _NOT_LIVE:
         if getattr(decoding, name) != getattr(plain, name):
             raise OptionError("has no meaning in a live transcription", where=name, found=getattr(decoding, name))

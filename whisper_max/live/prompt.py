@@ -19,7 +19,7 @@ class Prompt:
     """
 
     def __init__(self, options: TranscribeOptions) -> None:
-        self._initial = (options.initial_prompt or "").strip()
+        self._initial = str(options.initial_prompt or "").strip()
         self._conditions = bool(options.condition_on_previous_text)
         self._said = ""
 
@@ -29,7 +29,7 @@ class Prompt:
         return f"{self._initial} {self._said.strip()}".strip() or None
 
     def add(self, words: Sequence[LiveWord]) -> None:
-        """Words that come next."""
+        """Take the words that come next."""
         if not self._conditions:
             return
         for word in words:

@@ -6,18 +6,19 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from whisper_max.audio.mel import MelWindows
 from whisper_max.audio.vad import Detector, new_detector
+from whisper_max.audio.warnings import AudioWarning
 from whisper_max.audio.waveform import SAMPLE_RATE, ArrayWaveform
-from whisper_max.decode.inference import Inference
+from whisper_max.decode.contract import Inference
 from whisper_max.errors import OptionError
 from whisper_max.live.core import Heard, Listening, LiveCore
 from whisper_max.live.events import LiveEvent
 from whisper_max.live.intake import Intake
 from whisper_max.live.options import LiveOptions
 from whisper_max.text.tokenizer import Vocabulary
-from whisper_max.transcribe.sequential import transcribe_windows
-from whisper_max.transcribe.transcription import Transcription, check_model
+from whisper_max.transcribe.check import check_options
+from whisper_max.transcribe.recording import open_recording
+from whisper_max.transcribe.scheduler import transcribe_windows
 
 
 class LiveTranscriber:
@@ -32,7 +33,7 @@ class LiveTranscriber:
         vocabulary: of the same checkpoint.
         options: how to listen.
         sampling_rate: of what is fed, in Hz.
-        channels: of what is fed; they are averaged.
+        channels: of what is fed; they are mixed into one.
         detector: what tells speech, in place of Silero's model.
 
     Raises:
@@ -50,10 +51,11 @@ class LiveTranscriber:
         detector: Detector | None = None,
     ) -> None:
         self.options = options or LiveOptions()
-        check_model(inference, vocabulary, self.options.decoding)
+        check_options(inference.dims, vocabulary, self.options.decoding)
         self._inference = inference
         self._vocabulary = vocabulary
         self._intake: Intake | None = Intake(sampling_rate, channels)
+        self._found: list[AudioWarning] = []  # once the stream is finished
         if self.options.vad is not None and detector is None:
             detector = new_detector()
         self._core = LiveCore(self.options, detector)
@@ -86,9 +88,15 @@ class LiveTranscriber:
         if self._intake is None:
             return []
         self._core.push(self._intake.flush())
+        self._found = self._intake.warnings
         self._intake = None
         self._core.close()
         return self._decode()
+
+    @property
+    def warnings(self) -> list[AudioWarning]:
+        """What a listener should know of the stream so far; the same finding grows with it."""
+        return self._found if self._intake is None else self._intake.warnings
 
     @property
     def position(self) -> float:
@@ -102,14 +110,12 @@ class LiveTranscriber:
 
     def _decode(self) -> list[LiveEvent]:
         while (listening := self._core.next_listening()) is not None:
-            transcription = transcription_of(self._inference, self._vocabulary, listening)
-            segments = list(transcribe_windows(self._inference, transcription))
-            heard = Heard(segments, transcription.language, transcription.language_probability)
-            self._core.accept(listening, heard)
+            self._core.accept(listening, self._heard(listening))
         return self._core.take_events()
 
-
-def transcription_of(inference: Inference, vocabulary: Vocabulary, listening: Listening) -> Transcription:
-    """The decoding that a live transcription asks for; the model may be called for the language."""
-    mel = MelWindows(ArrayWaveform(listening.samples), inference.dims.n_mels)
-    return Transcription(inference, vocabulary, mel, listening.options)
+    def _heard(self, listening: Listening) -> Heard:
+        samples, n_mels = ArrayWaveform(listening.samples), self._inference.dims.n_mels
+        recording = open_recording(samples, self._vocabulary, n_mels, listening.options, as_openai=True)
+        recording.begin(self._inference)
+        segments = list(transcribe_windows(self._inference, recording))
+        return Heard(segments, recording.language, recording.language_probability)

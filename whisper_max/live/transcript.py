@@ -17,7 +17,7 @@ class LiveTranscript:
     """Collects committed words as segments: one for each sentence, or part of one where it is long or interrupted.
 
     A segment's words may come from several decodings, so it has no tokens; its temperature, avg_logprob,
-    compression_ratio and no_speech_prob are those of the decoding that its last word was committed from.
+    compression_ratio, no_speech_prob and doubt are those of the decoding that its last word was committed from.
     """
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from whisper_max.decode.fallback import Thresholds
+from whisper_max.decode.decoded import Thresholds
 from whisper_max.live.events import LiveWord, Origin
 from whisper_max.transcribe.result import Segment
 
@@ -35,7 +35,9 @@ def words_of(segments: Sequence[Segment], offset: float) -> list[LiveWord]:
 
 
 def _origin(segment: Segment) -> Origin:
-    return Origin(segment.temperature, segment.avg_logprob, segment.compression_ratio, segment.no_speech_prob)
+    return Origin(
+        segment.temperature, segment.avg_logprob, segment.compression_ratio, segment.no_speech_prob, segment.doubt
+    )
 
 
 def trusted(segments: Sequence[Segment], thresholds: Thresholds) -> bool:
