@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from whisper_max.verify import Reference
+    from whisper_max.measure.verify import Reference
 
 # How long an example takes says nothing here: machines are shared, and first calls read files. Where a change is judged
 # (services of continuous integration set CI) the same tests must give the same answer each time, so the examples are
@@ -21,7 +21,42 @@ settings.register_profile("whisper_max", deadline=None, suppress_health_check=[H
 settings.register_profile("whisper_max_ci", settings.get_profile("whisper_max"), derandomize=True, print_blob=True)
 settings.load_profile("whisper_max_ci" if os.environ.get("CI") else "whisper_max")
 
+# Where compilers run and models are loaded. All else is of the quick tier, less what is marked slow.
+SLOW_PLACES = (
+    "model/",
+    "engine/",
+    "web/",
+    "test_batches_of_base.py",
+    "test_checkpoint_kinds.py",
+    "compat/test_peers_behaviour.py",
+    "live/test_live_models.py",
+    "transcribe/test_guard_models.py",
+    "live/test_realtime_models.py",
+    "server/test_real_server.py",
+)
+
+LONGEST = ("tests/model/", "tests/engine/", "tests/test_checkpoint_kinds.py", "tests/web/")  # minutes each
+
+pytest.register_assert_rewrite("tests.support")  # so that what fails there says what was found, too
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow by its place, and hand files out whole, those that take minutes first.
+
+    With several workers a file is one worker's, so that its fixtures are made once; those of model share a compiled
+    module. What takes longest begins first, or one worker would be at it when the others have ended; the rest keeps its
+    order.
+    """
+    for item in items:
+        place = item.path.relative_to(REPOSITORY / "tests").as_posix()
+        if place.startswith(SLOW_PLACES):
+            item.add_marker("slow")
+        shared = "device_graphs" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("device_graphs" if shared else place.replace("/", ".")))
+    items.sort(key=lambda item: next((i for i, place in enumerate(LONGEST) if place in item.nodeid), len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +68,7 @@ def reference_folder() -> Path:
 @pytest.fixture(scope="session")
 def reference(reference_folder: Path) -> Callable[[str], Reference]:
     """The stages of a model by name: ``reference("tiny.en")``."""
-    from whisper_max.verify import read_reference
+    from whisper_max.measure.verify import read_reference
 
     return lambda model: read_reference(reference_folder / model)
 
@@ -55,3 +90,11 @@ def recordings() -> Path:
     if not folder.is_dir():
         pytest.skip("the collection of recordings is not on this machine")
     return folder
+
+
+@pytest.fixture
+def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user whom the system doesn't know, in an environment that names no home folder."""
+    for name in ("HOME", "WHISPER_MAX_CACHE", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", os.fspath)  # which leaves ~ where there is no home

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_recordings_side_by_side_are_recordings_alone(base: Model, speech: np.nd
 
 def test_words_after_long_silence_are_where_they_are_said(base: Model, speech: np.ndarray):
     quiet = np.zeros(16000 * 45, np.float32)
-    options = {"language": "en", "temperature": 0.0, "word_timestamps": True, "vad": True}
+    options: dict[str, Any] = {"language": "en", "temperature": 0.0, "word_timestamps": True, "vad": True}
     result = base.transcribe(np.concatenate([speech, quiet, speech, quiet]), **options)
     alone = base.transcribe(speech, **options)
     words = [word for segment in result.segments for word in segment.words or ()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from whisper_max.cli_options import TRANSCRIBE_GROUPS, Option
+from whisper_max.commands.flags import TRANSCRIBE_GROUPS, Option
 
 GUIDE = Path(__file__).parents[1] / "docs" / "guide.md"
 START, END = "<!-- options: written by tests/test_guide.py -->\n", "<!-- end of options -->\n"
@@ -12,7 +12,7 @@ START, END = "<!-- options: written by tests/test_guide.py -->\n", "<!-- end of 
 
 def row(option: Option) -> str:
     default = "" if option.switch else f"`{option.shown_default}`"
-    if isinstance(option.default, tuple):
+    if isinstance(option.default, tuple) and option.default:
         default = f"`{','.join(option.default)}`"
     name = f"`--{option.name}`" + (f", `{option.short}`" if option.short else "")
     return f"| {name} | {default} | {option.help} |".replace("``", "` `")

@@ -11,13 +11,17 @@ MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 
 
 def requirements(group):
-    """Names and ranges of a dependency group; a name without a range may have any."""
-    found = (re.fullmatch(r"([\w.-]+)(.*)", each) for each in PROJECT["dependency-groups"][group])
-    return {each[1]: each[2] or "*" for each in found}
+    """Names and ranges of a dependency group, with extras as pixi has them; a name without a range may have any."""
+    found = (re.fullmatch(r"([\w.-]+)(?:\[(.*)\])?(.*)", each) for each in PROJECT["dependency-groups"][group])
+    ranges = ((each[1], each[2], each[3] or "*") for each in found)
+    return {
+        name: {"version": version, "extras": extras.split(",")} if extras else version
+        for name, extras, version in ranges
+    }
 
 
-def test_dev_and_benchmark_are_the_dependency_groups():
-    for group in ("dev", "benchmark"):
+def test_features_are_the_dependency_groups():
+    for group in ("dev", "benchmark", "docs", "release"):
         assert PIXI["feature"][group]["pypi-dependencies"] == requirements(group)
 
 

@@ -2,17 +2,18 @@
 
 import contextlib
 import io
-import sys
 from fractions import Fraction
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whisper_max.audio import flac, mp3
-from whisper_max.audio.io import load_audio
+from whisper_max.audio.formats import mp3
+from whisper_max.audio.io import load_audio, open_audio
 from whisper_max.audio.pieces import Pieces
 from whisper_max.errors import AudioError
 
@@ -37,16 +38,16 @@ def mp3_file(seconds=2.0, **options):
 
 def without_header(content):
     """An mp3 less its first frame, which is the header alone."""
-    return content[mp3._frame(content[:64]).size :]
+    return content[mp3.MP3.frame(content[:64]).size :]
 
 
-def load(content):
-    return load_audio(io.BytesIO(content))
+def load(content, **options):
+    return load_audio(io.BytesIO(content), **options)
 
 
 def error_of(content):
     with pytest.raises(AudioError) as error:
-        load(content)
+        load(content, strict=True)
     return str(error.value)
 
 
@@ -80,9 +81,11 @@ def test_joined_mp3_files_of_other_channels(first):
 
 
 @pytest.mark.parametrize("strip", [without_header, lambda content: content])
-def test_joined_mp3_files_of_other_rates_are_refused(strip):
-    content = strip(mp3_file(2.0)) + strip(mp3_file(2.0, rate=44100))
-    assert "the sampling rate changes midway: expected 16000, found 44100" in error_of(content)
+def test_joined_mp3_files_of_other_rates_are_each_resampled(strip):
+    parts = [strip(mp3_file(2.0)), strip(mp3_file(2.0, rate=44100, hz=600.0)), strip(mp3_file(1.0, hz=900.0))]
+    whole = load(b"".join(parts), strict=True)
+    assert np.array_equal(whole, np.concatenate([load(part) for part in parts]))
+    assert pitch(whole[36000:60000]) == pytest.approx(600, abs=3)
 
 
 def test_an_mp3_file_without_header_before_one_with_a_header_and_the_reverse():
@@ -118,7 +121,7 @@ def test_the_end_of_an_mp3_is_counted_not_guessed_from_its_first_frames(rate, sk
     content = variable(rate=rate)
     place, n_samples = 0, 1152 if rate > 24000 else 576
     for _ in range(skip):
-        place += mp3._frame(content[place : place + 64]).size
+        place += mp3.MP3.frame(content[place : place + 64]).size
     frames = round(6 * rate / n_samples + 3) - (skip - 1)
     assert len(load(content[place:])) / 16000 == pytest.approx(frames * n_samples / rate, abs=3.5 * n_samples / rate)
 
@@ -147,7 +150,7 @@ def test_an_mp3_header_that_tells_more_frames_is_of_a_truncated_file():
 def test_a_vbri_header_does_not_end_the_file(number):
     bare = without_header(mp3_file(2.0))
     header = bare[:4] + bytes(32) + b"VBRI" + bytes(10) + number.to_bytes(4)
-    content = header.ljust(mp3._frame(header).size, b"\0") + bare
+    content = header.ljust(mp3.MP3.frame(header).size, b"\0") + bare
     assert np.array_equal(load(content), load(bare))
     more = content.replace(number.to_bytes(4), (59).to_bytes(4), 1)
     assert "truncated: expected 59 frames, found 58" in error_of(more)
@@ -172,42 +175,33 @@ def test_tags_and_padding_after_an_mp3_are_no_audio(strip, after):
 def test_bytes_between_frames_that_nothing_vouches_for_are_refused():
     bare = without_header(mp3_file(2.0))
     assert "damaged: expected frames of mp3, found 5000 other bytes" in error_of(bare + b"\x55" * 5000 + bare)
-    assert len(load(bare + b"\x55" * 500 + bare)) == len(load(bare + bare))
+    assert len(load(bare + b"\x55" * 500 + bare, strict=True)) == len(load(bare + bare))
 
 
-def test_layer_2_is_counted_too():
-    av = pytest.importorskip("av", reason="the extra 'media' is not installed")
-    mono, stereo = (media(av, "mp2", "mp2", 44100, layout) for layout in ("mono", "stereo"))
-    assert len(load(mono + stereo)) == pytest.approx(64000, abs=1700)
-    assert len(load(mono * 3)) == pytest.approx(96000, abs=2500)
-
-
-def test_mp3_in_wav_is_counted():
-    av = pytest.importorskip("av", reason="the extra 'media' is not installed")
-    assert len(load(media(av, "libmp3lame", "wav", 48000, "mono"))) == pytest.approx(32000, abs=1000)
-
-
-@given(parts=st.lists(st.tuples(st.integers(1, 3), st.booleans(), st.sampled_from([b"", ID3V1, ID3V2])), max_size=4))
-@settings(max_examples=20, deadline=None)
-def test_no_frame_of_joined_mp3_files_is_lost(parts):
-    content = b"".join(
-        (mp3_file(1.0, n_channels=n % 2 + 1) if whole else without_header(mp3_file(1.0))) + tag
-        for n, whole, tag in parts
-    )
-    if parts:
-        assert len(load(content)) >= 16000 * len(parts)
+@pytest.mark.parametrize(("n_bytes", "other"), [(500, b"\x55"), (5000, b"\x55"), (5000, b"\0")])
+def test_as_much_silence_as_frames_would_have_filled_other_bytes(n_bytes, other):
+    bare = without_header(mp3_file(2.0))
+    begin = len(load(bare))
+    n_lost = round(n_bytes / len(bare) * begin / 576)  # frames
+    with open_audio(io.BytesIO(bare + other * n_bytes + bare)) as waveform:
+        assert waveform.n_samples == len(load(bare + bare)) + n_lost * 576
+        assert not waveform.read(begin, begin + n_lost * 576).any()
+        (warning,) = waveform.warnings
+    assert warning.kind == "damaged"
+    assert warning.start == pytest.approx(begin / 16000)
+    assert warning.end == pytest.approx((begin + n_lost * 576) / 16000)
 
 
 def test_a_frame_by_chance_in_other_bytes_is_none():
     bare = without_header(mp3_file(2.0))
     frame = bare[:4]
-    assert len(load(bare + b"\x55" * 100 + frame + b"\x55" * 1000 + bare)) == len(load(bare + bare))
+    assert len(load(bare + b"\x55" * 100 + frame + b"\x55" * 1000 + bare, strict=True)) == len(load(bare + bare))
 
 
 def test_other_bytes_are_counted_for_each_recording():
     bare, stereo = without_header(mp3_file(1.0)), without_header(mp3_file(1.0, n_channels=2))
     other = b"\x55" * 1000
-    assert len(load(bare + other + stereo + other)) == len(load(bare + stereo))
+    assert len(load(bare + other + stereo + other, strict=True)) == len(load(bare + stereo))
     assert "found 2000 other bytes" in error_of(bare + other + bare + other + stereo)
 
 
@@ -229,8 +223,9 @@ def test_damaged_files_are_read_or_refused(data):
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content) - 1))
         content[at : at + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=9))
-    with contextlib.suppress(AudioError):
-        load(bytes(content))
+    for strict in (False, True):
+        with contextlib.suppress(AudioError), open_audio(io.BytesIO(bytes(content)), strict=strict) as waveform:
+            assert waveform.n_samples <= 3 * 16000
 
 
 # ---------------------------------------------------------------- ogg
@@ -242,7 +237,15 @@ CODECS = ["VORBIS", "OPUS"]
 @pytest.mark.parametrize("codecs", [["VORBIS"] * 3, ["OPUS"] * 3, ["OPUS", "VORBIS"]])
 def test_chained_ogg_files_are_read_one_after_the_other(codecs):
     parts = [encoded("OGG", 1.0 + n, hz=300.0 * (n + 1), subtype=codec) for n, codec in enumerate(codecs)]
-    assert np.array_equal(load(b"".join(parts)), np.concatenate([load(part) for part in parts]))
+    whole = load(b"".join(parts))
+    expected = np.concatenate([load(part) for part in parts])
+    assert whole.shape == expected.shape
+    if codecs == ["VORBIS"] * 3:
+        assert np.array_equal(whole, expected)
+    apart = np.ones(len(whole), bool)  # from where two touch: Opus is resampled, which looks across
+    for end in np.cumsum([len(load(part)) for part in parts[:-1]]):
+        apart[end - 200 : end + 200] = False
+    assert np.abs(whole - expected)[apart].max() < 1e-6
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -258,9 +261,9 @@ def test_tags_and_padding_around_an_ogg_file_are_no_audio():
     assert "damaged: expected a page, found other bytes" in error_of(part + b"\x55" * 2000)
 
 
-def test_chained_ogg_files_of_other_rates_are_refused():
-    content = encoded("OGG", subtype="VORBIS") + encoded("OGG", rate=44100, subtype="VORBIS")
-    assert "the sampling rate changes midway" in error_of(content)
+def test_chained_ogg_files_of_other_rates_are_each_resampled():
+    parts = [encoded("OGG", subtype="VORBIS"), encoded("OGG", rate=44100, subtype="VORBIS", hz=600.0)]
+    assert np.array_equal(load(b"".join(parts), strict=True), np.concatenate([load(part) for part in parts]))
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -281,8 +284,7 @@ def with_total(content, total):
 
 @pytest.mark.parametrize("total", [0, 1, 10_000, 31_999, 32_000])
 @pytest.mark.parametrize("n_channels", [1, 2])
-def test_a_flac_is_read_to_its_end_whatever_its_header_tells(total, n_channels, monkeypatch):
-    monkeypatch.setitem(sys.modules, "av", None)
+def test_a_flac_is_read_to_its_end_whatever_its_header_tells(total, n_channels):
     content = encoded("FLAC", n_channels=n_channels)
     assert np.array_equal(load(with_total(content, total)), load(content))
     assert np.array_equal(load(with_total(content, total) + ID3V1), load(content))
@@ -290,13 +292,9 @@ def test_a_flac_is_read_to_its_end_whatever_its_header_tells(total, n_channels, 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.3, 20.0])
 @pytest.mark.parametrize("rate", [8000, 11025, 44100, 96000])
-def test_the_last_frame_of_a_flac_tells_its_length(tmp_path, seconds, rate):
+def test_a_flac_of_unknown_length_is_read_to_its_end(seconds, rate):
     content = encoded("FLAC", seconds, rate=rate, n_channels=2, subtype="PCM_24")
-    (tmp_path / "a.flac").write_bytes(with_total(content, 0))
-    with open(tmp_path / "a.flac", "rb", buffering=0) as file:
-        ((before, total, _),) = flac.find_recordings(file)
-    assert before == range(18)
-    assert int.from_bytes(total) & (1 << 36) - 1 == round(seconds * rate)
+    assert np.array_equal(load(with_total(content, 0)), load(content))
 
 
 def test_joined_flac_files_are_read_one_after_the_other():
@@ -316,7 +314,7 @@ def test_a_truncated_flac_before_a_whole_one_is_refused():
 # ---------------------------------------------------------------- formats of one recording
 
 
-def media(av, codec, format, rate, layout, seconds=2.0, **options):
+def media(codec, format, rate, layout, seconds=2.0, **options):
     file = io.BytesIO()
     with av.open(file, "w", format=format, container_options=options) as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
@@ -340,7 +338,7 @@ def test_joined_files_that_decoders_read_in_part_are_refused(format, seconds):
     assert message in error_of(part + part)
 
 
-SIZES = {  # by format: the mark behind which the size stands, and how it is stored
+SIZES: dict[str, tuple[bytes, int, Any]] = {  # by format: the mark behind which the size stands, and how it is stored
     "AU": (b".snd\0\0\0\x18", 4, "big"),
     "AIFF": (b"SSND", 4, "big"),
     "CAF": (b"data", 8, "big"),
@@ -362,8 +360,7 @@ def test_files_with_more_samples_than_their_headers_declare_are_refused(format):
 
 @pytest.mark.parametrize("options", [{}, {"movflags": "frag_keyframe+empty_moov"}])
 def test_joined_m4a_files_are_refused(options):
-    av = pytest.importorskip("av", reason="the extra 'media' is not installed")
-    part = media(av, "aac", "mp4", 48000, "mono", **options)
+    part = media("aac", "mp4", 48000, "mono", **options)
     assert len(load(part)) == pytest.approx(32000, abs=600)
     assert f"several files joined into one: expected one recording, found another one at byte {len(part)}" in error_of(
         part + part
@@ -372,8 +369,7 @@ def test_joined_m4a_files_are_refused(options):
 
 @pytest.mark.parametrize(("codec", "format"), [("aac", "adts"), ("libopus", "webm"), ("libopus", "matroska")])
 def test_joined_media_files_that_are_read_whole(codec, format):
-    av = pytest.importorskip("av", reason="the extra 'media' is not installed")
-    parts = [media(av, codec, format, 48000, layout) for layout in ("mono", "mono", "stereo")]
+    parts = [media(codec, format, 48000, layout) for layout in ("mono", "mono", "stereo")]
     assert len(load(b"".join(parts[:2]))) == pytest.approx(64000, abs=1200)
 
 

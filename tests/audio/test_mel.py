@@ -186,6 +186,7 @@ class LongNoise:
 
     n_samples = 900 * 16000
     duration = 900.0
+    warnings = ()
 
     def read(self, start, stop):
         return np.random.default_rng(start).standard_normal(stop - start, np.float32)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whisper_max.audio.io import open_audio
-from whisper_max.audio.vad import VadOptions, find_speech, speech_probabilities, speech_spans
+from whisper_max.audio.vad import find_speech, speech_probabilities, speech_spans
+from whisper_max.audio.vad_options import VadOptions
 from whisper_max.audio.waveform import ArrayWaveform
 from whisper_max.errors import OptionError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -180,14 +180,14 @@ def encode(array: np.ndarray, dtype: str) -> bytes:
 def safetensors_bytes(stored: State, dtype: str = "float32") -> bytes:
     code = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64", "int8": "I8"}[dtype]
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    data = b""
+    parts, end = [], 0
     for name, array in stored.items():
-        raw = encode(array, dtype)
-        header[name] = {"dtype": code, "shape": list(array.shape), "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
+        parts.append(encode(array, dtype))
+        start, end = end, end + len(parts[-1])
+        header[name] = {"dtype": code, "shape": list(array.shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # aligns the data
-    return struct.pack("<Q", len(text)) + text + data
+    return b"".join([struct.pack("<Q", len(text)), text, *parts])
 
 
 CT2_SETTINGS = {
@@ -278,7 +278,7 @@ class Pickle:
         return b"}(" + b"".join(Pickle.text(key) + value for key, value in items.items()) + b"u"
 
     @staticmethod
-    def tensor(key: str, shape: tuple[int, ...], storage: str, count: int | None = None, offset: int = 0) -> bytes:
+    def tensor(key: str, shape: Sequence[int], storage: str, count: int | None = None, offset: int = 0) -> bytes:
         p = Pickle
         size = int(np.prod(shape)) if count is None else count
         strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
@@ -332,6 +332,23 @@ def openai_entries(stored: State, dtype: str = "float32") -> dict[str, bytes]:
         **{f"data/{index}": encode(array, dtype) for index, array in arrays},
         "version": b"3\n",
     }
+
+
+def pytorch_file(path: Path, stored: State, dtype: str = "float32") -> Path:
+    """A file as ``torch.save`` writes a state dict."""
+    tensors = {
+        name: Pickle.tensor(str(i), a.shape, TORCH_STORAGES[dtype]) for i, (name, a) in enumerate(stored.items())
+    }
+    arrays = enumerate(stored.values())
+    return write_archive(
+        path,
+        {
+            "data.pkl": Pickle.whole(Pickle.state(tensors)),
+            "byteorder": b"little",
+            **{f"data/{index}": encode(array, dtype) for index, array in arrays},
+            "version": b"3\n",
+        },
+    )
 
 
 # Whole checkpoints.
@@ -402,6 +419,7 @@ class Writers:
     random_state = staticmethod(random_state)
     write_stored = staticmethod(write_stored)
     write_archive = staticmethod(write_archive)
+    pytorch_file = staticmethod(pytorch_file)
     openai_entries = staticmethod(openai_entries)
     openai_pickle = staticmethod(openai_pickle)
     safetensors_bytes = staticmethod(safetensors_bytes)

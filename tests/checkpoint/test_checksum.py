@@ -7,10 +7,10 @@ import os
 
 import pytest
 
-from whisper_max.cache import cache_dir
 from whisper_max.checkpoint import checksum
 from whisper_max.checkpoint.checksum import sha256_of, verify
 from whisper_max.errors import CheckpointError
+from whisper_max.files.cache import cache_dir
 
 
 @pytest.fixture
@@ -71,6 +71,38 @@ def test_a_cache_that_can_not_be_written_costs_only_time(parts, computed, monkey
     (tmp_path / "a-file").write_bytes(b"")
     monkeypatch.setenv("WHISPER_MAX_CACHE", str(tmp_path / "a-file"))
     assert sha256_of(parts) == sha256_of(parts)
+    assert len(computed) == 2
+
+
+@pytest.mark.parametrize("damage", [b"\xff" * 64, b"A" * 64, b"0" * 65, b"\xd9\xa0" * 32])
+def test_a_damaged_memory_is_replaced(parts, computed, damage):
+    expected = sha256_of(parts)
+    (memory,) = (cache_dir() / "checksums").iterdir()
+    memory.write_bytes(damage)
+    assert [sha256_of(parts), sha256_of(parts)] == [expected, expected]
+    assert len(computed) == 2
+
+
+def test_a_memory_of_another_digest_accuses_nobody(parts, computed):
+    expected = sha256_of(parts)
+    (memory,) = (cache_dir() / "checksums").iterdir()
+    memory.write_text("0" * 64)
+    verify(parts, expected)
+    assert sha256_of(parts) == expected
+    assert len(computed) == 2
+
+
+@pytest.mark.parametrize("make", [os.mkdir, lambda path: os.symlink("/proc/self/mem", path), os.mkfifo])
+def test_a_memory_that_can_not_be_read_is_not_the_weights_fault(parts, computed, make):
+    expected = sha256_of(parts)
+    (memory,) = (cache_dir() / "checksums").iterdir()
+    memory.unlink()
+    make(memory)
+    assert sha256_of(parts) == expected
+
+
+def test_without_a_home_folder_it_is_computed(parts, computed, no_home):
+    assert sha256_of(parts) == sha256_of(parts) == hashlib.sha256(b"one two").hexdigest()
     assert len(computed) == 2
 
 

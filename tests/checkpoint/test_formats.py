@@ -64,13 +64,21 @@ def test_alignment_heads_come_from_the_config(kind, heads, writers, tmp_path):
 
 
 @pytest.mark.parametrize("pair", [[2, 0], [0, 4], [-1, 0], [0], ["0", 0], [0.0, 1], 7])
-def test_impossible_alignment_heads(pair, writers, tmp_path):
+def test_impossible_alignment_heads_are_left_out(pair, writers, tmp_path):
     path = writers.write_stored("ctranslate2", tmp_path, writers.stored("ctranslate2"))
     (tmp_path / "config.json").write_text(json.dumps({"alignment_heads": [pair]}))
-    with pytest.raises(
-        CheckpointError, match=r"impossible alignment_heads: expected \[layer, head\] pairs below \[2, 4\]"
-    ):
-        read_checkpoint(path)
+    checkpoint = read_checkpoint(path)
+    assert (checkpoint.alignment_heads, checkpoint.heads_dropped) == (None, 1)
+    (tmp_path / "config.json").write_text(json.dumps({"alignment_heads": [[1, 0], pair, [0, 3]]}))
+    checkpoint = read_checkpoint(path)
+    assert (checkpoint.alignment_heads, checkpoint.heads_dropped) == (((1, 0), (0, 3)), 1)
+
+
+@pytest.mark.parametrize("stated", [[], None, {}, "x"])
+def test_alignment_heads_that_are_none(stated, writers, tmp_path):
+    path = writers.write_stored("ctranslate2", tmp_path, writers.stored("ctranslate2"))
+    (tmp_path / "config.json").write_text(json.dumps({"alignment_heads": stated}))
+    assert read_checkpoint(path).alignment_heads is None
 
 
 def test_raw_keeps_the_stored_dtype(writers, tmp_path):
@@ -149,7 +157,7 @@ def test_positions_that_are_not_stored_are_sinusoids(writers, tmp_path):
 
 def test_sinusoids_by_the_formula():
     table = sinusoids(1500, 384)
-    assert (table.shape, table.dtype) == ((1500, 384), np.float32)
+    assert (table.shape, table.dtype) == ((1500, 384), np.dtype(np.float32))
     position, channel = np.arange(1500.0)[:, None], np.arange(192.0)[None, :]
     angles = position * 10000 ** (-channel / 191)
     np.testing.assert_allclose(table, np.hstack([np.sin(angles), np.cos(angles)]), rtol=0, atol=5e-4)

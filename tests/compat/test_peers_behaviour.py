@@ -16,7 +16,7 @@ from whisper_max.checkpoint.installed import installed_files
 from whisper_max.compat import whisper
 from whisper_max.compat.faster_whisper import BatchedInferencePipeline, WhisperModel
 from whisper_max.compat.whisper.tokenizer import get_tokenizer
-from whisper_max.evaluate import Normaliser
+from whisper_max.measure.evaluate import Normaliser
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 JFK = str(REPOSITORY / "samples" / "jfk.flac")
@@ -201,10 +201,12 @@ def test_one_window_of_jfk(base: whisper.Whisper):
     token, probabilities = base.detect_language(audio)
     assert (token.item(), max(probabilities, key=probabilities.get)) == (50259, "en")
     result = whisper.decode(base, audio, whisper.DecodingOptions(language="en", fp16=False))
+    assert isinstance(result, whisper.DecodingResult)
     assert result.text == ONE_WINDOW
     assert [result.tokens[0], result.tokens[-1], len(result.tokens)] == [50364, 50914, 27]
     assert result.avg_logprob == pytest.approx(-0.29691, abs=2e-4)
     assert result.no_speech_prob == pytest.approx(0.04440, abs=2e-4)
     plain = whisper.decode(base, audio, language="en", fp16=False, without_timestamps=True)
+    assert isinstance(plain, whisper.DecodingResult)
     assert (plain.text, plain.tokens) == (ONE_WINDOW, result.tokens[1:-1])
     assert plain.avg_logprob == pytest.approx(-0.09559, abs=2e-4)

@@ -13,6 +13,9 @@ IMPOSSIBLE = [
     ({"seed": -1}, "seed: out of range: expected at least 0, found -1"),
     ({"temperature": -0.1}, "temperature: out of range: expected 0 or more, found -0.1"),
     ({"temperature": float("nan")}, "temperature: out of range: expected 0 or more, found nan"),
+    ({"temperature": 5e-324}, "temperature: too far from 1 for float32 logits: expected 1e-06 to 1e+06, found 5e-324"),
+    ({"temperature": 1e39}, "temperature: too far from 1 for float32 logits: expected 1e-06 to 1e+06, found 1e+39"),
+    ({"repetition_penalty": 1e-50}, "repetition_penalty: too far from 1 for float32 logits"),
     ({"length_penalty": 1.1}, "length_penalty: out of range: expected 0 to 1, found 1.1"),
     ({"repetition_penalty": 0.0}, "repetition_penalty: out of range: expected above 0, found 0.0"),
     ({"beam_size": 5, "best_of": 5}, "beam_size: can't be given together with best_of"),
@@ -43,4 +46,4 @@ def test_hypotheses():
     ("given", "ids"), [("-1", [-1]), ("5,-1, 7", [5, -1, 7]), ("", []), (None, []), ([3], [3]), ((), [])]
 )
 def test_suppressed_ids(given, ids):
-    assert DecodingOptions(suppress_tokens=given).suppressed_ids() == ids
+    assert DecodingOptions(suppress_tokens=given).suppressed_ids == ids

@@ -1,9 +1,9 @@
 from dataclasses import replace
 
 import pytest
-from fake_inference import DIMS, ENGLISH_DIMS, FakeInference, fake_mel
-from synthetic_vocabulary import synthetic_vocabulary
 
+from tests.support.fake_inference import DIMS, ENGLISH_DIMS, FakeInference, fake_mel
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.decode.language import DetectedLanguage, check_translation, most_likely_language
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.windows import decode

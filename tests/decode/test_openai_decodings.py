@@ -1,16 +1,16 @@
-"""Decoding a fake model gives what openai-whisper's own decoding gives (``scripts/dump_decoding_reference.py``)."""
+"""Decoding a fake model gives what openai-whisper's own decoding gives (``dump_decoding_reference.py``)."""
 
 import json
 from functools import cache
 from pathlib import Path
 
 import pytest
-from fake_inference import DIMS, ENGLISH_DIMS, FakeInference, fake_mel
-from synthetic_vocabulary import synthetic_vocabulary
 
+from tests.support.fake_inference import DIMS, ENGLISH_DIMS, FakeInference, checksum, fake_mel
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from whisper_max.decode.attempt import Context
 from whisper_max.decode.language import detect_language
 from whisper_max.decode.options import DecodingOptions
-from whisper_max.decode.task import DecodeRequest
 from whisper_max.decode.windows import decode_windows
 from whisper_max.text.tokenizer import build_tokenizer
 
@@ -31,7 +31,7 @@ def test_decodings_are_openai_whispers(first):
 
 
 def run(scenario):
-    inference = FakeInference(ENGLISH_DIMS if scenario["english"] else DIMS)
+    inference = FakeInference(ENGLISH_DIMS if scenario["english"] else DIMS, known_by=checksum)
     options = DecodingOptions(**scenario["options"])
     english = scenario["english"]
     tokenizer = build_tokenizer(
@@ -42,5 +42,5 @@ def run(scenario):
     prompt = options.prompt
     if isinstance(prompt, str):
         prompt = tokenizer.encode(" " + prompt.strip()) if prompt else []
-    request = DecodeRequest(prompt or (), (scenario["key"],), language)
+    request = Context(prompt or (), (scenario["key"],), language)
     return decode_windows(inference, tokenizer, features, [request], [options])[0]

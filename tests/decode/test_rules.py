@@ -1,13 +1,15 @@
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_vocabulary import synthetic_vocabulary
 
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.decode.options import DecodingOptions
-from whisper_max.decode.rules import NoRepeatNgram, RepetitionPenalty, SuppressTokens, TimestampRules, build_rules
+from whisper_max.decode.repetition import NoRepeatNgram, RepetitionPenalty
+from whisper_max.decode.rules import SpeechGoesOn, SuppressTokens, TimestampRules, build_rules
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import build_tokenizer
 
@@ -88,6 +90,22 @@ def test_without_timestamps_only_blanks_and_suppressed_tokens_are_out():
     assert after(options=free) == set(range(V))
 
 
+def test_where_speech_goes_on_a_transcript_is_not_over_after_a_pair_of_timestamps():
+    def may_end(*sampled):
+        row = logits()
+        SpeechGoesOn(tokenizer(), BEGIN + 100).apply(row, [list(sampled)])
+        assert allowed(row[0]) | {EOT} == set(range(V))
+        return bool(row[0, EOT] == 0)
+
+    assert not may_end(BEGIN, 100, BEGIN + 50, BEGIN + 50)
+    assert not may_end(BEGIN, 100, BEGIN + 99, BEGIN + 99)
+    assert may_end(BEGIN, 100, BEGIN + 100, BEGIN + 100)
+    assert may_end(BEGIN, 100, BEGIN + 50)  # nothing is said after a single one
+    assert may_end(BEGIN)
+    assert may_end(BEGIN, 100)
+    assert may_end()
+
+
 def test_suppressed_ids_bring_the_special_tokens_with_them():
     options = DecodingOptions(without_timestamps=True, suppress_blank=False, suppress_tokens=[100, 200])
     t = tokenizer()
@@ -96,7 +114,7 @@ def test_suppressed_ids_bring_the_special_tokens_with_them():
 
 
 def test_suppress_numerals_and_regex():
-    base = {"without_timestamps": True, "suppress_blank": False, "suppress_tokens": None}
+    base: dict[str, Any] = {"without_timestamps": True, "suppress_blank": False, "suppress_tokens": None}
     digits = set(range(V)) - after(options=DecodingOptions(**base, suppress_numerals=True))
     spelled = {tokenizer().decode([token]) for token in digits}
     assert {"0", "9", "%", "$", " 1", "a7", "$$"} <= spelled
@@ -113,14 +131,14 @@ def test_unknown_suppressed_token():
 def test_repetition_penalty_divides_likely_and_multiplies_unlikely_text():
     out = logits(2.0)
     out[0, 7] = -3.0
-    RepetitionPenalty(1.5, EOT).apply(out, [[BEGIN, 7, 9, 9]])
+    RepetitionPenalty(1.5, tokenizer()).apply(out, [[BEGIN, 7, 9, 9]])
     assert out[0, [7, 9, 11, BEGIN]].tolist() == pytest.approx([-4.5, 2 / 1.5, 2.0, 2.0])
 
 
 def test_no_repeat_ngram_ignores_timestamps():
     def banned(size, *tokens):
         out = logits()
-        NoRepeatNgram(size, EOT).apply(out, [list(tokens)])
+        NoRepeatNgram(size, tokenizer()).apply(out, [list(tokens)])
         return set(range(V)) - allowed(out[0])
 
     assert banned(2, 5, 6, 5) == {6}

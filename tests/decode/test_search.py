@@ -4,16 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from whisper_max.decode.beam import BeamSearch, largest
 from whisper_max.decode.options import DecodingOptions
-from whisper_max.decode.search import (
-    BeamSearch,
-    Candidate,
-    GreedySearch,
-    best_candidate,
-    largest,
-    log_sum_exp,
-    new_search,
-)
+from whisper_max.decode.pool import new_search
+from whisper_max.decode.search import Candidate, GreedySearch, best_candidate, log_sum_exp
 from whisper_max.errors import OptionError, WhisperMaxError
 
 EOT = 9
@@ -75,6 +69,42 @@ def test_length_penalties():
     assert best_candidate([short, long], 0.0) is short
     assert best_candidate([short, long], 1.0) is short
     assert best_candidate([Candidate([], -5.0), Candidate([1], -5.0)], None).tokens == []
+
+
+def test_a_power_of_the_length():
+    short, long = Candidate([1], -1.0), Candidate([1, 2, 3, 4], -2.5)
+    assert best_candidate([short, long], None, 1.0) is best_candidate([short, long], None) is long
+    assert best_candidate([short, long], None, 0.5) is short  # -2.5 / 2
+    assert best_candidate([short, long], None, 0.0) is short
+    with pytest.raises(OptionError, match=r"^length_power: can't be given together with length_penalty"):
+        DecodingOptions(length_penalty=0.5, length_power=0.5)
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.5, "best_of": 2}, {"beam_size": 2}])
+def test_each_token_has_its_log_probability(options):
+    settings = DecodingOptions(**options)
+    search = new_search(settings, EOT, (1,))
+    rows = [row(t1=0.6, t2=0.3, t9=0.1), row(t1=0.2, t2=0.7, t9=0.1), row(t1=0.1, t2=0.1, t9=0.8)]
+    for each in rows:
+        search.update(np.repeat(each, settings.n_hyps, axis=0))
+    for candidate in search.candidates():
+        expected = [float(each[0, token]) for each, token in zip(rows, candidate.tokens, strict=False)]
+        assert candidate.logprobs == pytest.approx(expected, abs=1e-5)
+        end = candidate.sum_logprob - sum(candidate.logprobs)
+        ended = float(rows[len(candidate.tokens)][0, EOT]) if len(candidate.tokens) < len(rows) else 0.0
+        assert end == pytest.approx(ended, abs=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.5, "best_of": 2}, {"beam_size": 2}])
+def test_a_transcript_may_be_begun(options):
+    settings = DecodingOptions(**options)
+    search = new_search(settings, EOT, (1,), (7, 8))
+    assert search.sampled == [[7, 8]] * settings.n_hyps
+    search.update(np.repeat(row(t1=0.6, t2=0.4), settings.n_hyps, axis=0))
+    assert {tuple(tokens[:2]) for tokens in search.sampled} == {(7, 8)}
+    if settings.beam_size:
+        assert search.sampled == [[7, 8, 1], [7, 8, 2]]
+    assert {len(candidate.logprobs) for candidate in search.candidates()} == {1}
 
 
 def sample(seed, stream, temperature=0.7, best_of=3, steps=6):

@@ -13,9 +13,9 @@ from max.engine import InferenceSession
 from max.graph import DeviceRef, Graph, Module
 
 import whisper_max
-from whisper_max.engine.gpu_decoding import DeviceDecoding
-from whisper_max.graph.module import add_gpu_graphs
-from whisper_max.graph.panels import PANEL, n_panels
+from whisper_max.engine.gpu.decoding import DeviceDecoding
+from whisper_max.model.module import add_gpu_graphs
+from whisper_max.model.panels import PANEL, n_panels
 
 JFK = Path(__file__).resolve().parents[2] / "samples" / "jfk.flac"
 

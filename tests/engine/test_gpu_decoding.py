@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 import pytest
 
-from whisper_max.engine.gpu_decoding import LAG, DeviceDecoding
+from whisper_max.engine.gpu.decoding import LAG, DeviceDecoding
 from whisper_max.errors import OptionError, WhisperMaxError
-from whisper_max.graph.stages import BROKEN, GOING_ON, IMPOSSIBLE
+from whisper_max.model.stages import BROKEN, GOING_ON, IMPOSSIBLE
 
 
 class FakeReport:
@@ -32,7 +33,8 @@ class Listening(DeviceDecoding):
         self._started[place], self._no_speech_probs[place] = self._n_steps, (None, 0)
 
     def say(self, *said, heard=True):
-        self._under_way.append((self._n_steps, FakeReport(*said)))
+        report: Any = FakeReport(*said)
+        self._under_way.append((self._n_steps, report))
         self._n_steps += 1
         if heard:
             for _ in range(LAG):

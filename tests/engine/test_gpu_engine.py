@@ -9,11 +9,12 @@ from max.dtype import DType
 
 from whisper_max import load_model
 from whisper_max.checkpoint.published import MODELS
-from whisper_max.decode.on_device import DeviceInference
-from whisper_max.engine import WhisperEngine, gpu_engine
-from whisper_max.engine.features import EncodedWindows
-from whisper_max.engine.gpu_engine import GpuEngine
-from whisper_max.engine.gpu_memory import BatchLimit
+from whisper_max.decode.contract import DeviceInference
+from whisper_max.engine import WhisperEngine
+from whisper_max.engine.batch import EncodedWindows
+from whisper_max.engine.gpu import engine as gpu_engine
+from whisper_max.engine.gpu.engine import GpuEngine
+from whisper_max.engine.gpu.memory import BatchLimit
 from whisper_max.engine.tensors import Placement
 from whisper_max.errors import DeviceError, OptionError
 
@@ -101,7 +102,7 @@ def engine(monkeypatch):
     monkeypatch.setattr(FakeDecoding, "fits", 100)
     lines = []
     engine = SmallGpu(8, lines.append)
-    engine.lines = lines
+    engine.lines = lines  # type: ignore[attr-defined]
     return engine
 
 

@@ -6,9 +6,9 @@ import pytest
 from max.dtype import DType
 
 from whisper_max.checkpoint.published import MODELS
-from whisper_max.engine import gpu_memory
-from whisper_max.engine.gpu_engine import BUCKETS, bucket
-from whisper_max.engine.gpu_memory import BatchLimit, decode_bytes, encode_bytes, plan_memory, weight_bytes
+from whisper_max.engine.gpu import memory as gpu_memory
+from whisper_max.engine.gpu.engine import BUCKETS, bucket
+from whisper_max.engine.gpu.memory import BatchLimit, decode_bytes, encode_bytes, plan_memory, weight_bytes
 from whisper_max.errors import DeviceError, OptionError
 
 BASE, LARGE = MODELS["base"].dims, MODELS["large-v3"].dims

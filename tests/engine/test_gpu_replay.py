@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whisper_max.engine.gpu_replay import ReplayedGraph
+from whisper_max.engine.gpu.replay import ReplayedGraph
 
 
 class FakeModel:
@@ -57,9 +57,7 @@ def test_what_cannot_be_recorded_is_executed_and_said_once():
     assert [graph.run(), graph.run()] == [[2], [3]]
     graph.close()
     assert {call[0] for call in model.calls} == {"execute"}
-    assert lines == [
-        "this GPU's launches can't be recorded, so every step is launched anew (host sync in capture)"
-    ]
+    assert lines == ["this GPU's launches can't be recorded, so every step is launched anew (host sync in capture)"]
 
 
 def test_a_host_records_nothing():

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy_whisper import NumpyWhisper, random_tensors
 
+from tests.support.numpy_whisper import NumpyWhisper, random_tensors
 from whisper_max.checkpoint import Checkpoint, Vocabulary
+from whisper_max.checkpoint.layout import LOGITS
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine import WhisperEngine, select_target
-from whisper_max.errors import CheckpointError
 
 DIMS = ModelDimensions(
     n_mels=128, n_audio_ctx=52, n_audio_state=128, n_audio_head=2, n_audio_layer=3,
@@ -26,8 +26,10 @@ TOLERANCE = 2e-5  # relative, float32 against float64
 INT8_TOLERANCE = 0.04  # relative, int8 weights and layer inputs, float16 caches, against float64
 
 
-def load(dims, tensors, heads=HEADS, compute_type="float32"):
-    checkpoint = Checkpoint(dims, tensors, Vocabulary({}, {}), heads, "safetensors", Path("random"), None, None)
+def load(dims, tensors, heads=HEADS, compute_type="float32", dropped=0):
+    checkpoint = Checkpoint(
+        dims, tensors, Vocabulary({}, {}), heads, "safetensors", Path("random"), None, None, dropped
+    )
     return WhisperEngine(checkpoint, select_target("cpu", compute_type), print)
 
 
@@ -122,9 +124,9 @@ def test_steps_with_rows_of_different_lengths(engine, expected, features, xa, n_
         logits = batch.step(tokens)
         for row, token in zip(rows, tokens, strict=True):
             row.append(int(token))
-        for row, history in enumerate(rows):
-            theirs = expected.decode(history, xa[row // n_hyps])[0][-1]
-            assert relative(logits[row], theirs) < TOLERANCE
+        for place, history in enumerate(rows):
+            theirs = expected.decode(history, xa[place // n_hyps])[0][-1]
+            assert relative(logits[place], theirs) < TOLERANCE
 
 
 def test_reorder_moves_histories_within_their_windows(engine, expected, features, xa):
@@ -210,10 +212,37 @@ def test_align(engine, expected, features, xa):
         np.testing.assert_allclose(ours.token_probs, wanted, atol=1e-5)
 
 
-def test_without_alignment_heads_there_are_no_words(tensors, mel):
-    engine = load(DIMS, tensors, heads=None)
-    with pytest.raises(CheckpointError, match="no alignment heads are known"):
-        new_batch(engine, engine.encode(mel[:1])).align(0, [1, 2], 150)
+@pytest.mark.parametrize(
+    ("heads", "dropped", "used", "remark"),
+    [
+        (
+            None,
+            0,
+            ((1, 0), (1, 1)),
+            "words of this model are timed by the upper half of its decoder, less exactly: its",
+        ),
+        (
+            None,
+            3,
+            ((1, 0), (1, 1)),
+            "words of this model are timed by the upper half of its decoder, less exactly: it has none of its 3",
+        ),
+        (((0, 1),), 2, ((0, 1),), "left out 2 of 3 alignment heads, which this model has not"),
+        (HEADS, 0, HEADS, None),
+    ],
+)
+def test_heads_that_the_model_has_not_are_left_out_and_said_once(
+    engine, features, tensors, mel, heads, dropped, used, remark, capsys
+):
+    other = load(DIMS, tensors, heads, dropped=dropped)
+    batch = new_batch(other, other.encode(mel[:1]))
+    capsys.readouterr()
+    weights = [batch.align(0, [1, 2, 7], 150).weights for _ in range(2)]
+    said = capsys.readouterr().out.splitlines()
+    assert [line[: len(remark or "")] for line in said] == ([remark] if remark else [])
+    theirs = new_batch(engine, features).align(0, [1, 2, 7], 150).weights
+    for ours in weights:
+        np.testing.assert_array_equal(ours, theirs[[HEADS.index(head) for head in used]])
 
 
 @pytest.fixture(scope="module")
@@ -246,9 +275,9 @@ def test_int8_prefill_and_steps(int8_engine, expected, mel, xa, n_hyps):
         assert logits.shape == (len(rows), DIMS.n_vocab)  # without what fills up the last panel
         for row, token in zip(rows, tokens, strict=True):
             row.append(int(token))
-    for row, history in enumerate(rows):
-        theirs = expected.decode(history, xa[row // n_hyps])[0][-1]
-        assert TOLERANCE < relative(logits[row], theirs) < INT8_TOLERANCE
+    for place, history in enumerate(rows):
+        theirs = expected.decode(history, xa[place // n_hyps])[0][-1]
+        assert TOLERANCE < relative(logits[place], theirs) < INT8_TOLERANCE
 
 
 def test_int8_reorder_moves_histories(int8_engine, mel):
@@ -262,6 +291,18 @@ def test_int8_reorder_moves_histories(int8_engine, mel):
     again.prefill(range(2), sequences(7, 3, 3), [[-1]] * 2)
     np.testing.assert_array_equal(again.step(np.array([11, 10, 13, 13], np.int32)), first[[1, 0, 3, 3]])
     np.testing.assert_array_equal(again.step(np.array([3, 3, 3, 3], np.int32)), swapped)
+
+
+@pytest.mark.parametrize(("compute_type", "tolerance"), [("float32", TOLERANCE), ("int8", INT8_TOLERANCE)])
+def test_logits_by_a_matrix_of_their_own(compute_type, tolerance, tensors, mel, xa):
+    matrix = np.random.default_rng(13).standard_normal((DIMS.n_vocab, DIMS.n_text_state)).astype(np.float32)
+    untied = tensors | {LOGITS: matrix}
+    engine, numpy = load(DIMS, untied, compute_type=compute_type), NumpyWhisper(DIMS, untied)
+    batch = new_batch(engine, engine.encode(mel[:1]))
+    logits = batch.prefill([0], [[3, 1, 4]], [[-1]])[0, 0]
+    assert relative(logits, numpy.decode([3, 1, 4], xa[0])[0][-1]) < tolerance
+    logits = batch.step(np.array([15], np.int32))[0]
+    assert relative(logits, numpy.decode([3, 1, 4, 15], xa[0])[0][-1]) < tolerance
 
 
 @pytest.fixture(params=["engine", "int8_engine"])

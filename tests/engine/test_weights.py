@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,8 @@ from max.driver import CPU
 from max.dtype import DType
 from max.graph import DeviceRef
 
+from whisper_max.checkpoint import Tensors
+from whisper_max.checkpoint.layout import LOGITS, TOKEN_EMBEDDING, tensor_shapes
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.weights import (
     fits_float16,
@@ -21,8 +25,8 @@ from whisper_max.engine.weights import (
     to_device,
     weight_rules,
 )
-from whisper_max.graph.module import build_module
-from whisper_max.graph.panels import GROUP, PANEL
+from whisper_max.model.module import build_module
+from whisper_max.model.panels import GROUP, PANEL
 
 DIMS = ModelDimensions(
     n_mels=4, n_audio_ctx=6, n_audio_state=128, n_audio_head=2, n_audio_layer=1,
@@ -80,8 +84,42 @@ def test_the_rules_make_exactly_the_weights_that_the_graphs_declare(tensors, sto
     assert {name: (tuple(buffer.shape), buffer.dtype) for name, buffer in weights.items()} == declared(storage)
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """A tensor in a file; how much of it is read at once is remembered by name."""
+
+    name: str
+    values: np.ndarray
+    largest: dict[str, int]
+    dtype: str = "float32"
+
+    @property
+    def shape(self):
+        return self.values.shape
+
+    def rows(self, start, stop):
+        return replace(self, values=self.values[start:stop])
+
+    def read(self):
+        self.largest[self.name] = max(self.largest.get(self.name, 0), self.values.size)
+        return self.values
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_matrix_is_never_in_memory_as_a_whole(tensors, storage):
+    largest: dict[str, int] = {}
+    stored = Tensors({name: Recorded(name, tensors[name], largest) for name in tensor_shapes(DIMS)})
+    weights = prepare_weights(stored, DIMS, DType.float32, storage, CPU())
+    assert largest[TOKEN_EMBEDDING] < tensors[TOKEN_EMBEDDING].size / 8
+    expected = prepare_weights(tensors, DIMS, DType.float32, storage, CPU())
+    assert weights.keys() == expected.keys()
+    for name, buffer in weights.items():
+        np.testing.assert_array_equal(buffer.to_numpy(), expected[name].to_numpy())
+
+
 def test_a_gpu_gets_plain_matrices_and_no_fillers(tensors):
     made = {rule.name: rule.make(tensors).shape for rule in weight_rules(DIMS) if not rule.filler}
+    made[LOGITS] = made[TOKEN_EMBEDDING]
     assert made == {name: shape for name, (shape, _) in declared(DType.float32, DeviceRef.GPU()).items()}
 
 
@@ -149,7 +187,7 @@ def test_int8_is_within_half_a_step_and_keeps_the_largest(matrix):
 
 
 def test_a_checkpoint_fits_float16_only_if_all_of_it_does(tensors):
-    exact = {name: np.float16(tensor).astype(np.float32) for name, tensor in tensors.items()}
+    exact = {name: tensor.astype(np.float16).astype(np.float32) for name, tensor in tensors.items()}
     assert fits_float16(exact, DIMS)
     exact["decoder.blocks.1.mlp.2.weight"][3, 5] += np.float32(1e-6)
     assert not fits_float16(exact, DIMS)

@@ -1,19 +1,24 @@
 import io
+import math
 import os
 import queue
 import signal
 import sys
 import threading
 import types
+from typing import Any
 
 import numpy as np
 import pytest
-from fake_inference import DIMS, FakeInference
-from live_world import live_words
-from synthetic_vocabulary import synthetic_vocabulary
 
 import whisper_max
-from whisper_max import api, cli, cli_live, cli_sound
+from tests.support.fake_inference import DIMS, FakeInference
+from tests.support.live_world import live_words
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from whisper_max import api
+from whisper_max.commands import live as cli_live
+from whisper_max.commands import main as cli
+from whisper_max.commands import sound as cli_sound
 from whisper_max.errors import AudioError
 from whisper_max.live import Committed, Tentative, UtteranceEnded
 from whisper_max.live import transcriber as live_transcriber
@@ -34,9 +39,22 @@ def pcm(seconds, quiet=1.0):
     return (samples * 32767).astype("<i2").tobytes()
 
 
+class OneByOne(queue.Queue):
+    """Pieces that are never more than one at a time.
+
+    How many wait depends on how busy the machine is, and so does when the model is asked: a stand-in that says
+    something else of each window may then say nothing that two decodings agree on.
+    """
+
+    def empty(self):
+        return True
+
+
 @pytest.fixture
 def piped(monkeypatch):
     """Gives bytes to standard input, through a pipe; returns its writing end's closer."""
+    monkeypatch.setattr(cli_sound, "queue", types.SimpleNamespace(Queue=OneByOne))
+    monkeypatch.setattr(cli_sound, "_LAGGING", math.inf)  # a busy machine lags, and would say so
 
     def give(data, close=True):
         reading, writing = os.pipe()
@@ -76,6 +94,13 @@ def test_standard_input_to_the_screen_and_a_file(fake_model, piped, capsys, tmp_
     assert len(written) > 10
 
 
+def test_channels_that_cancel_each_other_are_told_once(fake_model, piped, capsys):
+    left = np.frombuffer(pcm(3), "<i2")
+    piped(np.stack([left, -left], axis=1).tobytes())
+    assert cli.main(["live", "-", "--rate", str(RATE), "--channels", "2", "--no_vad"]) == 0
+    assert capsys.readouterr().err.count("the channels would cancel each other: the loudest is used alone") == 1
+
+
 def test_ctrl_c_finishes_with_the_transcript(fake_model, piped, capsys, tmp_path):
     piped(pcm(4, quiet=0), close=False)
     out = tmp_path / "said.json"
@@ -89,6 +114,19 @@ def test_ctrl_c_finishes_with_the_transcript(fake_model, piped, capsys, tmp_path
     assert signal.getsignal(signal.SIGINT) is before
     assert out.read_text().startswith('{"text":')
     assert "interrupted" not in capsys.readouterr().err
+
+
+def test_a_machine_that_is_too_slow_says_so_once_and_when_it_has_caught_up(monkeypatch, capsys):
+    clock = iter([0.0, 3.0, 8.0, 20.0, 21.0])
+    monkeypatch.setattr(cli_sound, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    pieces, counts = OneByOne(), iter([70, 70, 70, 5])
+    monkeypatch.setattr(pieces, "qsize", lambda: next(counts))
+    for piece in [*(4 * [np.zeros(1600, np.int16)]), None]:
+        pieces.put(piece)
+    slow = types.SimpleNamespace(feed=lambda samples: [], position=0.5)
+    cli_sound.follow(slow, pieces, lambda events: None)  # type: ignore[arg-type]
+    told = ["this machine lags 7 s behind; nothing is lost", "it has caught up"]
+    assert capsys.readouterr().err.splitlines() == told
 
 
 def test_half_a_sample_is_an_error(fake_model, piped, capsys):
@@ -118,7 +156,7 @@ def test_a_microphone_needs_its_extra(fake_model, monkeypatch, capsys):
 
 
 def fake_sounddevice(data, fails=False):
-    module = types.ModuleType("sounddevice")
+    module: Any = types.ModuleType("sounddevice")
 
     class PortAudioError(Exception):
         pass
@@ -202,20 +240,22 @@ class SlowLive:
 
 
 def test_what_waits_is_fed_at_once():
-    live, pieces = SlowLive(), queue.Queue()
+    live: Any = SlowLive()
+    pieces = queue.Queue()
     for _ in range(5):
         pieces.put(np.zeros(1600, np.int16))
     pieces.put(None)
-    cli_sound.follow(live, pieces, list, RATE)
+    cli_sound.follow(live, pieces, list)
     assert live.fed == [8000]
 
 
 def test_errors_come_after_what_was_said_before():
-    live, pieces = SlowLive(), queue.Queue()
+    live: Any = SlowLive()
+    pieces = queue.Queue()
     pieces.put(np.zeros(1600, np.int16))
     pieces.put(AudioError("broken"))
     with pytest.raises(AudioError, match="broken"):
-        cli_sound.follow(live, pieces, list, RATE)
+        cli_sound.follow(live, pieces, list)
     assert live.fed == [1600]
 
 

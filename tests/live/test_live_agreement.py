@@ -1,8 +1,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from live_world import live_words
 
+from tests.support.live_world import live_words
 from whisper_max.live.agreement import Agreement
 from whisper_max.live.events import text_of
 

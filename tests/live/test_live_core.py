@@ -2,8 +2,19 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from live_world import RATE, WORD, World, committed_text, heard, new_core, run, segment, tentative_texts
 
+from tests.support.live_world import (
+    RATE,
+    WORD,
+    World,
+    check_order,
+    committed_text,
+    heard,
+    new_core,
+    run,
+    segment,
+    tentative_texts,
+)
 from whisper_max.live.core import Heard
 from whisper_max.live.events import Closed, Committed, SpeechEnded, UtteranceEnded, UtteranceStarted
 from whisper_max.live.options import LIVE_VAD
@@ -61,29 +72,6 @@ def test_whatever_the_model_says(said, chunks, vad, hear, step, buffer):
         covered[listening.start : listening.end] = True
     assert np.abs(world.samples[~covered]).max(initial=0.0) < 0.25
     check_order(events)
-
-
-def check_order(events):
-    utterance, inside, last_end = -1, False, 0.0
-    for event in events:
-        if isinstance(event, Closed):
-            assert event.utterance == (utterance if inside else None)
-            continue
-        if isinstance(event, UtteranceStarted):
-            assert not inside
-            assert event.utterance == utterance + 1
-            utterance, inside = event.utterance, True
-        assert inside
-        assert event.utterance == utterance
-        if isinstance(event, UtteranceEnded):
-            assert event.start <= event.end
-            inside = False
-        if isinstance(event, Committed):
-            assert event.words
-            for word in event.words:
-                assert last_end <= word.start <= word.end
-                last_end = word.end
-    assert not inside
 
 
 @settings(max_examples=20, deadline=None)

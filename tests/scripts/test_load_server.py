@@ -14,16 +14,14 @@ pytest.importorskip("psutil", reason="the group benchmark is not installed")
 pytest.importorskip("matplotlib", reason="the group benchmark is not installed")
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "server"), str(TESTS / "decode")]
 
-served = importlib.import_module("served")
-running, wav = served.running, served.wav
+from tests.support.served import running, wav  # noqa: E402 (needs fastapi)
 
 
 @pytest.fixture
 def module(monkeypatch):
-    """Modules of scripts/serverload by name."""
-    monkeypatch.syspath_prepend(str(TESTS.parent / "scripts"))
+    """Modules of scripts/server/serverload by name."""
+    monkeypatch.syspath_prepend(str(TESTS.parent / "scripts" / "server"))
     yield lambda name: importlib.import_module(f"serverload.{name}")
     for name in [name for name in sys.modules if name.partition(".")[0] == "serverload"]:
         del sys.modules[name]

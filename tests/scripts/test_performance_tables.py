@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md are what the JSON in docs/results gives; the points of the cost curves."""
+"""The tables of docs/performance.md and docs/measured are what the JSON gives; the points of the cost curves."""
 
 import json
 import sys
@@ -13,12 +13,13 @@ OWN = ("benchmarks", "performance_tables", "cost_curves", "memory_over_time")
 
 @pytest.fixture
 def scripts(monkeypatch):
-    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
+    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts" / "bench"))
     import performance_tables
-    from benchmarks import child, curves, report, stages, systems
+    from benchmarks import child, curves, kernels, report, stages, systems
 
+    modules = (child, curves, kernels, report, stages, systems)
     yield SimpleNamespace(
-        tables=performance_tables, child=child, curves=curves, report=report, stages=stages, systems=systems
+        tables=performance_tables, **{module.__name__.rpartition(".")[2]: module for module in modules}
     )
     for name in [name for name in sys.modules if name.partition(".")[0] in OWN]:
         del sys.modules[name]
@@ -49,9 +50,15 @@ def result():
 
 
 def test_the_documents_tables_are_what_the_results_give(scripts):
-    document = (REPOSITORY / "docs" / "performance.md").read_text(encoding="utf-8")
-    assert scripts.tables.with_tables(document, REPOSITORY / "docs" / "results") == document
-    assert len(scripts.tables.PLACE.findall(document)) == document.count("<!-- table: ")
+    docs = REPOSITORY / "docs"
+    places = 0
+    for path in scripts.tables.pages(docs):
+        page = path.read_text(encoding="utf-8")
+        to_charts = "" if path.parent == docs / "measured" else "measured/"
+        assert scripts.tables.with_tables(page, docs / "measured", to_charts) == page
+        places += len(scripts.tables.PLACE.findall(page))
+        assert len(scripts.tables.PLACE.findall(page)) == page.count("<!-- table: ")
+    assert places > 5
 
 
 def test_a_place_is_filled_from_its_json_or_says_that_there_is_none(scripts, result, tmp_path):
@@ -60,7 +67,7 @@ def test_a_place_is_filled_from_its_json_or_says_that_there_is_none(scripts, res
     assert missing == document.replace("old", "\nNot measured yet: no `x.json`.\n")
     (tmp_path / "x.json").write_text(json.dumps(result))
     filled = scripts.tables.with_tables(missing, tmp_path)
-    assert filled == document.replace("old", f"\n{scripts.report.table(result)}\n\n![x](figures/x.svg)\n")
+    assert filled == document.replace("old", f"\n{scripts.report.table(result)}\n\n![x](x.svg)\n")
     assert scripts.tables.with_tables(filled, tmp_path) == filled
 
 
@@ -71,6 +78,26 @@ def test_an_unknown_table_is_an_error(scripts, result, tmp_path):
 
 
 # ---------------------------------------------------------------- the tables
+
+
+def test_the_table_of_kernels_holds_each_against_the_peak_that_bounds_it(scripts):
+    names = ("name", "bound", "nanoseconds", "operations", "bytes")
+    figures = [
+        ("peak: reading memory", "memory", 2e6, 0, 40_000_000),
+        ("peak: vnni", "vnni", 1e6, 400_000_000, 0),
+        ("int8 layer", "vnni", 2e6, 600_000_000, 1000),
+        ("int8 decoder block", "memory", 1e6, 1000, 15_000_000),
+    ]
+    result = {"machine": {"model": "17"}, "figures": [dict(zip(names, figure, strict=True)) for figure in figures]}
+    assert scripts.kernels.table(result) == (
+        "model 17; one core, its processor time, the fastest of many runs.\n\n"
+        "| kernel (rows x depth x columns) | ms | bound | Gop/s or GB/s | of the peak |\n"
+        "| --- | --- | --- | --- | --- |\n"
+        "| peak: reading memory | 2.000 | memory | 20.0 | 100% |\n"
+        "| peak: vnni | 1.000 | vnni | 400.0 | 100% |\n"
+        "| int8 layer | 2.000 | vnni | 300.0 | 75% |\n"
+        "| int8 decoder block | 1.000 | memory | 15.0 | 75% |"
+    )
 
 
 def test_the_table_of_systems(scripts, result):
@@ -135,11 +162,6 @@ def test_the_tables_of_stages(scripts):
     ]
 
 
-def test_charts_of_results_go_to_figures(scripts, tmp_path):
-    assert scripts.report.chart_path(tmp_path / "results" / "a.json") == tmp_path / "figures" / "a"
-    assert scripts.report.chart_path(tmp_path / "b.json") == tmp_path / "b"
-
-
 # ---------------------------------------------------------------- the curves
 
 
@@ -196,7 +218,7 @@ def test_a_run_goes_on_where_the_json_ends(scripts, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(cost_curves, "write_recording", lambda *_: None)
     monkeypatch.setattr(cost_curves, "usable_threads", lambda: 2)
     monkeypatch.setattr(cost_curves, "cache_dir", lambda: tmp_path / "cache")
-    out = tmp_path / "results" / "curves.json"
+    out = tmp_path / "measured" / "curves.json"
     command = ["cost_curves.py", "--audio", "talk.flac", "--json", str(out), "--compute_types", "int8"]
     few = ["--lengths", "1", "--batches", "--threads"]
     monkeypatch.setattr(sys, "argv", [*command, *few])
@@ -211,7 +233,7 @@ def test_a_run_goes_on_where_the_json_ends(scripts, tmp_path, monkeypatch, capsy
     ]
     assert len(json.loads(out.read_text())["points"]) == 3
     assert "no room" in capsys.readouterr().out
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"curves.png", "curves.svg"}
+    assert {path.name for path in out.parent.iterdir()} == {"curves.json", "curves.png", "curves.svg"}
     monkeypatch.setattr(sys, "argv", [*command, *few, "--model", "tiny.en"])
     with pytest.raises(SystemExit, match="of another model: base"):
         cost_curves.main()

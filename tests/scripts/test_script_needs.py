@@ -20,9 +20,10 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=300, check=False)
 
 
-@pytest.mark.parametrize("name", ["cost_curves", "load_server", "memory_over_time"])
+@pytest.mark.parametrize("name", ["bench/cost_curves", "server/load_server", "bench/memory_over_time"])
 def test_without_matplotlib_the_group_is_named_in_one_line(name):
-    ended = run("-c", WITHOUT, str(SCRIPTS), str(SCRIPTS / f"{name}.py"), "--help")
+    script = SCRIPTS / f"{name}.py"
+    ended = run("-c", WITHOUT, str(script.parent), str(script), "--help")
     assert (ended.returncode, ended.stdout) == (1, "")
     (line,) = ended.stderr.splitlines()
     assert "matplotlib" in line
@@ -32,7 +33,7 @@ def test_without_matplotlib_the_group_is_named_in_one_line(name):
 def test_help_does_not_build_vocabularies():
     folder = SCRIPTS.parent / "whisper_max" / "checkpoint" / "data"
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    ended = run(str(SCRIPTS / "build_vocabularies.py"), "--help")
+    ended = run(str(SCRIPTS / "build" / "build_vocabularies.py"), "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "usage: build_vocabularies.py [-h]" in ended.stdout
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before

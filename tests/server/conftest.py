@@ -1,17 +1,11 @@
 """A server with a model of fake logits for the tests of a file, or one of its own for a test."""
 
 import io
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "decode"))
-
-from fake_inference import DIMS, FakeInference
-from served import running, vocabulary, wav
-
+from tests.support.fake_inference import DIMS, FakeInference
+from tests.support.served import running, vocabulary, wav
 from whisper_max import api
 
 

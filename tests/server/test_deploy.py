@@ -3,6 +3,7 @@
 import configparser
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -23,7 +24,7 @@ class Repeated(dict):
 @pytest.fixture(scope="module")
 def unit():
     parser = configparser.RawConfigParser(strict=False, dict_type=Repeated, comment_prefixes=("#",))
-    parser.optionxform = str
+    parser.optionxform = str  # type: ignore[method-assign, assignment]
     parser.read(DEPLOY / "whisper_max.service")
     return {name: {key: value.split("\n") for key, value in parser[name].items()} for name in parser.sections()}
 
@@ -75,7 +76,16 @@ def test_compose_is_closed_but_for_loopback(service):
     assert float(service["stop_grace_period"].removesuffix("s")) > float(service["environment"]["WHISPER_MAX_GRACE"])
     assert service["environment"]["WHISPER_MAX_API_KEYS_FILE"] == "/run/secrets/api_keys"
     assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
-    assert service["tmpfs"][0].startswith("/tmp:")  # uploads go there: all else can't be written but the volume
+    assert service["tmpfs"] == ["/tmp:size=4g"]  # uploads go there: all else can't be written but the volume
+    assert int(service["environment"]["WHISPER_MAX_SPOOL_BUDGET"]) < 4096
+
+
+def test_a_build_gets_the_package_and_nothing_else():
+    lines = (DEPLOY.parent / ".dockerignore").read_text().splitlines()
+    everything, *kept = [line for line in lines if not line.startswith("#")]
+    assert everything == "*"
+    assert kept == ["!whisper_max", "!pyproject.toml", "!README.md", "!LICENSE", "**/__pycache__"]
+    assert all((DEPLOY.parent / name.removeprefix("!")).exists() for name in kept if name.startswith("!"))
 
 
 def test_the_container_is_not_root_and_ends_on_sigterm(container):
@@ -89,9 +99,9 @@ def test_the_container_is_not_root_and_ends_on_sigterm(container):
 
 
 def test_the_container_does_not_start_without_a_key(container, tmp_path):
-    variables = dict(re.findall(r"(\w+)=(\S+)", next(rest for name, rest in container if name == "ENV")))
+    variables: Any = dict(re.findall(r"(\w+)=(\S+)", next(rest for name, rest in container if name == "ENV")))
     with pytest.raises(OptionError, match="needs an API key"):
-        Settings(**read_environment(variables))
+        Settings(**cast(dict[str, Any], read_environment(variables)))
     keys = tmp_path / "keys"
     keys.write_text("secret\n")
     found = read_environment({**variables, "WHISPER_MAX_API_KEYS_FILE": str(keys)})

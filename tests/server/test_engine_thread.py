@@ -6,11 +6,12 @@ import time
 
 import numpy as np
 import pytest
-from fake_inference import FakeInference
-from served import SlowInference, vocabulary
 
+from tests.support.fake_inference import FakeInference
+from tests.support.served import SlowInference, vocabulary
 from whisper_max import api
 from whisper_max.errors import OptionError
+from whisper_max.server.decoding.parent import Decoders
 from whisper_max.server.engine_thread import EngineThread
 from whisper_max.server.errors import APIError
 from whisper_max.server.jobs import Cancelled, Finished, Progress
@@ -33,7 +34,7 @@ class Engine:
 
     def __init__(self, batch_size=4):
         self.inference = SlowInference()
-        self.workers = Workers(2)
+        self.workers = Workers(2, Decoders(1 << 30, 60, 60))
         self.thread = EngineThread("fake", api.Model(self.inference, vocabulary()), self.workers, batch_size)
 
     def submit(self, audio, options=ENGLISH, max_seconds=1e9):

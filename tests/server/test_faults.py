@@ -9,10 +9,10 @@ import threading
 import time
 from contextlib import suppress
 
-import numpy as np
 import pytest
-import soundfile
 
+from tests.support.raw_http import error_of, exchange
+from tests.support.served import bomb
 from whisper_max.errors import AudioError
 
 HEAD = b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -20,32 +20,6 @@ FORM = b"Content-Type: multipart/form-data; boundary=b\r\n"
 MODEL = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n'
 FILE = b'--b\r\nContent-Disposition: form-data; name="file"; filename="../../etc/a.wav"\r\n\r\n'
 END = b"\r\n--b--\r\n"
-
-
-def error_of(answer):
-    """An answer's status and code; its body must be OpenAI's error object, and say nothing about this machine."""
-    body = answer.json()
-    assert set(body) == {"error"}
-    assert set(body["error"]) == {"message", "type", "param", "code"}
-    for told in ("/tmp", "/usr", "/home", "/work", "Traceback", ".py", os.getcwd()):
-        assert told not in answer.text
-    return answer.status_code, body["error"]["code"]
-
-
-def exchange(server, *sent, wait=0.0):
-    """Send raw bytes, and return all that comes until the server closes or 10 s pass."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        for data in sent:
-            connection.sendall(data)
-            time.sleep(wait)
-        received = b""
-        while data := connection.recv(1 << 16):
-            received += data
-            head, _, body = received.partition(b"\r\n\r\n")
-            length = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length")]
-            if length and len(body) >= length[0]:
-                break
-        return received
 
 
 def body_of(received):
@@ -75,7 +49,7 @@ def request(body, kind=FORM):
         (b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n\xff\xfe' + END, FORM, (400, "malformed_form")),
         (b"--b\r\n" + b"X-Many: 1\r\n" * 1000 + b"\r\nx" + END, FORM, (400, "malformed_form")),
         (b"--b\r\nX: " + b"y" * 100_000 + b"\r\n\r\nx" + END, FORM, (400, "malformed_form")),
-        (MODEL * 200 + END, FORM, (400, "malformed_form")),
+        (MODEL * 2100 + END, FORM, (400, "malformed_form")),
         (MODEL.replace(b"whisper-1", b"x" * 300_000) + END, FORM, (413, "too_large")),
         (b"{}", b"Content-Type: application/json\r\n", (415, "unsupported_media_type")),
         (b"model=base", b"Content-Type: application/x-www-form-urlencoded\r\n", (415, "unsupported_media_type")),
@@ -137,15 +111,6 @@ def test_an_endless_upload(serving):
         assert server.post().status_code == 200
 
 
-def bomb(seconds):
-    """Silence in flac: about 2 kB a minute."""
-    file = io.BytesIO()
-    with soundfile.SoundFile(file, "w", 8000, 1, format="FLAC") as sound:
-        for _ in range(seconds // 60):
-            sound.write(np.zeros(8000 * 60, np.int16))
-    return file.getvalue()
-
-
 def test_audio_bombs(serving):
     with serving(max_seconds=60) as server:
         audio = bomb(3600)
@@ -191,6 +156,74 @@ def test_slow_headers_and_bodies(serving, make_wav):
         assert server.post().status_code == 200
 
 
+def ends_within(connection, seconds):
+    """All that comes until the server closes the connection, which it must do in time."""
+    connection.settimeout(seconds)
+    return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+@pytest.mark.parametrize("rest", [b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ", b"", b"\r\n"])
+def test_a_second_request_must_come_in_time_as_the_first(serving, rest):
+    """Its headers come in single bytes, and never end."""
+    with serving(idle_timeout=0.5) as server, socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" + rest)
+        for _ in range(20):
+            with suppress(OSError):
+                connection.sendall(b"x" if rest else b"")
+            time.sleep(0.05)
+        assert ends_within(connection, 3).count(b"HTTP/1.1 200") == 1
+
+
+def test_a_body_that_nobody_reads_must_not_go_on(serving):
+    with serving(idle_timeout=0.5) as server, socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(20):
+            with suppress(OSError):
+                connection.sendall(b"x")
+            time.sleep(0.05)
+        assert ends_within(connection, 3).count(b"HTTP/1.1 200") == 1
+
+
+def test_a_connection_in_use_is_not_cut(serving, make_wav):
+    """Requests one after the other, each beginning in time, and one that takes longer than a client may."""
+    with serving(idle_timeout=0.4) as server, server.http() as client:
+        for _ in range(4):
+            assert client.get("/health").status_code == 200
+            time.sleep(0.2)
+        server.loader.inference.seconds = 0.8
+        form = {"data": {"model": "base"}, "files": {"file": ("a.wav", make_wav(1))}}
+        assert client.post("/v1/audio/transcriptions", **form).status_code == 200
+
+
+def test_bytes_after_the_last_boundary(server, make_wav):
+    """A few are ignored, as RFC 2046 has it; no more than a form may have apart from its file."""
+    whole = MODEL + FILE + make_wav(0.01) + END
+    assert exchange(server, request(whole + b"epilogue")).startswith(b"HTTP/1.1 200")
+    assert body_of(exchange(server, request(whole + bytes(300_000)))) == (413, "too_large")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(HEAD + FORM + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(whole) + whole + b"\r\n")
+        sent = 0
+        with suppress(OSError):
+            while sent < 50 << 20:
+                connection.sendall(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+                sent += 0x10000
+    assert sent < 40 << 20
+
+
+def test_more_connections_than_may_be(serving):
+    with serving(max_connections=4) as server:
+        held = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(4)]
+        server.wait(lambda: len(server.server.server_state.connections) == 4)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as refused:
+            answer = ends_within(refused, 3)
+        assert body_of(answer) == (429, "overloaded")
+        assert b"\r\nRetry-After: " in answer
+        for connection in held:
+            connection.close()
+        server.wait(lambda: not server.server.server_state.connections)
+        assert server.post().status_code == 200
+
+
 def test_who_leaves_frees_its_places(server, make_wav):
     """While uploading, while waiting for the whole answer, in the middle of a stream."""
     body = MODEL + FILE + make_wav(60) + END
@@ -216,7 +249,7 @@ def test_who_leaves_frees_its_places(server, make_wav):
 
 def test_a_reader_that_does_not_read(serving, make_wav, monkeypatch):
     """The socket fills up, and the stream ends; the engine is free again."""
-    monkeypatch.setattr("whisper_max.server.events.segment_of", lambda segment: {"padding": "x" * 4_000_000})
+    monkeypatch.setattr("whisper_max.server.http.events.segment_of", lambda segment: {"padding": "x" * 4_000_000})
     with serving(idle_timeout=0.5) as server:
         body = MODEL + FILE + make_wav(200) + END
         fields = b'--b\r\nContent-Disposition: form-data; name="stream"\r\n\r\ntrue\r\n'
@@ -250,7 +283,7 @@ def test_more_requests_than_places(serving, make_wav):
 
 
 def test_a_request_that_takes_too_long(serving):
-    with serving(request_timeout=0.3) as server:
+    with serving(request_timeout=1.0) as server:
         server.loader.inference.go_on.clear()
         answer = server.post()
         assert error_of(answer) == (504, "request_timeout")
@@ -272,11 +305,11 @@ class FullDisk(io.RawIOBase):
 
 def test_a_full_disk(server, make_wav, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("whisper_max.server.uploads.tempfile.TemporaryFile", lambda **_: FullDisk())
+        patch.setattr("whisper_max.server.http.uploads.tempfile.TemporaryFile", lambda **_: FullDisk())
         assert error_of(server.post()) == (507, "disk_full")
     with monkeypatch.context() as patch:
         patch.setattr("whisper_max.server.recordings._IN_MEMORY_SECONDS", 0.1)
-        patch.setattr("whisper_max.audio.io._temporary_file", lambda *_: FullDisk())
+        patch.setattr("whisper_max.audio.spool.temporary_file", lambda *_: FullDisk())
         assert error_of(server.post()) == (507, "disk_full")
     assert server.post().status_code == 200
 

@@ -10,6 +10,7 @@ ENDPOINTS = (
     *(("/v1/audio/transcriptions", "POST"), ("/v1/audio/translations", "POST"), ("/v1/models", "GET")),
     *(("/v1/models/{id}", method) for method in ("GET", "POST", "DELETE")),
     *((path, "GET") for path in ("/health", "/ready", "/metrics")),
+    *((f"/v1/realtime/{kind}", "POST") for kind in ("client_secrets", "transcription_sessions")),
 )
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]
 

@@ -4,8 +4,8 @@ import threading
 
 import openai
 import pytest
-from served import FakeLoader
 
+from tests.support.served import FakeLoader
 from whisper_max.checkpoint.published import MODELS
 from whisper_max.errors import CheckpointError
 from whisper_max.server.loading import model_bytes

@@ -4,9 +4,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from served import FakeLoader, running
 
 import whisper_max
+from tests.support.served import FakeLoader, running
 
 JFK = Path(__file__).resolve().parents[2] / "samples" / "jfk.flac"
 SAID = "And so my fellow Americans ask not what your country can do for you ask what you can do for your country"

@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from whisper_max.server.page import POLICY, add_page
+from whisper_max.server.http.page import POLICY, add_page
+from whisper_max.server.realtime.tickets import Tickets
 from whisper_max.server.security import add_security
 from whisper_max.server.settings import Settings
 
@@ -96,7 +97,7 @@ def test_sockets():
         await socket.accept(subprotocol="realtime")
         await socket.close()
 
-    add_security(app, Settings(api_keys=("k",), allowed_hosts=("testserver",)))
+    add_security(app, Settings(api_keys=("k",), allowed_hosts=("testserver",)), Tickets())
     client = TestClient(app)
     good = ["realtime", "openai-insecure-api-key.k", "openai-beta.realtime-v1"]
     with client.websocket_connect("/v1/realtime", subprotocols=good) as socket:
@@ -112,6 +113,17 @@ def test_sockets():
         with pytest.raises(WebSocketDisconnect) as refused:
             client.websocket_connect("/v1/realtime", subprotocols=subprotocols, headers=headers).__enter__()
         assert refused.value.code == 1008
+
+
+def test_the_description_as_a_page_needs_nothing_else(serving):
+    with serving(api_keys=("k",)) as server, server.http() as client:
+        assert client.get("/docs").status_code == 401
+        page = client.get("/docs", headers={"Authorization": "Bearer k"})
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    for name in ("POST /v1/audio/transcriptions", "temperature_inc", "minimum 0", "Too many requests"):
+        assert name in page.text
+    assert "<script" not in page.text
+    assert "http" not in page.text.replace("httpx", "")
 
 
 def test_the_page(tmp_path):

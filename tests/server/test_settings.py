@@ -2,7 +2,7 @@
 
 import pytest
 
-from whisper_max.cli import main
+from whisper_max.commands.main import main
 from whisper_max.errors import OptionError
 from whisper_max.server import run
 from whisper_max.server.settings import Settings, read_environment
@@ -30,11 +30,24 @@ def test_beyond_loopback_a_key_or_a_flag_is_needed(host):
         {"port": -1},
         {"batch_size": 0},
         {"max_requests": 0},
+        {"max_connections": 0},
         {"max_upload": 0},
+        {"decode_memory": 0},
+        {"decode_timeout": 0},
+        {"spool_budget": 0},
         {"max_seconds": 0},
         {"request_timeout": float("nan")},
         {"idle_timeout": -1},
         {"grace": -1},
+        {"log_level": "loud"},
+        {"wyoming": "localhost:1"},
+        {"wyoming": "tcp://localhost"},
+        {"wyoming": "tcp://localhost:x"},
+        {"wyoming": "tcp://0.0.0.0:10300"},
+        {"wyoming": "unix:///run/x"},
+        {"tls_cert": "cert.pem"},
+        {"tls_key": "key.pem"},
+        {"log_format": "xml"},
         {"memory_budget": 0},
         {"api_keys": ("",)},
         {"api_keys": ("schlüssel",)},
@@ -105,6 +118,6 @@ def test_wrong_flags(monkeypatch, capsys):
 
 
 def test_every_setting_is_a_flag():
-    from whisper_max.cli_serve import _GROUPS
+    from whisper_max.commands.serve import _GROUPS
 
     assert [name for _, group in _GROUPS for name, *_ in group] == list(Settings.__dataclass_fields__)

@@ -7,13 +7,14 @@ import threading
 import numpy as np
 import pytest
 
+from whisper_max.server.decoding.parent import Decoders
 from whisper_max.server.recordings import LONG_UPLOAD, Workers
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
 def test_threads_for_long_uploads_come_after_others():
     found = {}
-    workers = Workers(1)
+    workers = Workers(1, Decoders(1 << 30, 60, 60))
 
     def note(kind):
         found[kind] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())

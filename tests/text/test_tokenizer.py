@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_vocabulary import N_TEXT, synthetic_ranks, synthetic_vocabulary
 
+from tests.support.synthetic_vocabulary import N_TEXT, synthetic_ranks, synthetic_vocabulary
 from whisper_max.errors import CheckpointError, OptionError
 from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
 
@@ -90,9 +90,12 @@ def test_decode_leaves_timestamps_out():
     assert t.decode_with_timestamps(tokens) == "<|1.00|> abc def<|2.00|>"
 
 
-def test_special_token_in_text_is_refused():
-    with pytest.raises(OptionError, match=r"holds a special token: found <\|endoftext\|>"):
-        tokenizer().encode("good<|endoftext|>bye")
+@pytest.mark.parametrize("mark", ["<|endoftext|>", "<|en|>", "<|startofprev|>", "<|nospeech|>", "<|1.00|>"])
+def test_a_mark_in_text_is_text(mark):
+    t = tokenizer()
+    tokens = t.encode(f"good{mark}bye")
+    assert max(tokens) < t.eot
+    assert t.decode(tokens) == f"good{mark}bye"
     assert tokenizer().decode(tokenizer().encode("a <|b|> c")) == "a <|b|> c"
 
 

@@ -3,21 +3,22 @@ from functools import cache
 
 import numpy as np
 import pytest
-from fake_device import FakeDevice
-from fake_inference import ENGLISH_DIMS, FakeInference, FakeMel
-from synthetic_vocabulary import synthetic_vocabulary
 
+from tests.support.fake_device import FakeDevice
+from tests.support.fake_inference import ENGLISH_DIMS, FakeInference, FakeMel, checksum
+from tests.support.recordings import begun
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.audio.speech import Timeline
+from whisper_max.decode.attempt import Context
 from whisper_max.decode.language import detect_language, most_likely_language
-from whisper_max.decode.task import DecodeRequest
 from whisper_max.decode.windows import decode_windows
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import build_tokenizer
 from whisper_max.transcribe.journal import Journal
 from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.sequential import transcribe_side_by_side, transcribe_windows
+from whisper_max.transcribe.scheduler import transcribe_side_by_side, transcribe_windows
 from whisper_max.transcribe.speech import Speech
-from whisper_max.transcribe.transcription import Transcription
+from whisper_max.transcribe.window import Window
 
 vocabulary = cache(synthetic_vocabulary)
 N_FRAMES = 21_000
@@ -31,7 +32,7 @@ def chances(n_frames):
 def transcription(inference, n_frames=N_FRAMES, speech=None, **values):
     options = TranscribeOptions(**{"batch_size": 8, "language": "de", **values})
     mel = FakeMel(n_frames, 11)
-    return Transcription(inference, vocabulary(), mel, options, speech or Speech(None, chances(n_frames), 0.35))
+    return begun(inference, vocabulary(), mel, options, speech or Speech(None, chances(n_frames), 0.35))
 
 
 VALUES = (
@@ -41,13 +42,14 @@ VALUES = (
 )
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("values", VALUES)
 def test_pieces_side_by_side_are_pieces_one_by_one(values):
     found = []
     for max_windows, make in [*((n, FakeInference) for n in (1, 3, 8)), *((n, FakeDevice) for n in (1, 8))]:
         inference = make()
         work = transcription(inference, **values)
-        assert len(work.tasks) == 8
+        assert len(work.pieces) == 8
         segments = []
         for index, some in transcribe_side_by_side(inference, [work], max_windows=max_windows):
             assert index == 0
@@ -72,10 +74,10 @@ def test_a_batch_is_no_larger_than_the_pieces_need(monkeypatch, seconds):
     real = FakeInference.new_batch
     monkeypatch.setattr(FakeInference, "new_batch", new_batch)
     inference = FakeInference()
-    work = transcription(inference, n_frames=seconds * 100, batch_size=256, temperature=0.0, sample_len=5)
+    work = transcription(inference, n_frames=seconds * 100, batch_size=256, temperature=0.0, sample_len=5, guard="off")
     list(transcribe_windows(inference, work))
-    assert sizes == [len(work.tasks)] == [1 if seconds == 5 else 2]
-    assert inference.largest_batch == len(work.tasks)
+    assert sizes == [len(work.pieces)] == [1 if seconds == 5 else 2]
+    assert inference.largest_batch == len(work.pieces)
 
 
 def test_the_batch_size_is_that_of_the_options_and_does_not_change_the_segments():
@@ -96,9 +98,8 @@ def test_segments_are_those_of_each_piece_transcribed_alone():
     inference = FakeInference()
     values = {"word_timestamps": True, "temperature": (0.0, 0.6), "hallucination_silence_threshold": 2.0}
     work = transcription(inference, **values)
-    pieces = work._speech.pieces([(0, N_FRAMES)])
     expected = []
-    for start, end in pieces:
+    for start, end in [part.clip for part in work.speech.parts([(0, N_FRAMES)])]:
         clip = {"clip_timestamps": f"{start / 100},{end / 100}", "batch_size": 2}
         expected += transcribe_windows(inference, transcription(inference, **values, **clip))
     found = list(transcribe_windows(inference, work))
@@ -114,7 +115,7 @@ def test_the_initial_prompt_is_before_every_window():
     prompts = []
 
     def note_prompts(done, total):
-        prompts.append({task.next_window().prompt for task in work.tasks if not task.done})
+        prompts.append({task.next_window().prompt for task in work.pieces if not task.done})
 
     list(transcribe_windows(inference, work, on_progress=note_prompts))
     assert len(prompts) > 9
@@ -124,9 +125,29 @@ def test_the_initial_prompt_is_before_every_window():
     assert work.options.to_dict()["condition_on_previous_text"] is False
 
 
+def test_a_piece_is_heard_to_its_last_words_in_its_last_window():
+    work = transcription(FakeInference(), n_frames=4000, speech=Speech(None, spoken_but_at(2600, 2700), 0.35))
+    first, last = work.pieces
+    assert first.next_window() == Window(0, 2650, ())
+    assert first.spoken_until(first.next_window()) == 25.0  # a second before the silence
+    assert first.spoken_until(Window(0, 2000, ())) == 0.0  # another window hears the rest
+    assert first.spoken_until(Window(2590, 60, ())) == 0.0
+    assert last.spoken_until(last.next_window()) == 12.5
+    silent = transcription(FakeInference(), n_frames=4000, speech=Speech(None, spoken_but_at(0, 4000), 0.35))
+    assert {piece.spoken_until(piece.next_window()) for piece in silent.pieces} == {0.0}
+    whole = transcription(FakeInference(), n_frames=2000, batch_size=1)
+    assert [piece.spoken_until(piece.next_window()) for piece in whole.pieces] == [0.0]
+
+
+def spoken_but_at(start, stop):
+    values = np.full(4000, 0.9, np.float32)
+    values[start:stop] = 0.1
+    return lambda first, last: values[first:last]
+
+
 def test_clips_are_cut_into_pieces_too():
     work = transcription(FakeInference(), clip_timestamps="10,20,50,130")
-    windows = [task.next_window() for task in work.tasks]
+    windows = [task.next_window() for task in work.pieces]
     assert [window.seek for window in windows[:2]] == [1000, 5000]
     assert windows[0].size == 1000
     assert windows[-1].seek + windows[-1].size <= 13_000
@@ -135,7 +156,7 @@ def test_clips_are_cut_into_pieces_too():
 
 def test_nothing_to_do_in_an_empty_recording():
     work = transcription(FakeInference(), n_frames=0)
-    assert (work.tasks, work.done, work.progress) == ([], True, (0, 0))
+    assert (work.pieces, work.done, work.progress) == ([], True, (0, 0))
     assert list(transcribe_side_by_side(FakeInference(), [work], max_windows=8)) == [(0, [])]
 
 
@@ -189,7 +210,7 @@ def test_effective_options():
 
 
 def test_pieces_of_speech_are_put_back_into_the_recording():
-    inference = FakeInference()
+    inference = FakeInference(known_by=checksum)
     timeline = Timeline([(0, 16000 * 40), (16000 * 100, 16000 * 130)], 16000 * 200)
     plain = transcription(inference, 7000, logprob_threshold=None)
     work = transcription(inference, 7000, Speech(timeline, chances(7000), 0.35), vad=True, logprob_threshold=None)
@@ -225,7 +246,7 @@ def test_a_batch_goes_on_from_its_journal(tmp_path, n_kept):
 def test_every_window_is_decoded_in_its_own_language():
     inference = FakeInference()
     options = TranscribeOptions(multilingual=True, temperature=0.0, sample_len=30, no_speech_threshold=None)
-    work = Transcription(inference, vocabulary(), FakeMel(12_000, 2), options)
+    work = begun(inference, vocabulary(), FakeMel(12_000, 2), options)
     segments = list(transcribe_windows(inference, work))
     by_window = {segment.seek: (segment.language, segment.language_probability) for segment in segments}
     assert len({language for language, _ in by_window.values()}) > 1
@@ -238,8 +259,8 @@ def test_every_window_is_decoded_in_its_own_language():
             inference,
             build_tokenizer(vocabulary(), multilingual=True, language=language, task="transcribe"),
             features,
-            [DecodeRequest(prompts_before(segments, seek), (seek,))],
-            options.ladder(),
+            [Context(prompts_before(segments, seek), (seek,))],
+            options.decodings,
             options.thresholds,
         )[0]
         tokens = [token for segment in segments if segment.seek == seek for token in segment.tokens]
@@ -254,7 +275,7 @@ def prompts_before(segments, seek):
 def test_the_language_is_voted_on():
     def detected(**values):
         inference = FakeInference()
-        work = Transcription(inference, vocabulary(), FakeMel(9000, 8), TranscribeOptions(**values))
+        work = begun(inference, vocabulary(), FakeMel(9000, 8), TranscribeOptions(**values))
         return work.language, inference.encoded
 
     windows = []
@@ -273,4 +294,4 @@ def test_the_language_is_voted_on():
 def test_an_english_model_has_no_languages_to_tell_apart():
     english = synthetic_vocabulary(english=True)
     with pytest.raises(OptionError, match=r"^multilingual: an English-only .* languages; take a model without \.en$"):
-        Transcription(FakeInference(ENGLISH_DIMS), english, FakeMel(500), TranscribeOptions(multilingual=True))
+        begun(FakeInference(ENGLISH_DIMS), english, FakeMel(500), TranscribeOptions(multilingual=True))

@@ -1,11 +1,11 @@
 import pytest
 
-from whisper_max.decode.result import DecodingResult
-from whisper_max.transcribe.cut import Cut, Window, end_of_speech
+from whisper_max.decode.decoded import Decoded
 from whisper_max.transcribe.hallucination import skip_hallucinations
 from whisper_max.transcribe.result import Segment, Word
+from whisper_max.transcribe.window import Cut, Window, end_of_speech
 
-RESULT = DecodingResult("en", [], "", -0.3, 0.1, 0.0, 1.0)
+RESULT = Decoded("en", [], "", -0.3, 0.1, 0.0, 1.0)
 
 
 def segment(start, words):

@@ -8,24 +8,28 @@ import zlib
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from fake_inference import FakeInference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_vocabulary import synthetic_vocabulary
 
-from whisper_max import api
+from tests.support.fake_inference import FakeInference
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from whisper_max import api, load
 from whisper_max.api import Model
+from whisper_max.audio import io as audio_io
 from whisper_max.audio.waveform import SAMPLE_RATE, ArrayWaveform
 from whisper_max.engine import select_target
 from whisper_max.errors import AudioError, JournalError, OptionError, OutputError
 from whisper_max.transcribe import journal as journal_module
-from whisper_max.transcribe.cut import Cut
 from whisper_max.transcribe.journal import Journal, audio_identity
+from whisper_max.transcribe.window import Cut
+from whisper_max.version import VERSION
 
-WORDS = {"word_timestamps": True, "hallucination_silence_threshold": 1.0, "temperature": (0.0, 0.4), "best_of": 2}
+WORDS: dict[str, Any] = {"word_timestamps": True, "hallucination_silence_threshold": 1.0}
+WORDS |= {"temperature": (0.0, 0.4), "best_of": 2}
 PLAIN = {"initial_prompt": "Names.", "logprob_threshold": -0.5}
 BATCHED = {"batch_size": 3, "multilingual": True, "vad": True, "vad_options": {"threshold": 0.0}}
 CLIPPED = {"clip_timestamps": "5,40,50", "language": "en", "temperature": (0.0, 0.8), "best_of": 2, "seed": 3}
@@ -79,6 +83,7 @@ def test_a_journal_does_not_change_the_transcript(kind):
     assert data.count(b"\n") > 4
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_cut_off_after_any_line_it_goes_on_to_the_same_bytes(kind, path):
     result, data = undisturbed(kind)
@@ -98,6 +103,7 @@ def test_words_go_on_from_the_end_of_the_last_one(path):
         assert model().transcribe(noise(150, 2), journal=path, resume=True, **options) == result
 
 
+@pytest.mark.seconds
 @settings(max_examples=15, deadline=None)
 @given(offset=st.integers(0, 10**9), kind=st.sampled_from(sorted(OPTIONS)))
 def test_cut_off_anywhere_it_goes_on_to_the_same_bytes(path, offset, kind):
@@ -178,7 +184,7 @@ def test_a_stopped_run_is_gone_on_with(path):
 def test_a_closed_iterator_frees_the_recording_and_the_journal(path, tmp_path, monkeypatch):
     result, _ = undisturbed("plain")
     opened = []
-    real_open_audio = api.open_audio
+    real_open_audio = audio_io.open_audio
 
     @contextmanager
     def open_audio(*args, **named):
@@ -257,6 +263,7 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path, resume):
 
 
 def test_a_journal_that_another_run_is_writing(path):
+    path.unlink(missing_ok=True)  # whatever the tests before it left there
     opened = Journal(path, {})
     with pytest.raises(JournalError, match="another run is writing this journal"):
         Journal(path, {}, resume=True)
@@ -264,19 +271,103 @@ def test_a_journal_that_another_run_is_writing(path):
     read(path, {})
 
 
-def test_windows_that_do_not_follow(path):
-    data = undisturbed("plain")[1].splitlines(keepends=True)
-    checksum, lines = 0, []
-    for line in [data[0], *data[2:]]:  # a window left out, with right checksums
-        text = line[: line.rindex(b', "crc32"')]
+def with_right_checksums(lines):
+    """Lines of a journal, each without its checksum, as a whole journal."""
+    checksum, whole = 0, []
+    for text in lines:
         checksum = zlib.crc32(text, checksum)
-        lines.append(text + b', "crc32": "%08x"}\n' % checksum)
-    path.write_bytes(b"".join(lines))
+        whole.append(text + b', "crc32": "%08x"}\n' % checksum)
+    return b"".join(whole)
+
+
+def without_checksums(data):
+    return [line[: line.rindex(b', "crc32"')] for line in data.splitlines(keepends=True)]
+
+
+def test_windows_that_do_not_follow(path):
+    lines = without_checksums(undisturbed("plain")[1])
+    path.write_bytes(with_right_checksums([lines[0], *lines[2:]]))  # a window left out
     with pytest.raises(JournalError, match="window 1 does not follow from those before"):
         model().transcribe(noise(), journal=path, resume=True, **PLAIN)
 
 
+def edited(line, where, value):
+    """A line whose record has another value at a path of keys."""
+    record = json.loads(line + b"}")
+    inside = record
+    for key in where[:-1]:
+        inside = inside[key]
+    inside[where[-1]] = value
+    return json.dumps(record).encode()[:-1]
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        (["seek"], "3000", "line N: damaged: found Cut.seek is '3000'"),
+        (["seek"], True, "line N: damaged: found Cut.seek is True"),
+        (["seek"], 10**30, "window M is not one of this model's"),
+        (["seek"], -1, "window M is not one of this model's"),
+        (["window"], None, "line N: damaged: found Cut.window is None"),
+        (["window", "prompt"], 7, "line N: damaged: found Cut.window.prompt is 7"),
+        (["window", "prompt"], [[]], r"line N: damaged: found Cut.window.prompt is \[\]"),
+        (["window", "size"], 2999, "window M does not follow from those before"),
+        (["result", "tokens"], {"a": 1}, "line N: damaged: found Cut.result.tokens is"),
+        (["result", "tokens", 0], 10**6, "window M is not one of this model's"),
+        (["result", "temperature"], "0", "line N: damaged: found Cut.result.temperature is '0'"),
+        (["result", "language_probs"], {"en": "1"}, "line N: damaged: found Cut.result.language_probs is '1'"),
+        (["result", "text"], "\ud800", "line N: damaged: found Cut.result.text is"),
+        (["segments", 0, "tokens", 0], -5, "window M is not one of this model's"),
+        (["segments", 0, "end"], float("inf"), "window M is not one of this model's"),
+        (["segments", 0, "start"], float("nan"), "window M is not one of this model's"),
+        (["segments", 0, "temperature"], float("nan"), "window M is not one of this model's"),
+        (["segments", 0, "avg_logprob"], float("-inf"), "window M is not one of this model's"),
+        (["segments", 0, "text"], None, "line N: damaged: found Cut.segments.text is None"),
+        (["segments", 0, "words"], [{}], "line N: damaged: found Cut.segments.words has other fields"),
+        (["segments", 0, "language"], "xx", "window M is not one of this model's"),
+        (["segments", 0, "more"], 1, "line N: damaged: found Cut.segments has other fields"),
+        (["more"], 1, "line N: damaged: found Cut has other fields"),
+    ],
+)
+def test_a_forged_record_is_refused(path, where, value, message):
+    lines = without_checksums(undisturbed("plain")[1])
+    number = next(number for number, line in enumerate(lines) if b'"segments": [{' in line)
+    lines[number] = edited(lines[number], where, value)
+    path.write_bytes(with_right_checksums(lines))
+    with pytest.raises(JournalError, match=message.replace(" N:", f" {number + 1}:").replace(" M ", f" {number} ")):
+        model().transcribe(noise(), journal=path, resume=True, **PLAIN)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"journal": ' + b"[" * 2000 + b"]" * 2000,
+        b'{"journal": ' + b'{"a": ' * 900 + b"1" + b"}" * 900,
+        b'{"journal": ' + b"9" * 5000,
+        b'{"journal": "\xff"',
+        b'{"journal": 1, 2',
+    ],
+)
+def test_a_forged_line_that_is_no_record(path, number, text):
+    lines = without_checksums(undisturbed("plain")[1])
+    lines[number] = text
+    path.write_bytes(with_right_checksums(lines))
+    with pytest.raises(JournalError, match=r"damaged|of another transcription"):
+        model().transcribe(noise(), journal=path, resume=True, **PLAIN)
+
+
 # ---------------------------------------------------------------- identity
+
+
+def test_a_first_line_with_many_differences_is_told_in_one_short_line(path):
+    lines = without_checksums(undisturbed("plain")[1])
+    more = {f"{'x' * 500}{number}": "y" * 500 for number in range(200)}
+    lines[0] = json.dumps(json.loads(lines[0] + b"}") | more).encode()[:-1]
+    path.write_bytes(with_right_checksums(lines))
+    with pytest.raises(JournalError, match=r"195 more") as error:
+        model().transcribe(noise(), journal=path, resume=True, **PLAIN)
+    assert len(str(error.value)) < 1500
 
 
 @pytest.mark.parametrize(
@@ -288,20 +379,20 @@ def test_windows_that_do_not_follow(path):
         ({"audio": 99}, "audio.n_samples was 1600000, is 1584000; audio.sha256 was '[0-9a-f]{59}..., is '[0-9a-f]{59}"),
         ({"target": "gpu:sm_90a bfloat16"}, "model.target was None, is 'gpu:sm_90a bfloat16'"),
         ({"weights": b"other"}, "model.sha256 was None, is 'd9298a10d1b07358"),
-        ({"version": "9.9"}, "whisper_max was '0.1.0', is '9.9'"),
-        ({"format": 2}, "journal was 1, is 2"),
+        ({"version": "9.9"}, f"whisper_max was {VERSION!r}, is '9.9'"),
+        ({"format": 9}, f"journal was {journal_module.FORMAT}, is 9"),
     ],
 )
 def test_what_differs_is_named(path, tmp_path, monkeypatch, change, difference):
     data = undisturbed("plain")[1]
     path.write_bytes(data)
-    monkeypatch.setattr(journal_module, "VERSION", change.get("version", "0.1.0"))
-    monkeypatch.setattr(journal_module, "FORMAT", change.get("format", 1))
+    monkeypatch.setattr(journal_module, "VERSION", change.get("version", VERSION))
+    monkeypatch.setattr(journal_module, "FORMAT", change.get("format", journal_module.FORMAT))
     monkeypatch.setenv("WHISPER_MAX_CACHE", str(tmp_path))
-    weights = ()
+    weights: tuple[Path, ...] = ()
     if "weights" in change:
         weights = (tmp_path / "model.bin",)
-        weights[0].write_bytes(change["weights"])
+        (tmp_path / "model.bin").write_bytes(change["weights"])
     other = Model(model().inference, model().vocabulary, weights=weights, target=change.get("target"))
     with pytest.raises(JournalError, match=difference) as error:
         other.transcribe(
@@ -314,7 +405,7 @@ def test_what_differs_is_named(path, tmp_path, monkeypatch, change, difference):
 
 def test_targets_that_compute_differently_have_other_names():
     codes = [("cpu", "float32"), ("cpu", "int8")]
-    names = [api.target_name(select_target(device, compute_type)) for device, compute_type in codes]
+    names = [load.target_name(select_target(device, compute_type)) for device, compute_type in codes]
     code = select_target("cpu").code
     assert names == [f"{code} float32", f"{code} float32, weights int8"]
 

@@ -1,16 +1,16 @@
-"""Transcribing with a fake model gives what openai-whisper gives (``scripts/dump_decoding_reference.py``)."""
+"""Transcribing with a fake model gives what openai-whisper gives (``scripts/reference/dump_decoding_reference.py``)."""
 
 import json
 from functools import cache
 from pathlib import Path
 
 import pytest
-from fake_inference import DIMS, ENGLISH_DIMS, FakeInference, FakeMel
-from synthetic_vocabulary import synthetic_vocabulary
 
+from tests.support.fake_inference import DIMS, ENGLISH_DIMS, FakeInference, FakeMel, checksum
+from tests.support.recordings import begun
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.sequential import transcribe_windows
-from whisper_max.transcribe.transcription import Transcription
+from whisper_max.transcribe.scheduler import transcribe_windows
 
 SCENARIOS = json.loads((Path(__file__).parent / "data" / "openai_transcriptions.json").read_text(encoding="utf-8"))
 NUMBERS = ["id", "seek", "start", "end", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob"]
@@ -35,9 +35,9 @@ def test_transcriptions_are_openai_whispers(first):
 
 
 def run(scenario):
-    inference = FakeInference(ENGLISH_DIMS if scenario["english"] else DIMS)
+    inference = FakeInference(ENGLISH_DIMS if scenario["english"] else DIMS, known_by=checksum)
     mel = FakeMel(scenario["n_frames"], scenario["key"])
     options = TranscribeOptions(**scenario["options"])
-    transcription = Transcription(inference, vocabulary(english=scenario["english"]), mel, options)
+    transcription = begun(inference, vocabulary(english=scenario["english"]), mel, options)
     segments = list(transcribe_windows(inference, transcription))
     return transcription.result(segments)

@@ -1,9 +1,8 @@
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whisper_max.transcribe.pieces import cut_pieces, windows_of_pieces
+from whisper_max.transcribe.pieces import cut_parts
 
 
 def chances(n_frames, *silences):
@@ -13,8 +12,12 @@ def chances(n_frames, *silences):
     return values
 
 
-def cut(values, clip, n_windows=1):
-    return cut_pieces(lambda start, stop: values[start:stop], clip, 0.35, n_windows)
+def parts_of(values, clip):
+    return cut_parts(lambda start, stop: values[start:stop], clip, 0.35)
+
+
+def cut(values, clip):
+    return [part.clip for part in parts_of(values, clip)]
 
 
 def test_a_short_clip_is_one_piece():
@@ -47,33 +50,32 @@ def test_only_what_is_near_a_border_is_listened_to():
         asked.append((start, stop))
         return values[start:stop]
 
-    pieces = cut_pieces(listen, (0, 9000), 0.35)
-    assert asked == [(start + 2500, start + 3000) for start, _ in pieces[:-1]]
+    *parts, last = cut_parts(listen, (0, 9000), 0.35)
+    start, end = last.clip
+    assert asked == [*((part.clip[0] + 2500, part.clip[0] + 3000) for part in parts), (max(start, end - 500), end)]
 
 
-def test_a_piece_of_two_windows_ends_within_the_second():
-    values = chances(9000, (2600, 2700), (5700, 5800), (8700, 8800))
-    assert cut(values, (0, 9000), 2) == [(0, 5750), (5750, 9000)]
-    assert cut(values, (0, 6000), 2) == [(0, 6000)]
-
-
-@pytest.mark.parametrize(
-    ("n_frames", "n_windows"), [(0, 1), (1, 1), (59_999, 1), (60_000, 2), (90_000, 2), (1_080_000, 2)]
-)
-def test_pieces_have_two_windows_where_that_makes_ten_at_least(n_frames, n_windows):
-    assert windows_of_pieces(n_frames) == n_windows
+def test_it_is_known_where_somebody_speaks_last_in_a_part():
+    values = chances(7000, (2700, 2900), (5500, 5700), (6400, 7000))
+    assert [(part.clip, part.speech_end) for part in parts_of(values, (0, 7000))] == [
+        ((0, 2800), 2700),
+        ((2800, 5600), 5500),
+        ((5600, 7000), 5600),  # not in its last five seconds
+    ]
+    assert [part.speech_end for part in parts_of(values, (6000, 6800))] == [6400]
+    assert [part.speech_end for part in parts_of(values, (0, 2000))] == [2000]
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(0, 30_000), st.integers(0, 2**32 - 1), st.integers(1, 2), st.data())
-def test_pieces_fill_the_clip(n_frames, seed, n_windows, data):
+@given(st.integers(0, 30_000), st.integers(0, 2**32 - 1), st.data())
+def test_pieces_fill_the_clip(n_frames, seed, data):
     start = data.draw(st.integers(0, n_frames))
     end = data.draw(st.integers(start, n_frames))
     values = np.repeat(np.random.default_rng(seed).random(n_frames // 50 + 1, dtype=np.float32), 50)[:n_frames]
-    pieces = cut(values, (start, end), n_windows)
+    pieces = cut(values, (start, end))
     borders = [start, *(last for _, last in pieces)]
     assert [first for first, _ in pieces] == borders[:-1]
     assert borders[-1] == end
     sizes = np.diff(borders)
-    assert all(0 < size <= 3000 * n_windows for size in sizes)
-    assert all(size >= 3000 * n_windows - 1000 for size in sizes[:-1])
+    assert all(0 < size <= 3000 for size in sizes)
+    assert all(size >= 3000 - 1000 for size in sizes[:-1])

@@ -1,15 +1,14 @@
 from functools import cache
 
 import pytest
-from fake_device import FakeDevice
-from fake_inference import DIMS, FakeInference, FakeMel
-from synthetic_vocabulary import synthetic_vocabulary
 
+from tests.support.fake_device import FakeDevice
+from tests.support.fake_inference import DIMS, FakeInference, FakeMel
+from tests.support.recordings import begun
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.errors import AudioError, OptionError
 from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.scheduler import Scheduler
-from whisper_max.transcribe.sequential import transcribe_windows
-from whisper_max.transcribe.transcription import Transcription
+from whisper_max.transcribe.scheduler import Scheduler, transcribe_windows
 
 vocabulary = cache(synthetic_vocabulary)
 RECORDINGS = [
@@ -24,13 +23,13 @@ RECORDINGS = [
 
 
 def transcription(inference, key, n_frames, options):
-    return Transcription(inference, vocabulary(), FakeMel(n_frames, key), TranscribeOptions(**options))
+    return begun(inference, vocabulary(), FakeMel(n_frames, key), TranscribeOptions(**options))
 
 
 def run(scheduler, found):
     while not scheduler.idle:
         for advance in scheduler.advance():
-            found.setdefault(advance.ticket, []).append(advance)
+            found.setdefault(advance.id, []).append(advance)
 
 
 @cache
@@ -51,7 +50,7 @@ def test_recordings_of_different_options_share_a_batch(max_windows, encode_size)
         tickets.append(scheduler.add(transcription(inference, key, *recording)))
         for _ in range(25):  # the next one joins while the others are under way
             for advance in scheduler.advance():
-                found.setdefault(advance.ticket, []).append(advance)
+                found.setdefault(advance.id, []).append(advance)
     run(scheduler, found)
     for key, ticket in enumerate(tickets):
         assert [segment for advance in found[ticket] for segment in advance.segments] == alone(key)
@@ -101,7 +100,7 @@ def test_recordings_take_turns():
     while not scheduler.idle:
         if len(order) == 4 and short is None:
             short = scheduler.add(transcription(inference, 2, 300, options))
-        order += [advance.ticket for advance in scheduler.advance()]
+        order += [advance.id for advance in scheduler.advance()]
     assert order[:4] == [0, 1, 0, 1]
     assert short in order[4:7]
 

@@ -2,22 +2,22 @@ from functools import cache
 
 import numpy as np
 import pytest
-from fake_inference import ENGLISH_DIMS, FakeInference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_vocabulary import synthetic_vocabulary
 
+from tests.support.fake_inference import ENGLISH_DIMS, FakeInference
+from tests.support.recordings import begun
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.audio.mel import MelWindows
 from whisper_max.audio.speech import SpeechWaveform, Timeline
-from whisper_max.audio.vad import VadOptions
+from whisper_max.audio.vad_options import VadOptions
 from whisper_max.audio.waveform import ArrayWaveform
 from whisper_max.errors import OptionError
 from whisper_max.transcribe import speech as speech_module
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.result import Segment, Word
-from whisper_max.transcribe.sequential import transcribe_windows
+from whisper_max.transcribe.scheduler import transcribe_windows
 from whisper_max.transcribe.speech import Speech, listen
-from whisper_max.transcribe.transcription import Transcription
 
 vocabulary = cache(synthetic_vocabulary)
 
@@ -26,9 +26,14 @@ def segment(start, end, words=None, seek=0):
     return Segment(0, seek, start, end, "", [], 0.0, 0.0, 0.0, 0.0, words)
 
 
+def silent(start, stop):
+    """Chances of speech: none."""
+    return np.zeros(stop - start, np.float32)
+
+
 def speech(*spans, seconds=1000):
     timeline = Timeline([(round(start * 16000), round(end * 16000)) for start, end in spans], seconds * 16000)
-    return Speech(timeline, np.zeros(timeline.n_samples // 160, np.float32), 0.35)
+    return Speech(timeline, silent, 0.35)
 
 
 def restored(found, *segments):
@@ -65,7 +70,7 @@ def test_a_segment_is_where_its_first_and_last_words_are():
 
 
 def test_without_a_timeline_nothing_moves():
-    assert restored(Speech(None, np.zeros(0, np.float32), 0.35), segment(1, 2)) == [(1, 2)]
+    assert restored(Speech(None, silent, 0.35), segment(1, 2)) == [(1, 2)]
 
 
 @st.composite
@@ -150,8 +155,8 @@ def nothing_said(inference, **options):
     recording = ArrayWaveform(np.zeros(16000 * 50, np.float32))
     timeline = Timeline([], recording.n_samples)
     mel = MelWindows(SpeechWaveform(recording, timeline), inference.dims.n_mels)
-    found = Speech(timeline, np.zeros(0, np.float32), 0.35)
-    work = Transcription(inference, words, mel, TranscribeOptions(vad=True, **options), found)
+    found = Speech(timeline, silent, 0.35)
+    work = begun(inference, words, mel, TranscribeOptions(vad=True, **options), found)
     return work, work.result(list(transcribe_windows(inference, work)))
 
 
@@ -171,11 +176,11 @@ def test_clips_count_in_the_recording():
     recording = ArrayWaveform(np.random.default_rng(3).normal(0, 0.1, 16000 * 100).astype(np.float32))
     timeline = Timeline([(16000 * 10, 16000 * 30), (16000 * 50, 16000 * 90)], recording.n_samples)
     mel = MelWindows(SpeechWaveform(recording, timeline), 2)
-    found = Speech(timeline, np.zeros(6000, np.float32), 0.35)
+    found = Speech(timeline, silent, 0.35)
 
     def windows(clips):
         options = TranscribeOptions(vad=True, language="en", clip_timestamps=clips)
-        (task,) = Transcription(inference, vocabulary(), mel, options, found).tasks
+        (task,) = begun(inference, vocabulary(), mel, options, found).pieces
         while (window := task.next_window()) is not None:
             yield window.seek, window.size
             task.commit(silent_cut(window))
@@ -187,10 +192,10 @@ def test_clips_count_in_the_recording():
 
 
 def silent_cut(window):
-    from whisper_max.decode.result import DecodingResult
-    from whisper_max.transcribe.cut import Cut
+    from whisper_max.decode.decoded import Decoded
+    from whisper_max.transcribe.window import Cut
 
-    result = DecodingResult("en", [], "", avg_logprob=0.0, no_speech_prob=0.0, temperature=0.0, compression_ratio=1.0)
+    result = Decoded("en", [], "", avg_logprob=0.0, no_speech_prob=0.0, temperature=0.0, compression_ratio=1.0)
     return Cut(window, result, window.seek + window.size, skipped=True)
 
 

@@ -4,20 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_vocabulary import synthetic_vocabulary
 
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from whisper_max.decode.contract import Alignment
 from whisper_max.text.tokenizer import build_tokenizer
+from whisper_max.transcribe.options import Punctuation
 from whisper_max.transcribe.result import Segment, Word
 from whisper_max.transcribe.timing import (
-    Punctuation,
     WordTiming,
     add_words,
     alignment_tokens,
     find_words,
     merge_punctuations,
 )
-
-EOT = 50257
 
 
 @cache
@@ -33,7 +32,7 @@ def segment(start, end, tokens, seek=0):
     return Segment(0, seek, start, end, "x", list(tokens), 0.0, -0.3, 1.0, 0.1)
 
 
-class Attention:
+class Attention(Alignment):
     """Each token attends to the 25 positions, half a second, after the token before it."""
 
     def __init__(self, n_tokens, first):
@@ -58,9 +57,9 @@ def test_words_get_the_times_and_the_mean_probability_of_their_tokens():
 def test_no_text_has_no_words():
     assert find_words(tokenizer(), [], Attention(5, 3), n_frames=3000) == []
     empty = segment(0, 1, [])
-    add_words([empty], [], Punctuation(), EOT, 0.0)
+    add_words([empty], [], Punctuation(), tokenizer(), 0.0)
     assert (empty.words, empty.start, empty.end) == ([], 0, 1)
-    add_words([], [timing(" a")], Punctuation(), EOT, 0.0)
+    add_words([], [timing(" a")], Punctuation(), tokenizer(), 0.0)
 
 
 def words_of(*words):
@@ -87,7 +86,7 @@ def test_joining_loses_nothing(words):
 def test_words_go_to_the_segment_of_their_tokens_and_set_its_times():
     segments = [segment(0.0, 2.0, [50400, 1, 2, 50500]), segment(2.0, 4.0, [50500, 3, 50600])]
     timings = [timing(" a", 0.2, 0.6), timing(" b", 0.6, 1.1), timing(" c", 2.3, 2.8)]
-    add_words(segments, timings, Punctuation(), EOT, 0.0)
+    add_words(segments, timings, Punctuation(), tokenizer(), 0.0)
     assert segments[0].words == [Word(" a", 0.2, 0.6, 0.9), Word(" b", 0.6, 1.1, 0.9)]
     assert segments[1].words == [Word(" c", 2.3, 2.8, 0.9)]
     assert [(each.start, each.end) for each in segments] == [(0.2, 1.1), (2.3, 2.8)]
@@ -95,14 +94,14 @@ def test_words_go_to_the_segment_of_their_tokens_and_set_its_times():
 
 def test_times_count_from_the_start_of_the_recording():
     one = segment(60.0, 62.0, [1], seek=6000)
-    add_words([one], [timing(" a", 0.5, 1.0)], Punctuation(), EOT, 60.0)
+    add_words([one], [timing(" a", 0.5, 1.0)], Punctuation(), tokenizer(), 60.0)
     assert one.words == [Word(" a", 60.5, 61.0, 0.9)]
 
 
 def test_a_long_first_word_after_a_pause_is_shortened_to_twice_the_median():
     one = segment(0.0, 7.0, [1, 2, 3, 4])
     timings = [timing(" a", 0.0, 5.0), timing(" b", 5.0, 5.4), timing(" c", 5.4, 5.8), timing(" d", 5.8, 6.2)]
-    add_words([one], timings, Punctuation(), EOT, 0.0)
+    add_words([one], timings, Punctuation(), tokenizer(), 0.0)
     assert (one.words[0].start, one.words[0].end) == pytest.approx((4.2, 5.0))
     assert one.start == pytest.approx(4.2)
 
@@ -110,16 +109,16 @@ def test_a_long_first_word_after_a_pause_is_shortened_to_twice_the_median():
 def test_a_long_mark_at_the_end_of_a_sentence_is_shortened():
     timings = [timing(" a", 0.0, 0.4), timing(".", 0.4, 3.0), timing(" b", 3.0, 3.4), timing(" c", 3.4, 3.8)]
     one = segment(0.0, 4.0, [1, 2, 3, 4])
-    add_words([one], timings, Punctuation(), EOT, 0.0)
+    add_words([one], timings, Punctuation(), tokenizer(), 0.0)
     assert (one.words[0].word, one.words[0].start, one.words[0].end) == (" a.", 0.0, 0.4)
     timings = [timing(" a", 0.0, 0.4), timing(".", 0.4, 0.5), timing(" b", 0.5, 3.4), timing(" c", 3.4, 3.8)]
-    add_words([one], timings, Punctuation(), EOT, 0.0)
+    add_words([one], timings, Punctuation(), tokenizer(), 0.0)
     assert one.words[1].start == pytest.approx(3.4 - 0.8)
 
 
 def test_the_segment_wins_where_a_word_reaches_far_beyond_it():
     one = segment(2.0, 3.0, [1, 2, 3])
     timings = [timing(" a", 1.0, 2.4), timing(" b", 2.4, 2.8), timing(" c", 2.8, 3.8)]
-    add_words([one], timings, Punctuation(), EOT, 1.0)
+    add_words([one], timings, Punctuation(), tokenizer(), 1.0)
     assert (one.words[0].start, one.start) == (pytest.approx(1.7), 2.0)  # the word's end less the median, 0.7
     assert (one.words[-1].end, one.end) == (pytest.approx(3.5), 3.0)

@@ -1,16 +1,17 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
-from whisper_max.decode.fallback import Thresholds
+from whisper_max.decode.decoded import Thresholds
 from whisper_max.errors import OptionError
 from whisper_max.transcribe.options import TranscribeOptions
 
 
 def test_ladder_beams_at_zero_and_samples_above():
     options = TranscribeOptions(beam_size=5, best_of=3, patience=2.0, temperature=(0.0, 0.2), seed=7, language="fr")
-    first, second = options.ladder()
+    first, second = options.decodings
     assert (first.temperature, first.beam_size, first.patience, first.best_of) == (0.0, 5, 2.0, None)
     assert (second.temperature, second.beam_size, second.patience, second.best_of) == (0.2, None, None, 3)
     assert {(each.seed, each.language) for each in (first, second)} == {(7, "fr")}
@@ -20,13 +21,13 @@ def test_defaults():
     options = TranscribeOptions()
     assert options.temperatures == (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     assert options.thresholds == Thresholds(2.4, -1.0, 0.6)
-    assert options.clip_seconds() == [0.0]
-    assert [each.n_hyps for each in options.ladder()] == [1] * 6
+    assert options.clip_seconds == [0.0]
+    assert [each.n_hyps for each in options.decodings] == [1] * 6
     assert TranscribeOptions(temperature=0.5).temperatures == (0.5,)
 
 
 def test_every_option_of_decoding_is_handed_on():
-    values = {
+    values: dict[str, Any] = {
         "task": "translate",
         "sample_len": 9,
         "length_penalty": 0.5,
@@ -41,7 +42,7 @@ def test_every_option_of_decoding_is_handed_on():
         "repetition_penalty": 1.5,
         "no_repeat_ngram_size": 3,
     }
-    (decoding,) = TranscribeOptions(temperature=0, **values).ladder()
+    (decoding,) = TranscribeOptions(temperature=0, **values).decodings
     assert {name: getattr(decoding, name) for name in values} == values
 
 
@@ -131,7 +132,7 @@ def test_values_of_another_type_are_refused(name, value, expected):
 def test_numbers_of_numpy_and_any_iterables_become_pythons_own(name, value, plain):
     options = TranscribeOptions(**{name: value})
     assert json.loads(json.dumps(options.to_dict()))[name] == plain
-    assert options.ladder() == TranscribeOptions(**{name: plain}).ladder()
+    assert options.decodings == TranscribeOptions(**{name: plain}).decodings
 
 
 def test_options_of_voice_activity_are_checked_too():
@@ -140,13 +141,13 @@ def test_options_of_voice_activity_are_checked_too():
     with pytest.raises(OptionError, match=r"threshold: wrong type: expected float, found '0\.5'"):
         TranscribeOptions(vad=True, vad_options={"threshold": "0.5"})
     with pytest.raises(OptionError, match="vad_options: 1: unknown option"):
-        TranscribeOptions(vad=True, vad_options={1: 2})
+        TranscribeOptions(vad=True, vad_options={1: 2})  # type: ignore[dict-item]
 
 
 def test_clip_timestamps_as_text_or_numbers():
-    assert TranscribeOptions(clip_timestamps="1.5,3").clip_seconds() == [1.5, 3.0]
-    assert TranscribeOptions(clip_timestamps=[1.5, 3]).clip_seconds() == [1.5, 3.0]
-    assert TranscribeOptions(clip_timestamps="").clip_seconds() == []
+    assert TranscribeOptions(clip_timestamps="1.5,3").clip_seconds == [1.5, 3.0]
+    assert TranscribeOptions(clip_timestamps=[1.5, 3]).clip_seconds == [1.5, 3.0]
+    assert TranscribeOptions(clip_timestamps="").clip_seconds == []
 
 
 def test_options_as_json():

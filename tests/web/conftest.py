@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,12 +11,8 @@ import pytest
 import soundfile
 import soxr
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "decode"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from mock_server import Behaviour, make_app, serve
-from web_page import SPEECH, ready, upload
+from tests.support.mock_server import Behaviour, make_app, serve
+from tests.support.web_page import SPEECH, ready, upload
 
 FLAGS = (
     "--headless=new",

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import soxr
-from web_page import until
+
+from tests.support.web_page import until
 
 
 def text(page, selector):

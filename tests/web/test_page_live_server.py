@@ -4,14 +4,14 @@ import itertools
 import signal
 
 import pytest
-from web_page import ready, until
+
+from tests.support.web_page import ready, until
 
 pytest.importorskip("fastapi", reason="the extra server is not installed")
 pytest.importorskip("websockets", reason="the extra server is not installed")
 
-from served import FakeLoader, running
-
-from whisper_max.server import realtime
+from tests.support.served import FakeLoader, running
+from whisper_max.server.realtime import socket as realtime
 
 
 @pytest.fixture

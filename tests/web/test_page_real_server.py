@@ -4,15 +4,15 @@ import io
 import json
 
 import pytest
-from web_page import SPEECH, ready, upload
 
+from tests.support.web_page import SPEECH, ready, upload
 from whisper_max import api
 from whisper_max.output import FORMATS, render
 
 pytest.importorskip("fastapi", reason="the extra server is not installed")
 
-from fake_inference import DIMS, FakeInference
-from served import FakeLoader, running, vocabulary, wav
+from tests.support.fake_inference import DIMS, FakeInference
+from tests.support.served import FakeLoader, running, vocabulary, wav
 
 
 @pytest.fixture(scope="module")

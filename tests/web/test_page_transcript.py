@@ -4,9 +4,9 @@ import json
 import random
 
 import pytest
-from mock_server import spoken
-from web_page import until
 
+from tests.support.mock_server import spoken
+from tests.support.web_page import edit, until
 from whisper_max.output import FORMATS, render
 from whisper_max.transcribe.result import Segment, TranscriptionResult, Word
 
@@ -48,12 +48,6 @@ def test_copying(done):
     assert done.evaluate("navigator.clipboard.readText()") == render(spoken(), "txt")
 
 
-def edit(page, segment, text):
-    page.dblclick(f".segment-text >> nth={segment}")
-    page.fill(".segment textarea", text)
-    page.keyboard.press("Enter")
-
-
 def test_edits_go_into_the_downloads_and_keep_times(done, download):
     edit(done, 0, "And so, my dear fellow Americans, ask not what my country can do for you,")
     assert done.locator(".segment-text").first.inner_text().startswith("And so, my dear fellow")
@@ -93,6 +87,9 @@ def test_edits_can_be_dropped_and_undone(done, download):
     assert done.is_hidden("#revert-button")
 
 
+NAMES: list[list[str | None]] = [[None], [None, "Speaker 1", " a\tb,&<> {x} -->\n"]]
+
+
 def strange_results(count):
     """Transcripts of pieces that writers trip over, at times that are between milliseconds."""
     pieces = [
@@ -119,18 +116,21 @@ def strange_results(count):
     chance = random.Random(7)
     for _ in range(count):
         with_words = chance.random() < 0.6
+        speakers = chance.choice(NAMES)
         segments, time = [], chance.choice([0.0, 59.9995, 3599.9995, 360_000.0])
         for id in range(chance.randrange(4)):
             words = []
             for _ in range(chance.randrange(6)):
                 end = time + chance.choice([0.0005, 0.0015, 0.02, 1 / 3, 0.0125, 2.5])
-                words.append(Word(chance.choice(pieces) + chance.choice(pieces), time, end, 0.5))
+                speaker = chance.choice(speakers)
+                words.append(Word(chance.choice(pieces) + chance.choice(pieces), time, end, 0.5, speaker))
                 time = end
             if chance.random() < 0.1:
                 words *= 250  # longer than a line of a cue
             text = "".join(word.word for word in words)
             start, end = (words[0].start, words[-1].end) if words else (time, time)
             segment = Segment(id, 0, start, end, text, [1], 0.0, -0.5, 1.5, 0.25, words if with_words else None)
+            segment.speaker = chance.choice(speakers)
             segments.append(segment)
         yield TranscriptionResult("".join(segment.text for segment in segments), segments, "en")
 

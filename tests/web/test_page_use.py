@@ -1,7 +1,8 @@
 """How the page is to use: keyboard, colours, small screens, screen readers."""
 
 import pytest
-from web_page import SPEECH, ready, until, upload
+
+from tests.support.web_page import SPEECH, ready, until, upload, wait_done
 
 
 def time(page):
@@ -54,7 +55,7 @@ def test_escape_cancels(page, behaviour):
 def test_tab_order_and_focus(done):
     done.evaluate("document.activeElement.blur()")
     seen = []
-    for _ in range(20):
+    for _ in range(32):
         done.keyboard.press("Tab")
         seen.append(
             done.evaluate(
@@ -68,10 +69,13 @@ def test_tab_order_and_focus(done):
         if seen[-1][0] == "BODY":
             seen.pop()
             break
-    assert [name for name, *_ in seen][:16] == [
-        "#main", "help-button", "theme-button", "model", "language", "task", "choose-button", "talk-button",
-        "play-button", "speed", "waveform", "copy-button", "button primary",
-        "segment-time clock", "icon-button edit-button", "segment-time clock",
+    assert [name for name, *_ in seen][:26] == [
+        "#main", "help-button", "theme-button", "model", "language", "task", "SUMMARY",
+        "choose-button", "folder-button", "talk-button",
+        "download-all", "recordings", "recording-name", "icon-button recording-close",
+        "play-button", "zoom-out", "zoom-in", "speed", "waveform",
+        "search-button", "again-button", "link-button", "copy-button", "button primary",
+        "segment-time clock", "icon-button edit-button",
     ]  # fmt: skip
     assert {(style, width >= 2) for _, style, width in seen} == {("solid", True)}
 
@@ -118,15 +122,33 @@ def test_axe_finds_nothing(open_page, mock_address, behaviour, log, dark):
     page.keyboard.press("e")
     check("editing")
     page.keyboard.press("Escape")
-    behaviour.delay = 5.0
+    behaviour.delay = 60.0
     page.set_input_files("#file", SPEECH)
     page.wait_for_selector("#job")
     check("working")
     page.click("#cancel-button")
+    behaviour.delay = 0.0
     behaviour.key = "k"
     page.set_input_files("#file", SPEECH)
     page.wait_for_selector("#message")
     check("error")
+    page.keyboard.press("?")
+    check("keys")
+    page.keyboard.press("Escape")
+    page.click(".recording-close >> nth=0")
+    check("question")
+    page.click("#confirm-stay")
+    page.click(".recording-name >> nth=-1")
+    wait_done(page)
+    page.click("#more summary")
+    page.keyboard.press("p")
+    check("speaker")
+    page.fill("#speaker-name", "Jack")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Control+f")
+    page.fill("#search-text", "you")
+    check("searching")
+    page.keyboard.press("Escape")
     behaviour.key = None
     page.click("#talk-button")
     until(page, "document.querySelector('#captions').textContent.includes('one')")
@@ -135,12 +157,17 @@ def test_axe_finds_nothing(open_page, mock_address, behaviour, log, dark):
     assert states == {state: [] for state in states}
 
 
-@pytest.mark.parametrize("width", [320, 390, 768])
+@pytest.mark.parametrize("width", [320, 375, 768])
 def test_small_screens_need_no_sideways_scrolling(open_page, mock_address, behaviour, width):
     page = open_page(mock_address[0], width=width, height=800)
     ready(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     upload(page)
+    page.click("#more summary")
+    page.click(".word >> nth=3")
+    page.keyboard.press("1")
+    page.keyboard.press("Control+f")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.click("#downloads summary")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     box = page.locator("#download-list").bounding_box()

@@ -1,0 +1,154 @@
+"""Containers with damage or lost ends: what plays is heard at its time, and what is not is told."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+
+from tests.support.made_audio import heard, media, speech
+from whisper_max.errors import AudioError
+
+MEDIA = [
+    ("mp4", "aac", {}),
+    ("mp4", "aac", {"movflags": "faststart"}),
+    ("mp4", "aac", {"movflags": "frag_keyframe+empty_moov", "frag_duration": "1000000"}),
+    ("mov", "alac", {}),
+    ("matroska", "aac", {"cluster_time_limit": "1000"}),
+    ("webm", "libopus", {"cluster_time_limit": "1000"}),
+    ("matroska", "ac3", {}),
+    ("matroska", "flac", {}),
+    ("mp4", "aac", {"movflags": "frag_keyframe+empty_moov", "frag_duration": "300000"}),
+    ("avi", "libmp3lame", {}),
+    ("avi", "ac3", {}),
+    ("mpegts", "aac", {}),
+    ("adts", "aac", {}),
+    ("ac3", "ac3", {}),
+    ("eac3", "eac3", {}),
+    ("flac", "flac", {}),
+    ("mp3", "libmp3lame", {}),
+]
+
+
+@pytest.mark.parametrize(("format", "codec", "options"), MEDIA)
+@pytest.mark.parametrize("size", [1, 700, 3000])
+def test_a_few_damaged_bytes_cost_no_more_than_their_time(format, codec, options, size):
+    content = bytearray(media(format, codec, **options))
+    whole, warnings = heard(bytes(content))
+    assert warnings == []
+    at = len(content) // 2
+    content[at : at + size] = np.random.default_rng(1).bytes(size) if size < 3000 else bytes(size)
+    samples, warnings = heard(bytes(content))
+    assert abs(len(samples) - len(whole)) <= 0.1 * 16000
+    if size > 1:
+        assert warnings
+        assert sum(warning.end - warning.start for warning in warnings) < 2.0
+    assert all(warning.kind in ("damaged", "missing") for warning in warnings)
+    early, late = slice(16000, 4 * 16000), slice(-3 * 16000, -8000)
+    assert np.abs(samples[early] - whole[early]).max() < 1e-4
+    shift = len(samples) - len(whole)
+    assert np.abs(samples[late] - whole[late]).max() < (2e-3 if shift == 0 else 1)
+
+
+@pytest.mark.parametrize(("format", "codec", "rate"), [("flv", "libmp3lame", 44100), ("matroska", "libmp3lame", 48000)])
+@pytest.mark.parametrize("damage", [b"\xaa" * 300, bytes(3000)])
+def test_damage_where_time_stamps_are_milliseconds(format, codec, rate, damage):
+    content = media(format, codec, rate=rate)
+    whole, _ = heard(content)
+    at = len(content) // 2
+    samples, warnings = heard(content[:at] + damage + content[at + len(damage) :])
+    assert {warning.kind for warning in warnings} == {"damaged"}
+    assert sum(warning.end - warning.start for warning in warnings) < 0.8
+    late = slice(-3 * 16000, -8000)
+    assert np.corrcoef(samples[late], whole[late])[0, 1] > 0.95  # within a millisecond
+    assert np.abs(samples[16000 : 4 * 16000] - whole[16000 : 4 * 16000]).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("format", "codec"), [("webm", "libopus"), ("flv", "libmp3lame"), ("nut", "libopus"), ("mpeg", "mp2")]
+)
+def test_a_file_that_is_cut_and_tells_no_length_is_told(format, codec):
+    options = {"live": "1"} if format == "webm" else {"flvflags": "no_duration_filesize"} if format == "flv" else {}
+    content = media(format, codec, rate=44100 if format == "flv" else 48000, **options)
+    assert heard(content)[1] == []
+    _, warnings = heard(content[: len(content) * 2 // 3 - 101])  # within a packet
+    assert [warning.kind for warning in warnings] == ["truncated"]
+
+
+def test_what_a_demuxer_gives_up_is_told():
+    content = media("voc", "pcm_u8", rate=16000)
+    at = len(content) // 2
+    samples, warnings = heard(content[:at] + b"\x55" * 3000 + content[at + 3000 :])
+    assert len(samples) < 8 * 16000
+    assert [warning.kind for warning in warnings] == ["damaged"]
+    assert "bytes from here can't be read" in warnings[0].message
+
+
+@pytest.mark.parametrize(("format", "codec", "options"), MEDIA[1:])
+@pytest.mark.parametrize("fraction", [0.9, 0.5])
+def test_what_is_there_of_a_cut_file_is_heard(format, codec, options, fraction):
+    if codec == "alac":
+        pytest.skip("its index is at the end, without which nothing is known of what it holds")
+    content = media(format, codec, **options)
+    whole, _ = heard(content)
+    samples, warnings = heard(content[: int(len(content) * fraction) - 101])  # within a frame or a packet
+    assert len(samples) > len(whole) * (fraction - 0.12)
+    assert np.abs(samples[16000:-16000] - whole[16000 : len(samples) - 16000]).max() < 1e-4
+    assert [warning.kind for warning in warnings][-1:] in (["truncated"], ["damaged"])
+
+
+@pytest.mark.parametrize(("format", "codec", "options"), MEDIA)
+@pytest.mark.parametrize("after", [bytes(3000), b"TAG" + bytes(125)])
+def test_zeros_and_tags_behind_any_file_are_ignored(format, codec, options, after):
+    content = media(format, codec, **options)
+    whole, _ = heard(content)
+    samples, warnings = heard(content + after)
+    assert np.array_equal(samples, whole)
+    assert warnings == []
+
+
+def test_a_file_of_which_nothing_is_left_names_the_second_reached():
+    content = media("mp4", "aac")
+    with pytest.raises(AudioError, match=r"found 0\.00 s of sound"):
+        heard(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(("format", "codec"), [("mp4", "libopus"), ("mp4", "aac"), ("3gp", "libopencore_amrnb")])
+def test_packets_of_zeros_are_a_hole(format, codec):
+    try:
+        content = media(format, codec, rate=8000 if format == "3gp" else 48000)
+    except (av.FFmpegError, ValueError) as error:
+        pytest.skip(f"this PyAV writes no {codec}: {error}")
+    whole, _ = heard(content)
+    start = content.index(b"mdat") + (content.index(b"moov") - content.index(b"mdat")) // 2
+    samples, [warning, *more] = heard(content[:start] + bytes(1500) + content[start + 1500 :])
+    assert {each.kind for each in (warning, *more)} == {"damaged"}  # packets zeroed in part may be two holes
+    assert len(samples) == pytest.approx(len(whole), abs=800)
+    silent = samples[round((warning.start + 0.05) * 16000) : round((warning.end - 0.05) * 16000)]
+    assert len(silent) > 0
+    assert np.abs(silent).max() < 1e-3
+
+
+SHORT = [
+    *(("caf", "alac", 16000), ("wv", "wavpack", 16000), ("tta", "tta", 16000), ("nut", "libopus", 48000)),
+    *(("wav", "libmp3lame", 16000), ("wav", "adpcm_ms", 8000), ("rm", "ac3", 48000), ("mov", "aac", 44100)),
+]
+
+
+@pytest.mark.parametrize(("format", "codec", "rate"), SHORT)
+@pytest.mark.parametrize("n_samples", [320, 1777, 16000])
+def test_short_sound_is_whole_in_any_format(tmp_path, format, codec, rate, n_samples):
+    path = tmp_path / "a"
+    with av.open(str(path), "w", format=format) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        resampler = av.AudioResampler(
+            stream.format, stream.layout, rate, frame_size=stream.codec_context.frame_size or 0
+        )
+        frame = av.AudioFrame.from_ndarray(speech()[None, 40000 : 40000 + n_samples], format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(stream.encode(piece))
+        container.mux(stream.encode(None))
+    samples, warnings = heard(path.read_bytes())
+    assert warnings == []
+    assert len(samples) >= n_samples - 0.1 * 16000

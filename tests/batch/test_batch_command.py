@@ -1,0 +1,199 @@
+"""The command ``batch``, with workers in this process and a model of fake logits: what it does, says and leaves."""
+
+import json
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import whisper_max.ray
+from tests.support.fake_inference import DIMS, FakeInference
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from whisper_max.api import Model
+from whisper_max.batch.worker import Worker
+from whisper_max.commands import batch
+from whisper_max.commands.main import main
+from whisper_max.ray import Cluster
+
+vocabulary = cache(synthetic_vocabulary)
+
+
+class Here:
+    """In the place of a cluster: starts, and recordings in the order in which they were done."""
+
+    def __init__(self):
+        self.n_starts = 0
+        self.done: list[str] = []
+        self.after: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def connected(self, address, num_cpus):
+        self.n_starts += 1
+        yield Cluster(2, 0, True, 0.1)
+
+    def run(self, job, items, cluster, pool, say):
+        worker = Worker(job, load=lambda: Model(FakeInference(DIMS), vocabulary()))
+        for item in items:
+            (outcome,) = worker([item])
+            self.done.append(Path(item.source).name)
+            yield outcome
+            self.after()
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Here:
+    it = Here()
+    monkeypatch.setattr(whisper_max.ray, "connected", it.connected)
+    monkeypatch.setattr(whisper_max.ray, "run", it.run)
+    monkeypatch.setenv("WHISPER_MAX_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return it
+
+
+def record(path: Path, seed: int) -> None:
+    soundfile.write(path, np.random.default_rng(seed).normal(0, 0.1, 16_000), 16_000)
+
+
+def rows(output: Path) -> list[dict]:
+    lines = [line for part in sorted((output / "results").iterdir()) for line in part.read_text().splitlines()]
+    return sorted((json.loads(line) for line in lines), key=lambda row: row["source"])
+
+
+BATCH = ["batch", "in", "--output", "out", "--language", "en", "--temperature", "0", "-f", "txt"]
+QUICK = ["--temperature_increment_on_fallback", "None"]
+
+
+def test_what_is_missing_is_done_and_nothing_else(here: Here, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for number in range(3):
+        record(tmp_path / "in" / f"{number}.wav", number)
+    (tmp_path / "in" / "bad.mp3").write_bytes(b"no sound")
+    assert main([*BATCH, *QUICK]) == 1
+    said = capsys.readouterr().err
+    assert "Ray on this machine: 2 CPUs, 0 GPUs; ready in 0.1 s" in said
+    assert f"error: {tmp_path}/in/bad.mp3: " in said
+    assert "3 done, 1 failed; 3.0 s of audio in" in said
+    assert [row["status"] for row in rows(tmp_path / "out")] == ["done", "done", "done", "failed"]
+    record(tmp_path / "in" / "new.wav", 9)
+    here.done.clear()
+    assert main([*BATCH, *QUICK]) == 1
+    assert sorted(here.done) == ["bad.mp3", "new.wav"]
+    assert [row["status"] for row in rows(tmp_path / "out")] == ["done", "done", "done", "failed", "done"]
+    (tmp_path / "in" / "bad.mp3").unlink()
+    here.done.clear()
+    assert main([*BATCH, *QUICK]) == 0
+    assert (here.done, here.n_starts) == ([], 2)  # without work no cluster is started
+    assert "0 done, 4 done before" in capsys.readouterr().err
+    assert len(list((tmp_path / "out").glob("*.txt"))) == 4
+
+
+def test_an_interrupted_batch_keeps_its_rows_and_goes_on(
+    here: Here, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for number in range(4):
+        record(tmp_path / "in" / f"{number}.wav", number)
+
+    def interrupt():
+        if len(here.done) == 2:
+            raise KeyboardInterrupt
+
+    here.after = interrupt
+    assert main([*BATCH, *QUICK]) == 130
+    assert "interrupted: 2 done" in capsys.readouterr().err
+    assert len(rows(tmp_path / "out")) == 2
+    here.after = lambda: None
+    assert main([*BATCH, *QUICK]) == 0
+    assert sorted(here.done) == ["0.wav", "1.wav", "2.wav", "3.wav"]
+    assert len(rows(tmp_path / "out")) == 4
+
+
+def test_a_recording_that_changed_has_one_row(here: Here, tmp_path: Path):
+    record(tmp_path / "in" / "a.wav", 1)
+    assert main([*BATCH, *QUICK]) == 0
+    before = rows(tmp_path / "out")
+    record(tmp_path / "in" / "a.wav", 2)
+    assert main([*BATCH, *QUICK]) == 0
+    after = rows(tmp_path / "out")
+    assert (len(before), len(after)) == (1, 1)
+    assert before[0]["content"] != after[0]["content"]
+
+
+def test_a_line_that_is_none_fails_and_the_rest_is_done(here: Here, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    record(tmp_path / "in" / "a.wav", 1)
+    (tmp_path / "list.jsonl").write_text('{"path": "in/a.wav"}\n{broken\n{"path": "in/a.wav"}\n')
+    assert main(["batch", "list.jsonl", *BATCH[2:], *QUICK]) == 1
+    said = capsys.readouterr().err
+    assert said.count("list.jsonl:2: not JSON") == 1
+    assert "1 recordings are named more than once, and done once" in said
+    assert "1 done, 1 failed" in said
+    assert (tmp_path / "out" / "in" / "a.txt").exists()
+
+
+def test_watching_does_each_recording_once(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    now = [1000.0]
+    folder = tmp_path / "in"
+    record(folder / "old.wav", 1)
+
+    def grow():
+        with (folder / "growing.wav").open("ab") as file:
+            file.write(b"\0")
+
+    def stop():
+        raise KeyboardInterrupt
+
+    script: dict[int, Callable[[], object]] = {
+        2: lambda: record(folder / "growing.wav", 2),
+        **dict.fromkeys((3, 4, 5), grow),
+        8: lambda: (folder / "bad.mp3").write_bytes(b"no sound"),
+        14: stop,
+    }
+    looks = [0]
+
+    def pass_time(seconds: float) -> None:
+        now[0] += seconds
+        looks[0] += 1
+        script.get(looks[0], lambda: None)()
+
+    monkeypatch.setattr(batch.time, "monotonic", lambda: now[0])  # type: ignore[attr-defined]
+    monkeypatch.setattr(batch.time, "sleep", pass_time)  # type: ignore[attr-defined]
+    done_at: dict[str, int] = {}
+    here.after = lambda: done_at.update({here.done[-1]: looks[0]})
+    watch = [*BATCH, *QUICK, "--watch", "--interval", "10", "--settle", "20"]
+    assert main(watch) == 130
+    assert here.done == ["old.wav", "growing.wav", "bad.mp3"]
+    assert done_at["old.wav"] == 2  # looks after which it had not changed for long enough
+    assert done_at["growing.wav"] == 7
+    assert here.n_starts == 1
+    script.clear()
+    script[looks[0] + 6] = stop
+    (folder / "bad.mp3").unlink()
+    assert main(watch) == 130
+    assert here.done == ["old.wav", "growing.wav", "bad.mp3"]  # also after a restart
+    assert len(rows(tmp_path / "out")) == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--actors", "0"], "argument --actors: expected a number, or MIN-MAX, found '0'"),
+        (["--actors", "5-2"], "argument --actors: expected a number, or MIN-MAX"),
+        (["--num_cpus", "none"], "argument --num_cpus: expected a whole number of 1 or more"),
+        (["--part_minutes", "-1"], "argument --part_minutes: expected a number above 0"),
+        (["--vad_threshold", "0.5"], "--vad_threshold needs --vad"),
+    ],
+)
+def test_wrong_usage(here: Here, flags: list[str], told: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="2"):
+        main([*BATCH, *flags])
+    assert told in capsys.readouterr().err
+
+
+def test_http_takes_no_output(here: Here, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    record(tmp_path / "in" / "a.wav", 1)
+    assert main([*BATCH[:3], "https://host/out", *BATCH[4:], *QUICK]) == 1
+    assert "can't be written" in capsys.readouterr().err
+    assert here.n_starts == 0

@@ -1,0 +1,81 @@
+"""Words that are certain by the attention of one decoding."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.live_world import RATE, World, check_order, committed_text, new_core, run
+from whisper_max.errors import OptionError
+from whisper_max.live.events import Committed
+from whisper_max.live.options import ATTENTION, LIVE_VAD, LiveOptions
+
+stretches = st.lists(st.tuples(st.integers(1, 25), st.integers(0, 2 * RATE)), min_size=1, max_size=5)
+chunkings = st.lists(st.integers(300, 3 * RATE), min_size=1, max_size=5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(stretches, chunkings, st.sampled_from([None, LIVE_VAD]), st.floats(0.2, 2.0), st.floats(0.01, 1.0))
+def test_every_word_is_committed_once_in_order(said, chunks, vad, step, margin):
+    world = World(said)
+    core = new_core(world, vad=vad, step=step, policy=ATTENTION, margin=margin)
+    events, _ = run(world, core, chunks)
+    assert committed_text(events) == world.text
+    check_order(events)
+
+
+def test_words_are_certain_once_they_ended_so_long_before_the_audio_did():
+    world = World([(10, 0)])  # a word begins every 0.4 s and lasts 0.3 s
+    core = new_core(world, vad=None, policy=ATTENTION, margin=0.35)
+    events, listenings = run(world, core, [1600])
+    assert [listening.end / RATE for listening in listenings] == [1.088, 2.176, 3.2, 4.0]
+    said = ["".join(word.word for word in event.words) for event in events if isinstance(event, Committed)]
+    assert said == [" w0 w1", " w2 w3", " w4 w5 w6.", " w7 w8 w9"]
+
+
+def test_what_ended_before_a_pause_does_not_wait_for_the_margin():
+    world = World([(3, RATE)])
+    core = new_core(world, policy=ATTENTION, margin=1.0, step=2.0)
+    events, listenings = run(world, core, [512])
+    first = next(event for event in events if isinstance(event, Committed))
+    assert "".join(word.word for word in first.words) == " w0 w1 w2"
+    assert not listenings[0].final
+
+
+def test_a_decoding_goes_on_from_what_is_certain():
+    world = World([(10, 0)])
+    _, listenings = run(world, new_core(world, vad=None, policy=ATTENTION, margin=0.35), [1600])
+    assert [listening.options.first_prefix for listening in listenings] == [
+        None,
+        "w0 w1",
+        "w0 w1 w2 w3",
+        "w0 w1 w2 w3 w4 w5 w6.",
+    ]
+    _, listenings = run(world, new_core(world, vad=None), [1600])
+    assert {listening.options.first_prefix for listening in listenings} == {None}
+
+
+def test_audio_that_is_dropped_takes_its_words_out_of_the_prefix():
+    world = World([(60, 0)])
+    _, listenings = run(world, new_core(world, vad=None, policy=ATTENTION, buffer=6.0), [1600])
+    last = listenings[-1]
+    assert last.start > 0
+    assert last.options.first_prefix is not None
+    kept = [word for word in world.words if word.end > last.start]
+    assert last.options.first_prefix.split()[0] in {word.text.strip() for word in kept[:2]}
+    assert last.options.initial_prompt is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"policy": "guess"}, "policy: unknown policy: expected agreement or attention, found 'guess'"),
+        ({"margin": -0.1}, "margin: out of range"),
+        ({"margin": 20.0}, "margin: out of range"),
+        ({"margin": float("nan")}, "margin: out of range"),
+    ],
+)
+def test_impossible_policies_are_refused(options, message):
+    with pytest.raises(OptionError, match=re.escape(message)):
+        LiveOptions(**options)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from whisper_max.speakers import clustering
+from whisper_max.speakers.clustering import Voices, speakers_of
+
+
+def voices(labels, *, seconds=3.0, noise=0.05, windows=None, seed=0):
+    """Voices of speakers that are at right angles to each other."""
+    random = np.random.default_rng(seed)
+    vectors = np.eye(192)[labels] + random.normal(0, noise, (len(labels), 192))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    of_window = np.arange(len(labels)) if windows is None else np.array(windows)
+    return Voices(vectors.astype(np.float32), np.broadcast_to(np.float32(seconds), len(labels)), of_window)
+
+
+def same_partition(found, expected):
+    pairs = set(zip(found.tolist(), list(expected), strict=True))
+    return len(pairs) == len(set(found.tolist())) == len(set(expected))
+
+
+@pytest.mark.parametrize("n_speakers", [1, 2, 3, 5, 9])
+def test_the_number_of_speakers_is_found(n_speakers):
+    labels = [number % n_speakers for number in range(6 * n_speakers)]
+    assert same_partition(speakers_of(voices(labels), 1, None), labels)
+
+
+@pytest.mark.parametrize(("least", "most", "expected"), [(2, 2, 2), (4, 4, 4), (1, 3, 3), (6, 8, 6)])
+def test_a_given_number_is_kept(least, most, expected):
+    labels = [number % 5 for number in range(40)]
+    assert len(set(speakers_of(voices(labels, noise=0.03), least, most).tolist())) == expected
+
+
+def test_no_more_speakers_than_voices():
+    assert len(set(speakers_of(voices([0, 1]), 5, 5).tolist())) == 2
+    assert speakers_of(voices([0]), 3, 4).tolist() == [0]
+
+
+def test_who_speaks_for_a_moment_only_is_no_speaker_of_their_own():
+    labels = [0] * 6 + [1] * 6 + [2]
+    seconds = [3.0] * 12 + [0.5]
+    assert len(set(speakers_of(voices(labels, seconds=seconds), 1, None).tolist())) == 2
+    assert len(set(speakers_of(voices(labels, seconds=seconds), 3, 3).tolist())) == 3
+
+
+def test_voices_of_one_window_are_different_speakers():
+    labels, windows = [0, 1] * 6, [number // 2 for number in range(12)]
+    heard = voices([*labels, 0, 0], windows=[*windows, 6, 6], noise=0.02)
+    found = speakers_of(heard, 1, None)
+    assert found[12] != found[13]
+
+
+def test_who_is_heard_longer_is_whom_they_are_most_like():
+    labels, windows = [0, 1] * 6, [number // 2 for number in range(12)]
+    heard = voices([*labels, 0, 0], windows=[*windows, 6, 6], noise=0.02)
+    heard.vectors[13, 1] += 0.01  # the longer one is a little less like speaker 0
+    seconds = np.array([3.0] * 12 + [0.5, 3.0], np.float32)
+    found = speakers_of(Voices(heard.vectors, seconds, heard.windows), 1, None)
+    assert found[13] == found[0]
+    assert found[12] == found[1]
+
+
+def test_more_voices_in_a_window_than_speakers():
+    found = speakers_of(voices([0, 1, 2, 0, 1, 2], windows=[0, 0, 0, 1, 1, 1]), 1, 2)
+    assert len(found) == 6
+    assert set(found.tolist()) <= {0, 1}
+
+
+def test_many_voices_are_clustered_in_two_rounds(monkeypatch):
+    labels = [number * 7 % 4 for number in range(200)]
+    whole = speakers_of(voices(labels), 1, None)
+    monkeypatch.setattr(clustering, "BLOCK", 32)
+    assert same_partition(speakers_of(voices(labels), 1, None), labels)
+    assert same_partition(whole, labels)

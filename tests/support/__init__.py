@@ -1,0 +1,1 @@
+"""What tests share: stand-ins for the model, the server and the page, and worlds to try them in."""

@@ -1,0 +1,136 @@
+"""A server with a model of fake logits, in a thread of this process, and clients of it."""
+
+import asyncio
+import io
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from functools import cache
+
+import httpx
+import numpy as np
+import openai
+import soundfile
+
+from tests.support.fake_inference import DIMS, FakeInference
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from whisper_max import api
+from whisper_max.server.app import create_app
+from whisper_max.server.loading import Loader
+from whisper_max.server.run import DrainingServer
+from whisper_max.server.settings import Settings
+
+vocabulary = cache(synthetic_vocabulary)
+
+
+class SlowInference(FakeInference):
+    """Waits before it encodes; ``hold`` keeps it there until the test lets go, ``fails`` breaks it once."""
+
+    def __init__(self, dims=DIMS):
+        super().__init__(dims)
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.fails = None
+        self.seconds = 0.0
+
+    def encode(self, mel):
+        assert self.go_on.wait(60)
+        time.sleep(self.seconds)
+        if self.fails is not None:
+            error, self.fails = self.fails, None
+            raise error
+        return super().encode(mel)
+
+
+class FakeLoader:
+    """Loads a fake model for every source, each said to take ``n_bytes``."""
+
+    def __init__(self, n_bytes=1 << 20):
+        self.n_bytes = n_bytes
+        self.loaded = []
+        self.fails = None
+        self.inference = SlowInference()
+
+    def load(self, source):
+        if self.fails is not None:
+            raise self.fails
+        self.loaded.append(source)
+        return api.Model(self.inference, vocabulary(), source)
+
+    @property
+    def loader(self):
+        return Loader(self.load, lambda source: self.n_bytes)
+
+
+class Running:
+    """A server that runs. url: its address; app: its app; loader: of its models."""
+
+    def __init__(self, settings, loader, server):
+        self.settings, self.loader, self.server = settings, loader, server
+        self.clients = ExitStack()
+        self.app = server.config.app
+        self.shared = self.app.state.shared
+
+    @property
+    def port(self):
+        return self.server.servers[0].sockets[0].getsockname()[1]
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def http(self, **options):
+        client = httpx.Client(base_url=self.url, timeout=60, **options)
+        self.clients.callback(client.close)
+        return client
+
+    def openai(self, key="none", **options):
+        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=60, **options)
+        return self.clients.enter_context(client)
+
+    def post(self, file=None, endpoint="transcriptions", **fields):
+        file = wav(3) if file is None else file
+        data = {"model": "whisper-1", **fields}
+        return httpx.post(f"{self.url}/v1/audio/{endpoint}", data=data, files={"file": ("a.wav", file)}, timeout=60)
+
+    def wait(self, condition, seconds=20):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "it did not happen in time"
+            time.sleep(0.01)
+
+
+@contextmanager
+def running(loader=None, wait=True, **settings):
+    loader = loader or FakeLoader()
+    wanted = Settings(**{"port": 0, "idle_timeout": 5.0, **settings})
+    server = DrainingServer(wanted, create_app(wanted, loader.loader))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
+    thread.start()
+    try:
+        it = Running(wanted, loader, server)
+        it.wait(lambda: server.started and (not wait or it.app.state.loading.done()))
+        with it.clients:
+            yield it
+    finally:
+        loader.inference.go_on.set()
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@cache
+def wav(seconds, key=0, rate=16000):
+    samples = np.random.default_rng(key).normal(0, 0.1, round(seconds * rate))
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def bomb(seconds):
+    """Silence in flac: about 2 kB a minute."""
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", 8000, 1, format="FLAC") as sound:
+        for _ in range(seconds // 60):
+            sound.write(np.zeros(8000 * 60, np.int16))
+    return file.getvalue()

@@ -1,0 +1,149 @@
+"""Texts that are known: plain, srt and vtt, with their words as they are written."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_max.errors import OptionError
+from whisper_max.transcribe.known_text import read_known_text, read_text_file
+from whisper_max.transcribe.matching import match, n_trusted, tokens_of
+
+
+def texts(text):
+    return ["".join(word.text for word in passage.words) for passage in read_known_text(text)]
+
+
+def test_lines_and_sentences_of_plain_text():
+    text = "First line, here.\n\n  Second: 3.5 % of \u201cit.\u201d  And (so) on!\r\nNo end\n---\n"
+    assert texts(text) == [
+        " First line, here.",
+        " Second: 3.5 % of \u201cit.\u201d",
+        " And (so) on!",
+        " No end",
+        " ---",
+    ]
+
+
+def test_words_are_kept_as_they_are_written():
+    (passage,) = read_known_text("On 24/12, $1,000 \u2014 \u201cthat's\u201d  it")
+    assert [word.text for word in passage.words] == [
+        " On", " 24/12,", " $1,000", " \u2014", " \u201cthat's\u201d", "  it",
+    ]  # fmt: skip
+
+
+def test_scripts_without_spaces_have_a_word_for_each_character():
+    (passage,) = read_known_text("我们去2024年。")
+    assert [word.text for word in passage.words] == ["我", "们", "去", "2024", "年。"]
+
+
+SRT = (
+    "\ufeff1\r\n00:00:01,000 --> 00:00:02,000\r\n<i>Hello,</i>\r\nyou there.\r\n\r\n"
+    "2\r\n00:00:03,000 --> 00:00:04,000\r\n♪\r\n\r\n7\r\n00:00:05,000 --> 00:00:06,000 X1:40\r\nBye. Bye."
+)
+
+
+def test_cues_of_srt_are_passages_with_their_lines_and_markup():
+    passages = read_known_text(SRT)
+    assert texts(SRT) == [" <i>Hello,</i>\nyou there.", " ♪", " Bye. Bye."]
+    assert [word.spoken for word in passages[0].words] == ["Hello,", "you", "there."]
+
+
+def test_srt_without_blank_lines_between():
+    text = "1\n00:00:01,000 --> 00:00:02,000\nOne\n2\n00:00:02,000 --> 00:00:03,000\nTwo\n"
+    assert texts(text) == [" One", " Two"]
+
+
+def test_cues_of_vtt_have_no_tags_and_the_voice():
+    text = (
+        "WEBVTT - title\n\nSTYLE\n::cue {}\n\nNOTE a --> b\n\nid 1\n00:01.000 --> 00:02.000 align:start\n"
+        "<v.loud Ann &amp; Bo>A &lt;b&gt; <00:01.500><c>c</c>\n\n00:02.000 --> 00:03.000\nplain\n"
+    )
+    passages = read_known_text(text)
+    assert texts(text) == [" A <b> c", " plain"]
+    assert [passage.speaker for passage in passages] == ["Ann & Bo", None]
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "...\n-- !", "WEBVTT\n", "1\n00:00:01,000 --> 00:00:02,000\n\n"])
+def test_a_text_without_a_word_is_refused(text):
+    with pytest.raises(OptionError, match="text: there is no word in it"):
+        read_known_text(text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_of_text(tmp_path, encoding):
+    path = tmp_path / "text"
+    path.write_bytes("Äpfel".encode(encoding))
+    assert read_text_file(path) == "Äpfel"
+
+
+@pytest.mark.parametrize("content", ["Äpfel".encode("latin-1"), b"\x89PNG\xff\xff", None])
+def test_files_that_are_none(tmp_path, content):
+    path = tmp_path / "text"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(OptionError, match=r"not a text|can't be read"):
+        read_text_file(path)
+
+
+@given(st.text(max_size=80))
+def test_any_text_keeps_all_that_is_not_white(text):
+    try:
+        passages = read_known_text(text)
+    except OptionError:
+        return
+    assert all(word.spoken for passage in passages for word in passage.words)
+    kept = [character for passage in texts(text) for character in passage if not character.isspace()]
+    written = iter(text)
+    assert all(character in written for character in kept)  # in its order
+
+
+# ---------------------------------------------------------------- matching
+
+
+def test_tokens_have_no_case_marks_or_hyphens():
+    tokens = tokens_of(["Don\u2019t", "--", "well-known", "N\u00aa", "我们"])
+    assert tokens.parts == ["dont", "well", "known", "na", "我", "们"]
+    assert tokens.words == [0, 2, 2, 3, 4, 4]
+
+
+words = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f", "g", "h"]), max_size=60)
+
+
+@given(words, words)
+def test_what_is_matched_is_the_same_and_in_order(known, heard):
+    found = match(known, heard)
+    places = [place for place in found if place is not None]
+    assert all(known[i] == heard[place] for i, place in enumerate(found) if place is not None)
+    assert places == sorted(set(places))
+
+
+def story(n_words, seed=0):
+    rng = random.Random(seed)
+    return [f"w{int(rng.paretovariate(0.5))}" for _ in range(n_words)]
+
+
+def test_a_long_text_with_words_removed_added_and_changed():
+    known = story(4000)
+    heard = [word if i % 13 else "other" for i, word in enumerate(known) if i % 17] + ["more"] * 30
+    found = match(known, heard)
+    assert sum(place is not None for place in found) > 0.8 * len(known)
+    assert n_trusted(found) > 0.7 * len(known)
+
+
+def test_parts_that_are_skipped_or_repeated():
+    verse, chorus, other = story(40, 1), story(30, 2), story(50, 3)
+    sung = [*verse, *chorus, *other, *chorus]
+    assert n_trusted(match([*verse, *chorus, *other, *chorus], sung)) == len(sung)
+    found = match([*verse, *other], sung)  # the chorus is not in the text
+    assert n_trusted(found) >= 85
+    found = match([*verse, *chorus, *chorus, *other], sung)  # it is there twice, and sung once there
+    assert n_trusted(found) >= 115
+
+
+def test_texts_that_have_nothing_to_do_with_each_other():
+    found = match(story(3000, 1), story(3000, 2))
+    assert n_trusted(found) < 0.05 * 3000
+    assert n_trusted(match(["a", "b"], ["a", "b"])) == 2
+    assert n_trusted(match(["a", "b"], ["b"])) == 0

@@ -1,0 +1,90 @@
+"""The page on a server with a desk for jobs: what is under way outlives the page, and links lead anybody to it."""
+
+import json
+
+import httpx
+import pytest
+
+from tests.support.web_page import SPEECH, ready, saved, until, wait_done
+
+pytest.importorskip("fastapi", reason="the extra server is not installed")
+
+from tests.support.served import FakeLoader, running
+
+
+@pytest.fixture
+def server(tmp_path):
+    with running(FakeLoader(), jobs=str(tmp_path)) as it:
+        yield it
+
+
+def jobs(server):
+    return httpx.get(f"{server.url}/v1/jobs").json()["data"]
+
+
+def test_a_job_goes_on_while_the_page_is_closed(open_page, server, download):
+    page = open_page(server.url)
+    ready(page)
+    server.loader.inference.go_on.clear()
+    page.set_input_files("#file", SPEECH)
+    server.wait(lambda: [job["status"] for job in jobs(server)] == ["running"])
+    saved(page)
+    page.goto("about:blank")
+    server.loader.inference.go_on.set()
+    server.wait(lambda: [job["status"] for job in jobs(server)] == ["done"])
+    page.goto(server.url)
+    page.click(".recording-name")
+    wait_done(page)
+    [job] = jobs(server)
+    assert job["file_name"] == "jfk.flac"
+    said = httpx.get(f"{server.url}/v1/jobs/{job['id']}/segments").json()["data"]
+    assert json.loads(download(page, "json"))["segments"] == said
+    both = {"timestamp_granularities[]": ["segment", "word"]}
+    direct = server.post(file=SPEECH.read_bytes(), response_format="verbose_json", **both).json()
+    assert "".join(segment["text"] for segment in said).strip() == direct["text"]
+
+
+def test_a_link_leads_others_to_the_transcript(open_page, server, download):
+    page = open_page(server.url)
+    ready(page)
+    page.set_input_files("#file", SPEECH)
+    wait_done(page)
+    page.click(".segment-time >> nth=0")
+    page.keyboard.press("l")
+    until(page, "document.querySelector('#link-label').textContent === 'Copied'")
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert f"#job={jobs(server)[0]['id']}" in link
+    other = open_page(link)  # a browser of somebody else
+    ready(other)
+    until(other, "document.body.dataset.state === 'done'")
+    assert download(other, "json") == download(page, "json")
+    assert other.inner_text(".recording-name") == "jfk.flac"
+    assert len(jobs(server)) == 1
+
+
+def test_cancelling_and_a_link_to_nothing(open_page, server, log):
+    log.expected.append("404")
+    page = open_page(server.url)
+    ready(page)
+    server.loader.inference.go_on.clear()
+    page.set_input_files("#file", SPEECH)
+    server.wait(lambda: [job["status"] for job in jobs(server)] == ["running"])
+    page.click("#cancel-button")
+    server.wait(lambda: jobs(server) == [])
+    server.loader.inference.go_on.set()
+    until(page, "document.body.dataset.state === 'done'")
+    other = open_page(f"{server.url}/#job=job_nothing")
+    other.wait_for_selector("#message")
+    assert other.inner_text("#message-text") == "The server does not have the transcript of this link."
+
+
+def test_an_error_is_the_job_s(open_page, server, tmp_path, log):
+    log.expected += ["400", "ERR_CONNECTION_REFUSED"]  # of the recording; of icons, once the server is gone
+    path = tmp_path / "notes.mp3"
+    path.write_text("not a recording at all" * 50)
+    page = open_page(server.url)
+    ready(page)
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#message")
+    assert page.inner_text("#message-hint") == "Choose another file or other settings."
+    assert page.locator(".recording[data-status=failed]").count() == 1
