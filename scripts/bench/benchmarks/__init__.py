@@ -1,0 +1,1 @@
+"""What scripts/bench/benchmark.py and its siblings are made of; not part of the package."""

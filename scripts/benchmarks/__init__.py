@@ -1,1 +1,0 @@
-"""What scripts/benchmark.py and its siblings are made of; not part of the package."""
