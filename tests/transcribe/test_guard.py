@@ -9,13 +9,14 @@ import pytest
 from tests.support.fake_inference import DIMS, FakeInference, FakeMel
 from tests.support.recordings import begun
 from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from whisper_max.audio.measures import loudest, voiced
 from whisper_max.audio.waveform import ArrayWaveform
 from whisper_max.decode.contract import Alignment
 from whisper_max.decode.decoded import Decoded, Loop
 from whisper_max.errors import OptionError
 from whisper_max.output import render
 from whisper_max.text.tokenizer import build_tokenizer
-from whisper_max.transcribe.guard import Guard, loudest, voiced
+from whisper_max.transcribe.guard import Guard
 from whisper_max.transcribe.journal_records import value_from_json
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.result import Doubt, Segment, TranscriptionResult
