@@ -335,9 +335,9 @@ class Model:
         if wanted.vad or wanted.batch_size > 1:
             detector_class()
         if wanted.speakers is not None:
-            from whisper_max.speakers.diarize import load_networks
+            from whisper_max.speakers.diarize import check_speakers
 
-            load_networks()
+            check_speakers(wanted.speaker_file)
 
     def detect_language(self, audio: AudioSource, *, sampling_rate: int | None = None) -> DetectedLanguage:
         """The language of the first 30 s of a recording that are not silent, with the probability of every language.
@@ -393,7 +393,7 @@ class Model:
                 yield channels, open_channel_recording(channels, *model)
             return
         with open_audio(audio, sampling_rate=sampling_rate, track=track, strict=strict) as waveform:
-            find = None if wanted.speakers is None else partial(_tell_apart, on_progress=on_speakers)
+            find = partial(_tell_apart, on_progress=on_speakers, speaker_file=wanted.speaker_file)
             yield [waveform], open_recording(waveform, *model, as_openai=self.as_openai, tell_apart=find)
 
     def _header(self, waveforms: Sequence[Waveform], recording: AnyRecording) -> dict[str, Any]:
@@ -432,10 +432,12 @@ def _played(audio: AudioSource) -> Path | None:
     return None if is_remote(path) else Path(local_path(path))
 
 
-def _tell_apart(waveform: Waveform, count: SpeakerCount, on_progress: OnProgress | None) -> Diarization:
+def _tell_apart(
+    waveform: Waveform, count: SpeakerCount, on_progress: OnProgress | None, speaker_file: str | None
+) -> Diarization:
     from whisper_max.speakers.diarize import tell_apart  # slow to import, and needed here only
 
-    return tell_apart(waveform, count, on_progress)
+    return tell_apart(waveform, count, on_progress, speaker_file=speaker_file)
 
 
 def transcribe_options(options: TranscribeOptions | None, fields: Mapping[str, Any]) -> TranscribeOptions:

@@ -78,6 +78,7 @@ CASES: dict[str, tuple[str, Any]] = {
 ELSEWHERE = {
     "channels",
     "speakers",
+    "speaker_file",
 }  # which want other recordings, and networks: tests/transcribe/test_channels.py, tests/speakers
 STORED_AS = {"temperature_increment_on_fallback": "temperature"}
 REFUSED = {

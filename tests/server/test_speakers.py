@@ -2,6 +2,7 @@
 
 import io
 import json
+from base64 import b64encode
 
 import numpy as np
 import pytest
@@ -15,6 +16,10 @@ from whisper_max.output import render
 SEPARATE = {"channels": "separate", "language": "en"}
 
 
+def data_url(file):
+    return f"data:audio/wav;base64,{b64encode(file).decode()}"
+
+
 def stereo(seconds, n_channels=2, rate=16000):
     rng = np.random.default_rng(5)
     samples = rng.normal(0, 0.1, (round(seconds * rate), n_channels))
@@ -24,6 +29,7 @@ def stereo(seconds, n_channels=2, rate=16000):
 
 
 AUDIO = stereo(35)
+KNOWN = {"known_speaker_names[]": "Ann", "known_speaker_references[]": data_url(wav(3))}
 
 
 def test_every_format_says_who_speaks(server, expected):
@@ -81,7 +87,7 @@ def test_the_same_sound_has_no_speakers_and_says_so(server):
         (stereo(1, MOST_CHANNELS + 1), SEPARATE, "too many channels"),
         (AUDIO, {"channels": "left"}, "expected one of mixed, separate"),
         (AUDIO, {"response_format": "diarized_json"}, "needs channels=separate"),
-        (AUDIO, {**SEPARATE, "known_speaker_names[]": "Ann"}, "not known by their voices"),
+        (AUDIO, {**SEPARATE, **KNOWN}, "can't be given together with separate channels"),
     ],
 )
 def test_what_is_refused(server, audio, fields, words):

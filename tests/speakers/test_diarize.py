@@ -2,62 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from whisper_max.audio.waveform import ArrayWaveform
-from whisper_max.model.speakers.shapes import CLASSES, EMBEDDING, FIELD_SAMPLES, FRAME_SAMPLES, N_CLASSES, N_FRAMES
-from whisper_max.speakers.diarize import TOGETHER, diarize
+from tests.support.tones import Ears, tones
+from whisper_max.errors import OptionError, OutputError
+from whisper_max.speakers import diarize as module
+from whisper_max.speakers.diarize import TOGETHER, check_speakers, diarize, tell_apart
+from whisper_max.speakers.known import read_voices
+from whisper_max.speakers.reference import voice_of
 from whisper_max.transcribe.speakers import SpeakerCount
-
-PITCHES = (300, 1000, 3000)
-
-
-class Ears:
-    """Hears whose tone is loudest in each frame; local speakers of a window are numbered as they come in it."""
-
-    def __init__(self):
-        self.batches = []
-
-    def segment(self, windows):
-        self.batches.append(len(windows))
-        logits = np.full((len(windows), N_FRAMES, N_CLASSES), -9.0, np.float32)
-        for window, row in zip(windows, logits, strict=True):
-            locals_: dict[int, int] = {}
-            for frame in range(N_FRAMES):
-                middle = frame * FRAME_SAMPLES + FIELD_SAMPLES // 2
-                part = window[middle - 135 : middle + 135]
-                pitch = self._pitch(part)
-                who = () if pitch is None else (locals_.setdefault(pitch, len(locals_)),)
-                row[frame, CLASSES.index(who)] = 9
-        return logits
-
-    @staticmethod
-    def _pitch(part):
-        if np.abs(part).max() < 0.05:
-            return None
-        crossings = np.count_nonzero(np.diff(part > 0)) / len(part) * 8000
-        return int(np.argmin([abs(crossings - pitch) for pitch in PITCHES]))
-
-    def embed(self, voices):
-        """By the bin that varies most with the loudness."""
-        smooth = [voice.reshape(-1, 10, voice.shape[1]).mean(axis=1) for voice in voices]
-        loudest = [int(np.argmax(each.std(axis=0))) // 20 for each in smooth]  # in which quarter of the bins
-        vectors = np.zeros((len(voices), EMBEDDING), np.float32)
-        vectors[range(len(voices)), loudest] = 1
-        return vectors
-
-
-def tones(*turns):
-    """A recording; a turn is a speaker, or None for silence, and its seconds."""
-    parts = []
-    for who, seconds in turns:
-        times = np.arange(int(seconds * 16000)) / 16000
-        loudness = 0.3 + 0.2 * np.sin(2 * np.pi * times)
-        parts.append(loudness * np.sin(2 * np.pi * PITCHES[who] * times) if who is not None else 0 * times)
-    sound = np.concatenate(parts)
-    noise = np.random.default_rng(0).normal(0, 0.003, len(sound))  # beside which only the tone's loudness varies
-    return ArrayWaveform((sound + noise).astype(np.float32))
 
 
 def found_in(waveform, least=1, most=None):
@@ -109,3 +62,52 @@ def test_windows_and_voices_are_heard_together_and_progress_is_told():
     assert told[-1] == (120.0, 120.0)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert len({turn.speaker for turn in result.turns}) == 2
+
+
+@pytest.fixture
+def ears(monkeypatch):
+    monkeypatch.setattr(module, "load_networks", Ears)
+
+
+def names_in(waveform, **known):
+    found = tell_apart(waveform, SpeakerCount(), **known)
+    return [found.names[turn.speaker] for turn in found.turns]
+
+
+def test_who_is_known_by_a_recording_is_called_by_name(ears):
+    known = {"Bo": voice_of(tones((1, 3)), Ears()), "Cy": voice_of(tones((None, 1), (2, 4), (None, 3)), Ears())}
+    assert names_in(tones((0, 4), (None, 1), (1, 5), (0, 3)), known=known) == ["Speaker 1", "Bo", "Speaker 1"]
+
+
+@pytest.mark.parametrize("turns", [[(None, 3)], [(0, 0.3), (None, 2)]])
+def test_a_reference_in_which_nobody_speaks(turns):
+    assert voice_of(tones(*turns), Ears()) is None
+
+
+def test_a_speaker_file_names_the_same_people_in_another_recording(ears, tmp_path):
+    path = tmp_path / "voices.json"
+    assert names_in(tones((0, 4), (1, 4)), speaker_file=path) == ["Speaker 1", "Speaker 2"]
+    path.write_text(path.read_text().replace("Speaker 2", "Bo"))
+    assert names_in(tones((1, 4), (2, 4), (0, 4)), speaker_file=path) == ["Bo", "Speaker 2", "Speaker 1"]
+    assert sorted(read_voices(path, "ears")) == ["Bo", "Speaker 1", "Speaker 2"]
+    before = path.read_bytes()
+    names_in(tones((2, 4)), speaker_file=path)
+    assert path.read_bytes() == before
+
+
+def test_no_voice_is_written_unless_asked_for(ears, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names_in(tones((0, 4), (1, 4)))
+    check_speakers(None)
+    check_speakers(tmp_path / "voices.json")
+    names_in(tones((None, 2)), speaker_file=tmp_path / "voices.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_speaker_file_is_tried_before_anything_takes_long(ears, tmp_path):
+    (tmp_path / "voices.json").write_text("{}")
+    with pytest.raises(OptionError, match="no file of voices"):
+        check_speakers(tmp_path / "voices.json")
+    (tmp_path / "file").touch()
+    with pytest.raises((OptionError, OutputError), match=r"can't be (read|written)"):
+        check_speakers(tmp_path / "file" / "voices.json")

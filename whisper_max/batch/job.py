@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from whisper_max.errors import OptionError
 from whisper_max.output import WriterOptions
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.version import VERSION
@@ -32,6 +33,11 @@ class Job:
     layout: WriterOptions = field(default_factory=WriterOptions)
     files_at_once: int = 1
     part_minutes: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.options.speaker_file is not None:
+            what = "can't be written by several workers at once"
+            raise OptionError(what, where="speaker_file", hint="transcribe writes it")
 
     @property
     def can_split(self) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from whisper_max.transcribe.result import TranscriptionResult
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
-_SET_HERE = {"task": "transcribe", "channels": MIXED, "speakers": None, "word_timestamps": True}
+_SET_HERE = {"task": "transcribe", "channels": MIXED, "speakers": None, "speaker_file": None, "word_timestamps": True}
 _NOT_OFFERED = (*_SET_HERE, "resume", "files_at_once")
 _DOUBTFUL = 0.3  # probability below which a word is told as one that was hardly heard
 

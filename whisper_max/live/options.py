@@ -21,7 +21,7 @@ AGREEMENT, ATTENTION = POLICIES = ("agreement", "attention")
 
 _NOT_LIVE = (
     *("clip_timestamps", "chunk_length", "batch_size", "vad", "prefix", "first_prefix"),
-    *("token_logprobs", "channels", "track", "strict", "speakers"),
+    *("token_logprobs", "channels", "track", "strict", "speakers", "speaker_file"),
 )
 _SHORTEST_STEP = 0.1  # seconds
 _SHORTEST_BUFFER = 4.0  # seconds; what is dropped at once from a full buffer is a quarter: more than a word

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ from whisper_max.errors import WhisperMaxError
 from whisper_max.server.errors import fault, stopping
 from whisper_max.server.jobs import Finished, Job, Progress
 from whisper_max.server.recordings import Audio, Wanted, Workers, open_upload
+from whisper_max.server.references import Reference
 from whisper_max.server.spool import DiskSpace
 from whisper_max.transcribe.channels import AnyRecording
 from whisper_max.transcribe.options import TranscribeOptions
@@ -76,7 +77,13 @@ class EngineThread:
     # ---------------------------------------------------------------- from any thread
 
     def submit(
-        self, audio: Audio, options: TranscribeOptions, *, max_seconds: float, place: DiskSpace | None = None
+        self,
+        audio: Audio,
+        options: TranscribeOptions,
+        *,
+        max_seconds: float,
+        place: DiskSpace | None = None,
+        references: Sequence[Reference] = (),
     ) -> Job:
         """Transcribe a recording; to be called on the event loop, returns at once.
 
@@ -85,9 +92,10 @@ class EngineThread:
             options: of the transcription.
             max_seconds: a longer recording is refused.
             place: of the file on disk, and of its samples.
+            references: of who may speak in it, where speakers are told apart.
         """
         job = Job()
-        wanted = Wanted(max_seconds, lambda: job.cancelled, place)
+        wanted = Wanted(max_seconds, lambda: job.cancelled, place, references)
         own = audio if isinstance(audio, np.ndarray) else FileIO(os.dup(audio.fileno()))
 
         def end(opening: Future[None]) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from typing import TypedDict
 
@@ -27,6 +28,7 @@ from whisper_max.audio.waveform import SAMPLE_BYTES, SAMPLE_RATE, Waveform
 from whisper_max.server.decoding.parent import Decoders
 from whisper_max.server.errors import TooLong
 from whisper_max.server.jobs import Cancelled
+from whisper_max.server.references import Reference, voices_of
 from whisper_max.server.spool import DiskSpace
 from whisper_max.speakers.diarize import tell_apart
 from whisper_max.transcribe.channels import AnyRecording, open_channel_recording
@@ -66,12 +68,13 @@ class Wanted:
     """What is asked of a recording besides its transcription.
 
     max_seconds: the longest that is taken. cancelled: asked again and again; True ends the work. place: of its bytes on
-    disk, given back with the recording; None where it has none.
+    disk, given back with the recording; None where it has none. references: of who may speak in it.
     """
 
     max_seconds: float
     cancelled: Callable[[], bool]
     place: DiskSpace | None
+    references: Sequence[Reference] = ()
 
     def check(self) -> None:
         """Raises ``Cancelled`` where nobody wants it any more."""
@@ -106,7 +109,7 @@ def open_upload(
         TooLong: more than it may have.
         Cancelled: it was cancelled.
         AudioError: it is not decodable audio.
-        APIError: there is no place for it on disk.
+        APIError: there is no place for it on disk; a reference can't be used.
         OptionError: voice activity detection is asked for and not installed; separate channels, and there is but one.
     """
     with ExitStack() as stack:
@@ -118,9 +121,11 @@ def open_upload(
             channels = stack.enter_context(_opened_channels(audio, options, wanted, decoders))
             recording = open_channel_recording([_Watched(each, wanted.check) for each in channels], *of_model)
         else:
+            known = voices_of(wanted.references, decoders, wanted.check)
             waveform = stack.enter_context(_opened(audio, options, wanted, decoders))
             wanted.watch(waveform.duration)
-            recording = open_recording(_Watched(waveform, wanted.check), *of_model, tell_apart=tell_apart)
+            find = partial(tell_apart, known=known)
+            recording = open_recording(_Watched(waveform, wanted.check), *of_model, tell_apart=find)
         recording.scale()  # here and not on the engine's thread
         return recording, stack.pop_all()
 

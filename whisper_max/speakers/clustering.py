@@ -41,7 +41,7 @@ def speakers_of(voices: Voices, least: int, most: int | None) -> Ints:
     """The speaker of each voice, from 0; at least so many and at most so many, where there are so many voices."""
     centres, seconds = _centres(voices)
     labels = _cut(centres, seconds, least, most)
-    speakers = _means(centres * seconds[:, None], labels)
+    speakers = means(centres * seconds[:, None], labels)
     return _assign(voices, speakers)
 
 
@@ -53,7 +53,7 @@ def _centres(voices: Voices) -> tuple[Float32, Float32]:
     for start in range(0, len(voices.vectors), BLOCK):
         vectors, weights = voices.vectors[start : start + BLOCK], voices.seconds[start : start + BLOCK]
         labels = _at_distance(_tree(vectors), NEAR) if len(vectors) > 1 else np.zeros(1, np.intp)
-        centres.append(_means(vectors * weights[:, None], labels))
+        centres.append(means(vectors * weights[:, None], labels))
         seconds.append(np.bincount(labels, weights).astype(np.float32))
     return np.concatenate(centres), np.concatenate(seconds)
 
@@ -93,8 +93,8 @@ def _speakers_at(tree: NDArray[np.float64], seconds: Float32, distance: float) -
     return numbers[labels]
 
 
-def _means(vectors: Float32, labels: Ints) -> Float32:
-    """The mean of each cluster, of length 1."""
+def means(vectors: Float32, labels: Ints) -> Float32:
+    """The mean of each cluster, of length 1, (n_clusters, EMBEDDING)."""
     sums = np.stack([vectors[labels == label].sum(axis=0) for label in range(labels.max() + 1)])
     return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)
 

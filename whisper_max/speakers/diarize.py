@@ -5,8 +5,11 @@ An hour leaves 3.5 MB: who is heard in each window, and a vector for each voice.
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -14,6 +17,8 @@ from numpy.typing import NDArray
 
 from whisper_max.audio.warnings import AudioWarning
 from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
+from whisper_max.errors import OutputError
+from whisper_max.files.atomic import try_to_write
 from whisper_max.model.speakers.shapes import FRAME_SAMPLES, N_LOCAL, WINDOW_SAMPLES
 from whisper_max.speakers.files import check_there, read_checkpoints
 from whisper_max.speakers.timeline import spans
@@ -26,6 +31,9 @@ if TYPE_CHECKING:
     from whisper_max.speakers.networks import SpeakerNetworks
 
 Float32 = NDArray[np.float32]
+Known = Mapping[str, Float32]
+"""Voices by the names of their speakers, (EMBEDDING,) each."""
+NOBODY: Known = MappingProxyType({})
 OnProgress = Callable[[float, float], object]
 """Called with the seconds done and the seconds of the recording."""
 TOGETHER = 12
@@ -52,7 +60,11 @@ class Voice(NamedTuple):
 
 
 def diarize(
-    waveform: Waveform, count: SpeakerCount, networks: Networks, on_progress: OnProgress | None = None
+    waveform: Waveform,
+    count: SpeakerCount,
+    networks: Networks,
+    on_progress: OnProgress | None = None,
+    known: Known = NOBODY,
 ) -> Diarization:
     """Find the speakers of a recording.
 
@@ -61,6 +73,7 @@ def diarize(
         count: how many speakers there are.
         networks: what hears them.
         on_progress: called now and then.
+        known: those who may be among them.
 
     Raises:
         AudioError: a spooled recording can't be read back.
@@ -68,24 +81,27 @@ def diarize(
     windows, voices = listen(waveform, networks, on_progress)
     if not voices:
         return Diarization([], [_warning("no_speakers", waveform, "no speaker is heard for half a second or longer")])
-    from whisper_max.speakers.clustering import Voices, speakers_of  # SciPy: slow to import, and of an extra
+    from whisper_max.speakers.clustering import Voices, means, speakers_of  # SciPy: slow to import, and of an extra
+    from whisper_max.speakers.known import name_speakers
 
     voices.sort(key=lambda voice: (voice.window, voice.local))
-    known = Voices(
+    clear = Voices(
         np.stack([voice.vector for voice in voices]),
         np.array([voice.seconds for voice in voices], np.float32),
         np.array([voice.window for voice in voices], np.intp),
     )
-    labels = speakers_of(known, count.least, count.most)
+    labels = speakers_of(clear, count.least, count.most)
     speakers = {(voice.window, voice.local): int(label) for voice, label in zip(voices, labels, strict=True)}
     found = spans(windows, speakers, int(labels.max()) + 1, waveform.duration)
     turns = [Turn(start, end, speaker) for start, end, speaker in found]
-    n_found = len({turn.speaker for turn in turns})
+    centres = means(clear.vectors * clear.seconds[:, None], labels)
+    of_speakers = {turn.speaker: centres[turn.speaker] for turn in turns}  # in order of appearance
+    n_found = len(of_speakers)
     warnings = []
     if n_found < count.least:
         message = f"found {n_found} speaker{'s' * (n_found != 1)} where {count} were asked for"
         warnings.append(_warning("fewer_speakers", waveform, message))
-    return Diarization(turns, warnings)
+    return Diarization(turns, warnings, name_speakers(of_speakers, known), of_speakers)
 
 
 def listen(
@@ -170,6 +186,47 @@ def load_networks(report: Callable[[str], object] | None = None) -> SpeakerNetwo
         return _loaded[0]
 
 
-def tell_apart(waveform: Waveform, count: SpeakerCount, on_progress: OnProgress | None = None) -> Diarization:
-    """Find the speakers of a recording by the networks of this process; raises what ``load_networks`` does."""
-    return diarize(waveform, count, load_networks(), on_progress)
+def tell_apart(
+    waveform: Waveform,
+    count: SpeakerCount,
+    on_progress: OnProgress | None = None,
+    *,
+    known: Known = NOBODY,
+    speaker_file: str | os.PathLike[str] | None = None,
+) -> Diarization:
+    """Find the speakers of a recording by the networks of this process.
+
+    Args:
+        waveform, count, on_progress, known: as for ``diarize``.
+        speaker_file: more who may be among them; those who are not in it are written to it.
+
+    Raises:
+        OptionError: also where the file holds something else.
+        OutputError: the file can't be written.
+        AudioError, CheckpointError, HubError, ArtifactError: as ``diarize`` and ``load_networks``.
+    """
+    networks = load_networks()
+    if speaker_file is None:
+        return diarize(waveform, count, networks, on_progress, known)
+    from whisper_max.speakers.known import read_voices, write_voices
+
+    kept = read_voices(speaker_file, networks.name)
+    found = diarize(waveform, count, networks, on_progress, {**kept, **known})
+    heard = {found.names[speaker]: voice for speaker, voice in found.voices.items()}
+    if heard.keys() - kept.keys():
+        write_voices(speaker_file, networks.name, {**heard, **kept})
+    return found
+
+
+def check_speakers(speaker_file: str | os.PathLike[str] | None) -> None:
+    """Load the networks, and find out whether a file of voices can be read and written; raises as ``tell_apart``."""
+    networks = load_networks()
+    if speaker_file is None:
+        return
+    from whisper_max.speakers.known import read_voices
+
+    read_voices(speaker_file, networks.name)
+    try:
+        try_to_write(Path(speaker_file))
+    except OSError as error:
+        raise OutputError("can't be written", where=speaker_file, found=error.strerror or error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,9 @@ class SpeakerNetworks:
         module: the compiled graphs, in MAX's format.
         segmentation, embedding: the tensors of their checkpoints.
 
+    Attributes:
+        name: of the embedding with its weights; voices of two that differ in it can't be compared.
+
     Raises:
         ArtifactError: the graphs can't be loaded.
     """
@@ -32,6 +36,8 @@ class SpeakerNetworks:
             **{f"segmentation.{name}": value for name, value in segmentation_weights(segmentation).items()},
             **{f"embedding.{name}": value for name, value in embedding_weights(embedding).items()},
         }
+        last = arrays["embedding.dense.weight"]  # which no other training has
+        self.name = f"CAM++ {hashlib.sha256(last.tobytes()).hexdigest()[:16]}"
         self._gain = float(segmentation["sincnet.wav_norm1d.weight"][0])
         self._offset = float(segmentation["sincnet.wav_norm1d.bias"][0])
         try:

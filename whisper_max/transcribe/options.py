@@ -89,6 +89,9 @@ class TranscribeOptions(WindowOptions):
     speakers: int | str | None = option(
         None, "tell speakers apart: how many there are, MIN-MAX, or auto", unset="no speakers"
     )
+    speaker_file: str | None = option(
+        None, "voice prints: speakers in it have their names, and new ones are written to it", doors=("command",)
+    )
     track: int | str | None = option(
         None, "of several audio tracks, the number from 1 or the language; None: the default one"
     )
@@ -131,6 +134,8 @@ class TranscribeOptions(WindowOptions):
         _check_languages(self)
         if self.speakers is not None and self.channels == SEPARATE:
             raise OptionError("can't be given together with separate channels, each a speaker", where="speakers")
+        if self.speaker_file is not None and self.speakers is None:
+            raise OptionError("needs speakers", where="speaker_file")
         self._resolve_batch()
         self._resolve_vad()
         # parsed here, once

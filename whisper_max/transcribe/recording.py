@@ -62,7 +62,7 @@ def open_recording(
     heard, speech = listen(waveform, options)
     sound = None if as_openai else Sound(waveform, heard)
     mel, warnings = MelWindows(heard, n_mels), [*waveform.warnings, *(found.warnings if found else ())]
-    turns = Turns(found.turns) if found else None
+    turns = Turns(found.turns, found.names) if found else None
     return Recording(vocabulary, mel, options, speech, warnings, sound, turns, channel=channel, heard=heard)
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from whisper_max.errors import OptionError
 
 if TYPE_CHECKING:  # slow to import, and who parses options needs none of it
+    import numpy as np
+    from numpy.typing import NDArray
+
     from whisper_max.audio.warnings import AudioWarning
     from whisper_max.audio.waveform import Waveform
     from whisper_max.transcribe.turns import Turn
 
 AUTO = "auto"
 MOST_SPEAKERS = 100
+LONGEST_NAME = 64  # characters of what somebody is called
 _RANGE = re.compile(r"\s*([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?")
 
 
@@ -44,11 +49,22 @@ def speaker_count(given: int | str) -> SpeakerCount:
     return SpeakerCount(least, most)
 
 
+def is_speaker_name(name: object) -> bool:
+    """True for what somebody may be called in a transcript: a line of up to LONGEST_NAME characters."""
+    return isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable() and name == name.strip()
+
+
 class Diarization(NamedTuple):
-    """Who speaks when, and what is to be known of that."""
+    """Who speaks when, and what is to be known of that.
+
+    names: of speakers that are known by their voices, and of the others in that recording; of none where nobody is
+    known. voices: a vector of length 1 for each speaker, which is kept nowhere unless that is asked for.
+    """
 
     turns: Sequence[Turn]
     warnings: Sequence[AudioWarning] = ()
+    names: Mapping[int, str] = MappingProxyType({})
+    voices: Mapping[int, NDArray[np.float32]] = MappingProxyType({})
 
 
 TellApart: TypeAlias = "Callable[[Waveform, SpeakerCount], Diarization]"

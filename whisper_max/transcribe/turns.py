@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
+from types import MappingProxyType
 
 from whisper_max.text.tokenizer import Tokenizer
 from whisper_max.transcribe.result import Segment
@@ -38,12 +39,14 @@ class Turns:
 
     Args:
         turns: in any order; speakers are numbered anew in the order in which their first turns start.
+        names: of speakers as ``turns`` number them; those that have none are called by their new number.
     """
 
-    def __init__(self, turns: Iterable[Turn]) -> None:
+    def __init__(self, turns: Iterable[Turn], names: Mapping[int, str] = MappingProxyType({})) -> None:
         ordered = sorted(turns, key=lambda turn: (turn.start, turn.end))
         numbers: dict[int, int] = {}
         self._turns = [replace(turn, speaker=numbers.setdefault(turn.speaker, len(numbers))) for turn in ordered]
+        self._names = [names.get(speaker, speaker_name(number)) for speaker, number in numbers.items()]
         self._starts = [turn.start for turn in self._turns]
         self._reached = list(accumulate((turn.end for turn in self._turns), max))  # the latest end so far
 
@@ -66,12 +69,12 @@ class Turns:
             return [segment]
         if not segment.words:
             speaker = self._speaker_between(segment.start, segment.end, None)
-            return [replace(segment, speaker=None if speaker is None else speaker_name(speaker))]
+            return [replace(segment, speaker=None if speaker is None else self._names[speaker])]
         speakers: list[int | None] = []
         for word in segment.words:
             before = speakers[-1] if speakers else None
             speakers.append(self._speaker_between(word.start, word.end, before))
-        names = [None if each is None else speaker_name(each) for each in _filled(speakers)]
+        names = [None if each is None else self._names[each] for each in _filled(speakers)]
         for word, name in zip(segment.words, names, strict=True):
             word.speaker = name
         changes = [i for i, (before, after) in enumerate(pairwise(names), 1) if before != after]

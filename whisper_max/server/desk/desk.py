@@ -19,6 +19,7 @@ from whisper_max.server.http.asked import Asked, read_asked
 from whisper_max.server.http.formats import answer
 from whisper_max.server.http.uploads import Form
 from whisper_max.server.jobs import Cancelled, Finished, Job
+from whisper_max.server.references import FIELD as REFERENCES
 from whisper_max.server.settings import MIB, Settings
 from whisper_max.server.spool import DiskSpace, SpoolBudget
 from whisper_max.transcribe.check import check_options
@@ -94,6 +95,9 @@ class Desk:
         fields = dict(form.fields)
         webhook = self._webhook(fields.pop("webhook", []))
         asked = self._asked(fields)
+        if asked.references:
+            message = f"{REFERENCES}: recordings of voices are not kept, and the form of a job is"
+            raise APIError(400, message, code="unsupported_field", param=REFERENCES)
         if asked.stream:
             raise APIError(400, "stream: the result of a job is not streamed", code="invalid_value", param="stream")
         self._engines.known(asked.model)

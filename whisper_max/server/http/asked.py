@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,16 @@ from typing import Any
 from whisper_max.output import WriterOptions, check_layout
 from whisper_max.server.errors import APIError
 from whisper_max.server.http.fields import DIARIZED, FIELDS, GRANULARITIES, read_fields
-from whisper_max.server.http.synonyms import translate
+from whisper_max.server.http.synonyms import SHOWN, translate
+from whisper_max.server.references import FIELD, Reference, refused
 from whisper_max.text.tokenizer import Vocabulary
 from whisper_max.transcribe.options import SEPARATE, TEMPERATURES, TranscribeOptions
+from whisper_max.transcribe.speakers import AUTO, is_speaker_name
 
 _CHUNKING = "chunking_strategy"
 _VAD = "vad_"
+_NAMES = "known_speaker_names"
+_MOST_KNOWN = 4  # people, as OpenAI has it
 _SMALLEST_STEP = 0.05  # between two temperatures; each is an attempt
 _STREAMED = ("json", "text", "verbose_json", DIARIZED)
 _SERVER_VAD = {
@@ -32,7 +37,8 @@ class Asked:
 
     model: the id that was sent. options: of the transcription. format: of the answer. granularities: what has times in
     verbose_json. stream: answer with events; progress: some of them say how far it is. layout: of srt and vtt.
-    warnings: of fields that were ignored. vocabulary: of the model, once it is known.
+    warnings: of fields that were ignored. vocabulary: of the model, once it is known. references: of people who may
+    speak.
     """
 
     model: str
@@ -44,6 +50,7 @@ class Asked:
     layout: WriterOptions
     warnings: Sequence[dict[str, str]] = ()
     vocabulary: Vocabulary | None = None
+    references: Sequence[Reference] = ()
 
 
 def read_asked(sent: dict[str, list[str]], task: str, largest_batch: int, *, strict: bool = False) -> Asked:
@@ -84,12 +91,15 @@ def read_asked(sent: dict[str, list[str]], task: str, largest_batch: int, *, str
     if "prompt" in values:
         values["initial_prompt"] = values.pop("prompt")
     values["temperature"] = _temperatures(values.get("temperature"), values.pop("temperature_inc", None))
+    references = _references(values.pop("known_speaker_names", []), values.pop("known_speaker_references", []))
+    if references:
+        values.setdefault("speakers", AUTO)
     model = values.pop("model")
     options = TranscribeOptions(task=task, token_logprobs=logprobs, **values)
     if format == DIARIZED and options.channels != SEPARATE and options.speakers is None:
         message = f"response_format: {DIARIZED} needs channels=separate or speakers, by which speakers are told apart"
         raise APIError(400, message, code="unsupported_field", param="response_format")
-    return Asked(model, options, format, granularities, stream, progress, layout, ours.warnings)
+    return Asked(model, options, format, granularities, stream, progress, layout, ours.warnings, None, references)
 
 
 def _task(address: str, field: str | None) -> str:
@@ -164,6 +174,30 @@ def _set_hotwords(values: dict[str, Any]) -> None:
         raise _impossible("keywords", "keywords and hotwords can't be given together")
     if keywords:
         values["hotwords"] = ", ".join(keywords)
+
+
+def _references(names: list[str], urls: list[str]) -> tuple[Reference, ...]:
+    """People by name, each with a recording that was sent as a data URL."""
+    if len(names) != len(urls):
+        message = f"{FIELD}: expected one for each of known_speaker_names, {len(names)}, found {len(urls)}"
+        raise _impossible(FIELD, message)
+    if len(names) > _MOST_KNOWN:
+        raise _impossible(_NAMES, f"{_NAMES}: expected at most {_MOST_KNOWN}, found {len(names)}")
+    for name in names:
+        if not is_speaker_name(name) or names.count(name) > 1:
+            raise _impossible(_NAMES, f"{_NAMES}: expected different names of one line each, found {name!r}")
+    return tuple(Reference(name, _content(name, url)) for name, url in zip(names, urls, strict=True))
+
+
+def _content(name: str, url: str) -> bytes:
+    head, comma, encoded = url.partition(",")
+    try:
+        if not comma or not head.lower().startswith("data:") or not head.lower().endswith(";base64"):
+            raise ValueError
+        return b64decode(encoded, validate=True)
+    except ValueError:
+        expected = f"data:audio/...;base64,..., found {url[:SHOWN]!r}"
+        raise refused(f"the recording of {name!r}: expected {expected}") from None
 
 
 def _granularities(given: list[str], format: str) -> tuple[str, ...]:

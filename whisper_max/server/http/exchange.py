@@ -134,7 +134,9 @@ class _Exchange:
         check_options(engine.model.dims, engine.model.vocabulary, asked.options)
         asked = replace(asked, vocabulary=engine.model.vocabulary)
         audio = self._door.audio(self._request, file)
-        job = engine.submit(audio, asked.options, max_seconds=settings.max_seconds, place=place)
+        job = engine.submit(
+            audio, asked.options, max_seconds=settings.max_seconds, place=place, references=asked.references
+        )
         file.close()  # the engine has its own hold on it, and lets go once it is decoded
         stack.callback(job.cancel)
         events = self._counted(job, engine.id)

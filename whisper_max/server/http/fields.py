@@ -13,11 +13,13 @@ from whisper_max.output import WriterOptions
 from whisper_max.server.errors import APIError
 from whisper_max.server.http.synonyms import SHOWN, truth
 from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.speakers import LONGEST_NAME
 
 DIARIZED = "diarized_json"
 FORMATS = ("json", "text", "srt", "verbose_json", DIARIZED, "vtt", "tsv", "lrc", "csv", "ass")
 INCLUDES = ("logprobs",)
 GRANULARITIES = ("word", "segment")
+LONGEST_REFERENCE = 10 << 20  # characters of a data URL; what a form may have in all of them
 _LONGEST = 4096  # characters of a text, where a field says nothing else
 _ANY_LENGTH = 1 << 20  # more than a form may have; of what the model takes the last tokens of
 
@@ -148,6 +150,20 @@ OPENAI_FIELDS = (
     Field("include", "string", "logprobs: the log-probability of each token, in json", choices=INCLUDES, many=True),
     Field("chunking_strategy", "string", "auto, or JSON of type server_vad: transcribe speech only"),
     Field("keywords", "string", "words to expect", many=True),
+    Field(
+        "known_speaker_names",
+        "string",
+        "up to 4 people who may speak, where speakers are told apart",
+        highest=LONGEST_NAME,
+        many=True,
+    ),
+    Field(
+        "known_speaker_references",
+        "string",
+        "of each of them, 2 to 10 s of nobody else: audio as a data URL",
+        highest=LONGEST_REFERENCE,
+        many=True,
+    ),
 )
 
 

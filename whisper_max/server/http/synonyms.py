@@ -30,8 +30,6 @@ SYNONYMS = {
 """Names of faster-whisper, its servers and whisper.cpp, and ours."""
 
 REFUSED = {
-    "known_speaker_names": "speakers are not known by their voices",
-    "known_speaker_references": "speakers are not known by their voices",
     "languages": "give one language, or none to detect it",
     "suppress_regex": "patterns of others are not run on a server",
     "vad_parameters": "give the fields vad_threshold, vad_min_silence_duration_ms and so on",

@@ -17,12 +17,15 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from whisper_max.server.errors import APIError
+from whisper_max.server.http.fields import LONGEST_REFERENCE
 from whisper_max.server.http.synonyms import SHOWN
+from whisper_max.server.references import FIELD as REFERENCES
 from whisper_max.server.settings import MIB, Settings
 from whisper_max.server.spool import DiskSpace
 
 _MAX_FIELDS = 2048  # parts of a form; keywords are many
 _MAX_FIELDS_BYTES = 256 << 10  # of all fields with their headers, and of what stands after the last boundary
+_MAX_REFERENCES_BYTES = LONGEST_REFERENCE  # of recordings of voices, which come in fields
 _FLUSH_BYTES = 1 << 20  # written to disk at a time
 _UNREAD_BYTES, _UNREAD_SECONDS = 8 << 20, 5.0  # of a body that is refused, read so that the client sees why
 _UNREAD_IDLE = 0.5  # seconds without a byte of it
@@ -61,7 +64,7 @@ async def read_form(request: Request, settings: Settings, place: DiskSpace, file
     reader = _FormReader(_boundary(request), settings.max_upload * MIB, file)
     try:
         declared = request.headers.get("content-length", "0")
-        if declared.isdecimal() and int(declared) > reader.max_bytes + _MAX_FIELDS_BYTES:
+        if declared.isdecimal() and int(declared) > reader.max_bytes + _MAX_FIELDS_BYTES + _MAX_REFERENCES_BYTES:
             raise _too_large(reader.max_bytes)
         async with aclosing(body_chunks(request, settings.upload_timeout, settings.idle_timeout)) as chunks:
             async for chunk in chunks:
@@ -146,6 +149,7 @@ class _FormReader:
         self.unwritten = bytearray()
         self._n_parts = 0
         self._n_bytes = 0
+        self._n_reference_bytes = 0
         self._header_name = self._header_value = b""
         self._disposition = b""
         self._name: str | None = None  # of the field that is being read; None: the recording
@@ -176,7 +180,7 @@ class _FormReader:
             self._parser.write(chunk)
         except FormParserError as error:
             raise _malformed("it does not follow its boundary") from error
-        if self._n_bytes - self.form.n_bytes > _MAX_FIELDS_BYTES:
+        if self._n_bytes - self.form.n_bytes - self._n_reference_bytes > _MAX_FIELDS_BYTES:
             large = APIError(413, "the form is too large apart from its file", code="too_large")
             raise (self._misplaced() or large) if self._name is not None else large
 
@@ -235,6 +239,10 @@ class _FormReader:
                 raise _too_large(self.max_bytes)
             self.unwritten += data[start:end]
             return
+        if self._name.removesuffix("[]") == REFERENCES:
+            self._n_reference_bytes += end - start
+            if self._n_reference_bytes > _MAX_REFERENCES_BYTES:
+                raise APIError(413, f"{REFERENCES}: too large", code="too_large", param=REFERENCES)
         self._value += data[start:end]
 
     def _end_part(self) -> None:
