@@ -35,7 +35,7 @@ from whisper_max.transcribe.recording import Recording, open_recording
 from whisper_max.transcribe.result import Segment, TranscriptionResult
 from whisper_max.transcribe.scheduler import transcribe_windows
 from whisper_max.transcribe.sound import Sound
-from whisper_max.transcribe.speakers import Diarization, SpeakerCount
+from whisper_max.transcribe.speakers import Diarization, SpeakerCount, TellApart
 
 if TYPE_CHECKING:
     from whisper_max.live.transcriber import LiveTranscriber
@@ -111,7 +111,8 @@ class Model:
             OutputError: the journal can't be written.
         """
         wanted = self._wanted(options, fields)
-        with self._opened(audio, sampling_rate, wanted, journal, resume, on_speakers) as (recording, done):
+        tell_apart = partial(_tell_apart, speaker_file=wanted.speaker_file, on_progress=on_speakers)
+        with self._opened(audio, sampling_rate, wanted, journal, resume, tell_apart) as (recording, done):
             segments = []
             for segment in self._segments(recording, done, on_progress, should_stop, max_windows):
                 segments.append(segment)
@@ -181,7 +182,8 @@ class Model:
             expected = "2 or more, and one channel, so that pieces need nothing of each other"
             what = "can't be transcribed in parts"
             raise OptionError(what, where="batch_size", expected=expected, found=wanted.batch_size)
-        with self._opened(audio, None, wanted, journal, resume) as (opened, done):
+        # Who speaks is not in a journal: it is found once, where the parts are joined.
+        with self._opened(audio, None, wanted, journal, resume, lambda *_: Diarization([])) as (opened, done):
             recording = cast(Recording, opened)
             recording.keep_part(part, n_parts)
             for _ in self._segments(recording, done, None, None, max_windows):
@@ -368,13 +370,14 @@ class Model:
         wanted: TranscribeOptions,
         journal: str | Path | None,
         resume: bool,
-        on_speakers: OnProgress | None = None,
+        tell_apart: TellApart | None = None,
     ) -> Iterator[tuple[AnyRecording, list[Segment]]]:
         """A recording that has begun, and what a journal knows of it already."""
         if resume and journal is None:
             raise OptionError("needs journal", where="resume")
         check_process()
-        with self._decoded(audio, sampling_rate, wanted, on_speakers) as (waveforms, recording):
+        tell_apart = tell_apart or partial(_tell_apart, speaker_file=wanted.speaker_file)
+        with self._decoded(audio, sampling_rate, wanted, tell_apart) as (waveforms, recording):
             recording.begin(self.inference)
             if journal is None:
                 yield recording, []
@@ -384,7 +387,7 @@ class Model:
 
     @contextmanager
     def _decoded(
-        self, audio: AudioSource, sampling_rate: int | None, wanted: TranscribeOptions, on_speakers: OnProgress | None
+        self, audio: AudioSource, sampling_rate: int | None, wanted: TranscribeOptions, tell_apart: TellApart
     ) -> Iterator[tuple[Sequence[Waveform], AnyRecording]]:
         """The waveform of a recording, or those of its channels, and the recording that is made of it."""
         model, track, strict = (self.vocabulary, self.dims.n_mels, wanted), wanted.track, wanted.strict
@@ -393,8 +396,7 @@ class Model:
                 yield channels, open_channel_recording(channels, *model)
             return
         with open_audio(audio, sampling_rate=sampling_rate, track=track, strict=strict) as waveform:
-            find = partial(_tell_apart, on_progress=on_speakers, speaker_file=wanted.speaker_file)
-            yield [waveform], open_recording(waveform, *model, as_openai=self.as_openai, tell_apart=find)
+            yield [waveform], open_recording(waveform, *model, as_openai=self.as_openai, tell_apart=tell_apart)
 
     def _header(self, waveforms: Sequence[Waveform], recording: AnyRecording) -> dict[str, Any]:
         """All that a transcript depends on."""
@@ -433,7 +435,7 @@ def _played(audio: AudioSource) -> Path | None:
 
 
 def _tell_apart(
-    waveform: Waveform, count: SpeakerCount, on_progress: OnProgress | None, speaker_file: str | None
+    waveform: Waveform, count: SpeakerCount, *, speaker_file: str | None, on_progress: OnProgress | None = None
 ) -> Diarization:
     from whisper_max.speakers.diarize import tell_apart  # slow to import, and needed here only
 
