@@ -21,7 +21,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FORMATS = "json,srt"
-_ACTOR = "ray::MapWorker"
+_ACTORS = ("ray::MapWorker", "ray::_Ledger")  # those that transcribe, and the one that counts deaths
 _LONGEST = 900.0  # seconds of one run on a busy machine
 
 
@@ -50,7 +50,7 @@ def actors_of(job: int) -> list[int]:
     for place in Path("/proc").iterdir():
         if place.name.isdecimal():
             try:
-                if (place / "cmdline").read_bytes().decode().startswith(_ACTOR) and _descends(int(place.name), job):
+                if (place / "cmdline").read_bytes().decode().startswith(_ACTORS) and _descends(int(place.name), job):
                     found.append(int(place.name))
             except OSError:  # it has just ended
                 continue

@@ -1,8 +1,10 @@
 """The command ``batch``, with workers in this process and a model of fake logits: what it does, says and leaves."""
 
 import json
-from collections.abc import Callable
-from contextlib import contextmanager
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -12,11 +14,14 @@ import soundfile
 
 import whisper_max.ray
 from tests.support.fake_inference import DIMS, FakeInference
+from tests.support.s3_store import SECRET, s3_store
 from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.api import Model
+from whisper_max.batch.results import Results
 from whisper_max.batch.worker import Worker
 from whisper_max.commands import batch
 from whisper_max.commands.main import main
+from whisper_max.files.remote import place
 from whisper_max.ray import Cluster
 
 vocabulary = cache(synthetic_vocabulary)
@@ -91,6 +96,25 @@ def test_what_is_missing_is_done_and_nothing_else(here: Here, tmp_path: Path, ca
     assert len(list((tmp_path / "out").glob("*.txt"))) == 4
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_name_that_is_no_text_is_known_again(here: Here, tmp_path: Path, kind: str):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow", reason="the extra ray is not installed")
+    (tmp_path / "in" / os.fsdecode(b"bad\xe9.mp3")).write_bytes(b"no sound")
+    record(tmp_path / "plain.wav", 1)
+    (tmp_path / "plain.wav").rename(tmp_path / "in" / os.fsdecode(b"caf\xe9.wav"))
+    for n_done in (2, 3):  # the bad one is tried again
+        assert main([*BATCH, *QUICK, "--results", kind]) == 1
+        assert len(here.done) == n_done
+    found = Results(tmp_path / "out", kind, print)
+    assert {(row.source, row.status) for row in found.known()} == {
+        (f"{tmp_path}/in/caf\\udce9.wav", "done"),
+        (f"{tmp_path}/in/bad\\udce9.mp3", "failed"),
+    }
+    found.close()
+    assert (tmp_path / "out" / os.fsdecode(b"caf\xe9.txt")).exists()
+
+
 def test_an_interrupted_batch_keeps_its_rows_and_goes_on(
     here: Here, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -131,6 +155,70 @@ def test_a_line_that_is_none_fails_and_the_rest_is_done(here: Here, tmp_path: Pa
     assert "1 recordings are named more than once, and done once" in said
     assert "1 done, 1 failed" in said
     assert (tmp_path / "out" / "in" / "a.txt").exists()
+
+
+def test_a_store_that_denies_is_said_and_the_rest_is_done(
+    here: Here, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    record(tmp_path / "in" / "a.wav", 1)
+    with s3_store() as store:
+        place(f"{store.bucket}/b.wav").write_bytes((tmp_path / "in" / "a.wav").read_bytes())
+        (tmp_path / "list.txt").write_text(f"in/a.wav\n{store.bucket}/b.wav\n")
+        with store.denying():
+            assert main(["batch", "list.txt", *BATCH[2:], *QUICK]) == 1
+            said = capsys.readouterr().err
+            assert said.count("error: s3://archive/b.wav: ") == 1
+            assert "access denied" in said
+            assert SECRET not in said
+            assert [(row["source"][-5:], row["status"]) for row in rows(tmp_path / "out")] == [
+                ("a.wav", "done"),
+                ("b.wav", "failed"),
+            ]
+            assert main([*BATCH[:2], "--output", f"{store.bucket}/out", *BATCH[4:], *QUICK]) == 1
+            said = capsys.readouterr().err
+            assert "s3://archive/out/results: can't be read: found access denied" in said
+        assert main(["batch", "list.txt", *BATCH[2:], *QUICK]) == 0
+        assert main([*BATCH[:2], "--output", f"{store.bucket}/out", *BATCH[4:], *QUICK]) == 0
+        assert place(f"{store.bucket}/out/a.txt").exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for 1 MiB."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
+    if made.returncode:
+        pytest.skip("this user can't mount a small disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_fails_what_it_has_no_room_for_and_the_next_run_does_that(
+    here: Here, tmp_path: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
+):
+    for number in range(3):
+        record(tmp_path / "in" / f"{number}.wav", number)
+    filler = small_disk / "filler"
+
+    def fill():
+        if len(here.done) == 1:
+            with suppress(OSError), filler.open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+
+    here.after = fill
+    assert main([*BATCH, *QUICK]) == 1
+    said = capsys.readouterr().err
+    assert said.count("the transcripts are written all the same, and rows wait for room") == 1
+    assert said.count("No space left on device") == 3  # for two recordings, and for the rows
+    assert "1 done, 2 failed" in said
+    assert "error: 3 rows of results have no room; the same command writes them" in said
+    filler.unlink()
+    assert main([*BATCH, *QUICK]) == 0
+    assert "3 done" in capsys.readouterr().err
+    assert [row["status"] for row in rows(small_disk)] == ["done"] * 3
+    assert len(list(small_disk.glob("*.txt"))) == 3
 
 
 def test_watching_does_each_recording_once(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

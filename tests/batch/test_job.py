@@ -87,6 +87,13 @@ def test_a_manifest_with_broken_lines(tree: Path):
     assert [item.language for item in items][:2] == ["de", None]
 
 
+def test_a_line_of_a_manifest_ends_where_files_say(tree: Path):
+    (tree / "list.txt").write_bytes("a\u2028b.wav\r\nc\x85.wav\n".encode())
+    (tree / "list.jsonl").write_bytes('{"path": "d\u2029.wav"}\r\n'.encode())
+    names, errors, _ = found(tree, "list.txt", "list.jsonl")
+    assert (list(names), errors) == ([f"{tree}/{name}.wav" for name in ("a\u2028b", "c\x85", "d\u2029")], [])
+
+
 def test_names_of_a_manifest_do_not_depend_on_its_order(tree: Path):
     lines = ["talks/a.wav", "talks/a.mp3", "single.wav"]
     for ordered in (lines, lines[::-1]):
@@ -114,7 +121,7 @@ def items_of(tree: Path) -> list[Item]:
 
 
 def done(item: Item, job: Job, **changes) -> Outcome:
-    row = Outcome(item.id, item.source, DONE, transcripts=json.dumps(item.transcripts), version=item.version)
+    row = Outcome(item.id, item.source, DONE, transcripts=item.transcripts, version=item.version)
     return replace(row, options=job.digest(item), **changes)
 
 
@@ -176,7 +183,7 @@ def test_short_recordings_are_handed_out_together_and_long_ones_alone():
 
 
 def rows(n: int, start: int = 0) -> list[Outcome]:
-    row = Outcome(0, "a.wav", DONE, text="né\n", transcripts='{"txt": "a.txt"}', warnings='["w"]')
+    row = Outcome(0, "a.wav", DONE, text="né\n\u2028", transcripts={"txt": "a.txt"}, warnings=["w\x85"])
     return [replace(row, id=id, source=f"{id}.wav") for id in range(start, start + n)]
 
 
@@ -208,9 +215,9 @@ def test_a_line_of_the_table_can_be_read_by_others(tmp_path: Path):
     results.flush()
     results.close()
     (path,) = (tmp_path / "results").iterdir()
-    (line,) = path.read_text().splitlines()
+    (line,) = path.read_text().removesuffix("\n").split("\n")
     assert json.loads(line)["transcripts"] == {"txt": "a.txt"}
-    assert json.loads(line)["text"] == "né\n"
+    assert json.loads(line)["text"] == "né\n\u2028"
 
 
 def test_one_job_writes_at_a_time(tmp_path: Path):

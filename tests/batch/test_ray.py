@@ -59,17 +59,14 @@ def test_where_no_node_has_the_model_every_recording_has_its_row(monkeypatch: py
 
 
 def fake_ray(monkeypatch: pytest.MonkeyPatch, outcomes, nodes: list[str]) -> list[str]:
-    class Remote:
-        def remote(self, *args):
-            return self
-
+    class Ledger:
         def __getattr__(self, name):
             return self
 
-    class Ray:
-        def remote(self, **options):
-            return lambda cls: Remote()
+        def remote(self):
+            return self
 
+    class Ray:
         def get(self, handle):
             return 0
 
@@ -77,6 +74,7 @@ def fake_ray(monkeypatch: pytest.MonkeyPatch, outcomes, nodes: list[str]) -> lis
             return [{"NodeID": name, "Alive": True} for name in nodes]
 
     monkeypatch.setattr(pipeline, "imported", Ray)
+    monkeypatch.setattr(pipeline, "_started_ledger", Ledger)
     monkeypatch.setattr(pipeline, "_outcomes", outcomes)
     return []
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from whisper_max.errors import OptionError, UnknownModelError
 from whisper_max.files.remote import place
 from whisper_max.output import write_result
 from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.speakers import Diarization
+from whisper_max.transcribe.turns import Turn
 
 JFK = Path(__file__).parents[2] / "samples" / "jfk.flac"
 FORMATS = ("json", "srt", "txt")
@@ -92,7 +95,7 @@ def test_a_recording_is_what_one_machine_gives(home: Path, talk: Path, output: s
     assert files(output) == on_one_machine(talk, home / "one", options)
     assert (row.status, row.error, row.language) == (DONE, "", "en")
     assert row.duration == pytest.approx(66.0, abs=0.1)
-    assert json.loads(row.transcripts)["srt"] == f"{output}/talk.srt"
+    assert row.transcripts["srt"] == f"{output}/talk.srt"
     assert len(row.content) == 64
 
 
@@ -106,6 +109,58 @@ def test_parts_in_any_order_are_joined_to_what_one_machine_gives(home: Path, tal
     assert [row.status for row in rows] == [PART] * (n_parts - 1) + [DONE]
     assert files(home / "out") == wanted
     assert not list((home / "out").rglob("*.journal.jsonl"))
+
+
+@pytest.fixture
+def told_apart(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Two speakers take turns of 5 s in every recording; the durations of those that were asked for."""
+    durations: list[float] = []
+
+    def tell_apart(waveform, count, on_progress, *, speaker_file):
+        durations.append(waveform.duration)
+        return Diarization([Turn(start, start + 4.5, start // 5 % 2) for start in range(0, int(waveform.duration), 5)])
+
+    monkeypatch.setattr("whisper_max.speakers.diarize.check_speakers", lambda speaker_file: None)
+    monkeypatch.setattr("whisper_max.speakers.diarize.tell_apart", tell_apart)
+    return durations
+
+
+def test_speakers_of_parts_are_those_of_one_machine_and_told_apart_once(
+    home: Path, talk: Path, told_apart: list[float]
+):
+    options = TranscribeOptions(language="en", temperature=0.0, batch_size=4, speakers="auto")
+    wanted = on_one_machine(talk, home / "one", options)
+    assert b"Speaker 2" in wanted[0]
+    told_apart.clear()
+    items = [item(talk, home / "out", part=part, n_parts=3) for part in (2, 0, 1)]
+    rows = [Worker(job(home / "out", options=options), load=model)([each])[0] for each in items]
+    assert [row.status for row in rows] == [PART, PART, DONE]
+    assert files(home / "out") == wanted
+    assert told_apart == [pytest.approx(66.0, abs=0.1)]
+
+
+@pytest.mark.parametrize("files_at_once", [1, 3])
+@pytest.mark.parametrize("asked", [{"speakers": 2}, {"channels": "separate"}])
+def test_speakers_and_channels_are_those_of_one_machine(
+    home: Path, told_apart: list[float], files_at_once: int, asked: dict
+):
+    sources = [home / f"call{number}.wav" for number in range(2)]
+    for number, source in enumerate(sources):
+        left, right = spoken().reshape(2, -1)
+        sides = np.stack([left, np.roll(right, 30_000 + number)], axis=1)  # (n_samples, 2), not the same sound
+        soundfile.write(source, sides, 16_000)
+    options = TranscribeOptions(language="en", temperature=0.0, **asked)
+    wanted = [on_one_machine(source, home / "one", options) for source in sources]
+    assert all(b"Speaker 2" in transcripts[0] for transcripts in wanted)
+    items = [item(source, home / "out", id) for id, source in enumerate(sources)]
+    rows = Worker(job(home / "out", options=options, files_at_once=files_at_once), load=model)(items)
+    assert [(row.status, row.error) for row in rows] == [(DONE, "")] * 2
+    assert [files(home / "out", source.stem) for source in sources] == wanted
+
+
+def test_separate_channels_are_never_done_in_parts():
+    options = TranscribeOptions(batch_size=4, channels="separate")
+    assert not Job("out", options=options).can_split
 
 
 def test_parts_share_the_work(home: Path, talk: Path):
@@ -278,4 +333,4 @@ def test_no_secret_is_in_a_row(home: Path, monkeypatch: pytest.MonkeyPatch):
     (row,) = Worker(job(home / "out"), load=model)([item(url, home / "out")])
     assert row.status == FAILED
     assert row.source == "http://127.0.0.1:9/a.wav"
-    assert "hunter2" not in json.dumps(row.to_row())
+    assert "hunter2" not in json.dumps(asdict(row))

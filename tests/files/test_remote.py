@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.http_store import HttpStore, http_store
+from tests.support.s3_store import SECRET, S3Store, s3_store
 from whisper_max.audio.io import load_audio, open_audio
 from whisper_max.audio.opening import spool_url
 from whisper_max.audio.spool import temporary_file
@@ -21,7 +22,6 @@ from whisper_max.output import check_writable, write_atomically
 pytest.importorskip("fsspec", reason="the extra remote is not installed")
 
 JFK = Path(__file__).parents[2] / "samples" / "jfk.flac"
-SECRET = "hunter2"
 
 
 @pytest.fixture
@@ -190,30 +190,22 @@ def test_the_web_takes_no_transcripts():
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """A bucket of an S3 server on loopback."""
-    moto = pytest.importorskip("moto.server", reason="moto[server] is not installed")
-    pytest.importorskip("s3fs", reason="s3fs is not installed")
-    import boto3
+def store() -> Iterator[S3Store]:
+    """An S3 server with three objects."""
+    with s3_store() as it:
+        import boto3
 
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        }.items():
-            patch.setenv(name, value)
         client = boto3.client("s3")
-        client.create_bucket(Bucket="archive")
         client.upload_file(str(JFK), "archive", "talks/may/jfk.flac")
         client.upload_file(str(JFK), "archive", "talks/june/kennedy.flac")
         client.put_object(Bucket="archive", Key="talks/notes.txt", Body=b"no sound")
-        yield "s3://archive"
-    server.stop()
+        yield it
+
+
+@pytest.fixture
+def s3(store: S3Store) -> str:
+    """The URL of its bucket."""
+    return store.bucket
 
 
 def test_a_recording_of_s3(s3: str, monkeypatch: pytest.MonkeyPatch):
@@ -246,6 +238,19 @@ def test_what_s3_refuses_is_said(s3: str, pauses: list[float]):
     assert SECRET not in "".join(traceback.format_exception(caught.value))
     _, (error,) = find_recordings([f"{s3}/nothing*"], "out", ["txt"])
     assert "no files match" in str(error)
+
+
+def test_what_s3_denies_is_said_at_once(store: S3Store, pauses: list[float]):
+    with store.denying():
+        for work in (
+            lambda: load_audio(f"{store.bucket}/talks/may/jfk.flac"),
+            lambda: write_atomically(place(f"{store.bucket}/denied.txt"), "hello"),
+        ):
+            with pytest.raises((AudioError, OutputError), match="access denied") as caught:
+                work()
+            assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert pauses == []
+    assert find_below(f"{store.bucket}/denied*") == []
 
 
 def test_a_version_changes_with_its_object(s3: str):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from whisper_max.errors import OptionError
+from whisper_max.files.remote import shown_source
 from whisper_max.output import WriterOptions
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.version import VERSION
@@ -79,15 +80,20 @@ class Item:
         """What tells it from every other row of the job."""
         return f"{self.id}/{self.part}"
 
-    def to_row(self) -> dict[str, Any]:
-        """The recording as a row of a table."""
-        return {**asdict(self), "transcripts": json.dumps(dict(self.transcripts))}
+    @property
+    def shown(self) -> str:
+        """Its source as results name it: without secrets, and as text where the name of a file is none."""
+        return as_text(shown_source(self.source))
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Item:
-        """The recording of such a row."""
-        known = {name: row[name] for name in cls.__dataclass_fields__}
-        return cls(**{**known, "transcripts": json.loads(row["transcripts"])})
+    @property
+    def shown_transcripts(self) -> dict[str, str]:
+        """The names of its transcripts, likewise."""
+        return {format: as_text(shown_source(path)) for format, path in self.transcripts.items()}
+
+
+def as_text(name: str) -> str:
+    """A name whose bytes may be no UTF-8, these as they are told: tables hold nothing but text."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 DONE, FAILED, PART = "done", "failed", "part"
@@ -99,8 +105,8 @@ class Outcome:
     """What became of a recording: a row of the results.
 
     id: of the item. source: as results may name it, without secrets. status: done, failed or part. error_kind: the
-    class of the error. error: its message, one line. transcripts: names for each format, as JSON. language: found or
-    given. duration: seconds of audio. elapsed: seconds of work. warnings: one line each, as JSON. content: SHA-256 of
+    class of the error. error: its message, one line. transcripts: names for each format. language: found or given.
+    duration: seconds of audio. elapsed: seconds of work. warnings: one line each. content: SHA-256 of
     the recording. version: as the item has it. options: the digest of what else the transcript depends on. node: where
     it was done. part, n_parts: as the item has them; of a whole recording, the part that came last.
     """
@@ -111,11 +117,11 @@ class Outcome:
     error_kind: str = ""
     error: str = ""
     text: str = ""
-    transcripts: str = "{}"
+    transcripts: Mapping[str, str] = field(default_factory=dict)
     language: str = ""
     duration: float = 0.0
     elapsed: float = 0.0
-    warnings: str = "[]"
+    warnings: Sequence[str] = field(default_factory=list)
     content: str = ""
     version: str = ""
     options: str = ""
@@ -123,11 +129,7 @@ class Outcome:
     part: int = 0
     n_parts: int = 1
 
-    def to_row(self) -> dict[str, Any]:
-        """The outcome as a row of a table."""
-        return asdict(self)
-
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Outcome:
-        """The outcome of such a row; columns that are not known are left out."""
+        """The outcome of a row of results; columns that are not known are left out."""
         return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name in row})

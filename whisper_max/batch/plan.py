@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -15,7 +14,7 @@ import av
 
 from whisper_max.batch.job import DONE, Item, Job, Outcome
 from whisper_max.batch.worker import file_version
-from whisper_max.files.remote import found_at, is_remote, local_path, open_seekable, shown_source
+from whisper_max.files.remote import found_at, is_remote, local_path, open_seekable
 
 _THREADS = 16  # that ask the store: they wait more than they work
 _SURELY_SHORT = 1 << 20  # bytes: half an hour of speech takes more in any format that is in use
@@ -47,7 +46,7 @@ def not_done(
         by_source.setdefault(row.source, []).append(row)
     left, standing, outdated = [], [], []
     for item in items:
-        rows = by_source.pop(shown_source(item.source), [])
+        rows = by_source.pop(item.shown, [])
         good = [row for row in rows if _stands(row, item, job)]
         standing += good[:1]
         outdated += [row for row in rows if row not in good[:1]]
@@ -57,9 +56,8 @@ def not_done(
 
 
 def _stands(row: Outcome, item: Item, job: Job) -> bool:
-    names = {format: shown_source(path) for format, path in item.transcripts.items()}
     same = (row.version, row.options) == (item.version, job.digest(item)) and item.version != ""
-    return row.status == DONE and same and json.loads(row.transcripts) == names
+    return row.status == DONE and same and row.transcripts == item.shown_transcripts
 
 
 def in_order(items: Sequence[Item], job: Job) -> list[Item]:

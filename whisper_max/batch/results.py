@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -152,23 +153,20 @@ def _lock(output: Path, stack: ExitStack) -> None:
 def _as_jsonl(rows: list[Outcome]) -> bytes:
     """A JSON object a line; what is JSON inside a column is no text here."""
     lines = []
-    for row in rows:
-        values = row.to_row()
-        lines.append(json.dumps({**values, **{k: json.loads(values[k]) for k in _NESTED}}, ensure_ascii=False))
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", errors="backslashreplace")
+    lines = [json.dumps(asdict(row), ensure_ascii=False) for row in rows]
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 _NESTED = ("transcripts", "warnings")
-
-
-def _nested(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+"""Columns that are JSON in a table: what types they had would depend on the rows of each file."""
 
 
 def _as_parquet(rows: list[Outcome]) -> bytes:
     pa, pq = _parquet()
     file = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([row.to_row() for row in rows]), file)
+    nested = [{name: json.dumps(getattr(row, name), ensure_ascii=False) for name in _NESTED} for row in rows]
+    table = pa.Table.from_pylist([asdict(row) | values for row, values in zip(rows, nested, strict=True)])
+    pq.write_table(table, file)
     return file.getvalue()
 
 
@@ -191,9 +189,9 @@ def _read(place: Place) -> list[Outcome]:
         content = place.read_bytes()
         if place.name.endswith("parquet"):
             _, pq = _parquet()
-            return [Outcome.from_row(row) for row in pq.read_table(io.BytesIO(content)).to_pylist()]
-        rows = [json.loads(line) for line in content.decode().splitlines() if line.strip()]
-        return [Outcome.from_row({**row, **{name: _nested(row[name]) for name in _NESTED}}) for row in rows]
+            table = pq.read_table(io.BytesIO(content)).to_pylist()
+            return [Outcome.from_row({**row, **{name: json.loads(row[name]) for name in _NESTED}}) for row in table]
+        return [Outcome.from_row(json.loads(line)) for line in content.split(b"\n") if line.strip()]
     except OSError as error:
         raise OutputError("can't be read", where=place, found=error.strerror or error) from error
     except (ValueError, TypeError, KeyError, LookupError) as error:

@@ -25,7 +25,7 @@ from typing import Protocol, TypeVar
 from whisper_max.api import Model
 from whisper_max.audio.opening import spool_url
 from whisper_max.audio.spool import temporary_file
-from whisper_max.batch.job import DONE, FAILED, PART, Item, Job, Outcome
+from whisper_max.batch.job import DONE, FAILED, PART, Item, Job, Outcome, as_text
 from whisper_max.batch.records import Records
 from whisper_max.checkpoint.checksum import sha256_of
 from whisper_max.errors import AudioError, JournalError, WhisperMaxError
@@ -301,7 +301,7 @@ class Worker:
             text=result.text,
             language=result.language,
             duration=result.duration,
-            warnings=json.dumps([warning.message for warning in result.warnings], ensure_ascii=False),
+            warnings=[warning.message for warning in result.warnings],
         )
 
     def _outcome(self, opened: _Opened, status: str, elapsed: float) -> Outcome:
@@ -322,20 +322,20 @@ class Worker:
         return replace(
             _blank(item, status, self._job.digest(item), self._node),
             error_kind=kind,
-            error=" ".join((message or kind).split())[:1000],
+            error=as_text(" ".join((message or kind).split())[:1000]),
         )
 
     def _given_up(self, item: Item, n_deaths: int) -> Outcome:
-        message = f"{shown_source(item.source)}: {n_deaths} workers died over it, the last with the smallest batch"
+        message = f"{item.shown}: {n_deaths} workers died over it, the last with the smallest batch"
         return replace(self._failure(item, WhisperMaxError(message)), error_kind="WorkerDied", error=message)
 
 
 def _blank(item: Item, status: str, options: str, node: str) -> Outcome:
     return Outcome(
         id=item.id,
-        source=shown_source(item.source),
+        source=item.shown,
         status=status,
-        transcripts=json.dumps({format: shown_source(path) for format, path in item.transcripts.items()}),
+        transcripts=item.shown_transcripts,
         version=item.version,
         options=options,
         node=node,

@@ -249,7 +249,7 @@ class _Batch:
         left, standing, outdated = not_done(look_at(items), self.job, self.results.known())
         self.n_skipped = len(standing)
         left = [item for item in left if wanted(item)]
-        sources = {_source(item) for item in left}
+        sources = {item.shown for item in left}
         self.results.drop(row for row in outdated if row.source in sources)
         return left
 
@@ -322,9 +322,3 @@ def _cores() -> int:
     from whisper_max.hardware.cores import usable_cores
 
     return usable_cores()
-
-
-def _source(item: Item) -> str:
-    from whisper_max.files.remote import shown_source
-
-    return shown_source(item.source)

@@ -118,7 +118,9 @@ def _read(word: str, errors: list[WhisperMaxError]) -> list[Listed]:
     shown = shown_source(word)
     try:
         manifest = place(word)
-        lines = manifest.read_bytes().decode("utf-8-sig").splitlines()
+        lines = (
+            manifest.read_bytes().decode("utf-8-sig").split("\n")
+        )  # names may hold what else Unicode calls a line's end
     except (OSError, UnicodeDecodeError) as error:
         found = "no UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror or error
         errors.append(AudioError("the manifest can't be read", where=shown, found=found))
@@ -130,7 +132,7 @@ def _read(word: str, errors: list[WhisperMaxError]) -> list[Listed]:
                 listed.append(_listed(line.strip(), f"{shown}:{number}", word))
             except WhisperMaxError as error:
                 errors.append(error)
-    if not lines:
+    if lines == [""]:
         errors.append(AudioError("the manifest is empty", where=shown))
     return listed
 

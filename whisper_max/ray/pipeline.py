@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from whisper_max.batch.job import FAILED, PART, Item, Job, Outcome
 from whisper_max.batch.plan import in_order
 from whisper_max.batch.worker import UNSERVED, Worker
-from whisper_max.errors import OptionError
-from whisper_max.files.remote import shown_source
+from whisper_max.errors import DeviceError, OptionError
 from whisper_max.ray.cluster import Cluster, imported
 
 _MOST_ROUNDS = 4  # rows that come back undone, from nodes without the model, are given to the other nodes
@@ -73,6 +72,17 @@ class _Ledger:
         return self._n_deaths
 
 
+def _started_ledger() -> Any:  # noqa: ANN401 - a handle of Ray's
+    """The ledger, where the driver is: on another node it would go when that goes, and no row could begin."""
+    ray = imported()
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=True
+    )
+    # One that is killed all the same begins with nothing: what it knew is how often workers died, not what is done.
+    options = {"num_cpus": 0, "scheduling_strategy": here, "max_restarts": _MOST_ROUNDS, "max_task_retries": -1}
+    return ray.remote(**options)(_Ledger).remote()
+
+
 class _RemoteAttempts:
     """The ledger as a worker sees it."""
 
@@ -95,8 +105,8 @@ class _Actor:
         self._node = imported().get_runtime_context().get_node_id()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        items = [Item.from_row(row) for pack in batch["pack"] for row in json.loads(str(pack))]
-        outcomes = [outcome.to_row() | {"ray_node": self._node} for outcome in self._worker(items)]
+        items = [Item(**row) for pack in batch["pack"] for row in json.loads(str(pack))]
+        outcomes = [asdict(outcome) | {"ray_node": self._node} for outcome in self._worker(items)]
         return {"row": [json.dumps(outcome) for outcome in outcomes]}
 
 
@@ -117,10 +127,11 @@ def run(
 
     Raises:
         OptionError: no actor has room.
+        DeviceError: the cluster fails.
     """
     ray = imported()
     pool.size(cluster)
-    ledger = ray.remote(num_cpus=0)(_Ledger).remote()
+    ledger = _started_ledger()
     left = {item.id: item for item in items}
     rows = in_order(items, job)
     without_model: dict[str, Outcome] = {}  # by Ray's id of a node, the first row that it could not do
@@ -156,10 +167,10 @@ def run(
 
 def _lost(item: Item, job: Job, reason: Outcome | None) -> Outcome:
     """The outcome of a recording that no node has done."""
-    shown = shown_source(item.source)
+    lost = Outcome(item.id, item.shown, FAILED, "WorkerDied", "no worker gave an answer", options=job.digest(item))
     if reason is None:
-        return Outcome(item.id, shown, FAILED, "WorkerDied", "no worker gave an answer", options=job.digest(item))
-    return Outcome(item.id, shown, FAILED, reason.error_kind, reason.error, options=job.digest(item), node=reason.node)
+        return lost
+    return replace(lost, error_kind=reason.error_kind, error=reason.error, node=reason.node)
 
 
 def _outcomes(
@@ -176,7 +187,7 @@ def _outcomes(
     packs = packed(rows, most, job.files_at_once)
     selector = {"label_selector": {_NODE: f"!in({','.join(excluded)})"}} if excluded else {}
     dataset = ray.data.from_items(
-        [{"pack": json.dumps([item.to_row() for item in pack])} for pack in packs], override_num_blocks=len(packs)
+        [{"pack": json.dumps([asdict(item) for item in pack])} for pack in packs], override_num_blocks=len(packs)
     ).map_batches(
         _Actor,
         fn_constructor_args=(job, ledger),
@@ -191,10 +202,14 @@ def _outcomes(
         num_gpus=pool.num_gpus,
         **selector,
     )
-    for batch in dataset.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
-        for text in batch["row"]:
-            row = json.loads(str(text))
-            yield Outcome.from_row(row), row["ray_node"]
+    try:
+        for batch in dataset.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
+            for text in batch["row"]:
+                row = json.loads(str(text))
+                yield Outcome.from_row(row), row["ray_node"]
+    except ray.exceptions.RayError as error:  # of the cluster: a worker gives a row, whatever happens
+        found = " ".join(str(error).split())[:300]
+        raise DeviceError("Ray gave up the job", found=found, hint="the same command goes on") from error
 
 
 def packed(rows: Sequence[Item], n_actors: int, files_at_once: int) -> list[list[Item]]:
