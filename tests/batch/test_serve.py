@@ -25,6 +25,7 @@ JFK = Path(__file__).parents[2] / "samples" / "jfk.flac"
         ({"max_connections": 5}, "max_connections: not the application's"),
         ({"modle": "base"}, "modle: unknown setting"),
         ({"batch_size": "many", "allow_no_key": True}, "batch_size: not a value: expected int, found 'many'"),
+        ({"jobs": "/tmp/jobs", "max_replicas": 2, "allow_no_key": True}, "jobs, max_replicas: one replica would have"),
         ({"min_replicas": 3, "allow_no_key": True}, "min_replicas, max_replicas: out of range"),
     ],
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from whisper_max.ray.cluster import imported
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from whisper_max.server.settings import Settings
 
@@ -67,8 +68,7 @@ class Replica:
         set_up_logging(settings.log_level, settings.log_format)
         sys.setswitchinterval(SWITCH)
         self._app = create_app(settings)
-        if not alone:
-            _refuse_of_one_server(self._app)
+        self._app.add_middleware(_BehindProxy, alone=alone)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """What Ray Serve sends requests to."""
@@ -105,6 +105,9 @@ def app(args: Mapping[str, Any]) -> Any:  # noqa: ANN401 - Ray Serve's Applicati
         found = f"{replicas.min_replicas} and {replicas.max_replicas}"
         raise OptionError("out of range", where="min_replicas, max_replicas", expected="1 <= min <= max", found=found)
     alone = replicas.max_replicas == 1
+    if settings.jobs is not None and not alone:
+        hint = "a server of its own: python -m whisper_max serve --jobs"
+        raise OptionError("one replica would have the list, and others not", where="jobs, max_replicas", hint=hint)
     scaling = {"min_replicas": replicas.min_replicas, "max_replicas": replicas.max_replicas}
     deployment = serve.deployment(
         serve.ingress()(Replica),
@@ -155,17 +158,31 @@ def _value(name: str, kind: str, value: Any) -> Any:  # noqa: ANN401 - a setting
         raise OptionError("not a value", where=name, expected=kind, found=repr(value)) from error
 
 
-def _refuse_of_one_server(app: FastAPI) -> None:
-    """Answer 501, by name, where an answer would be one replica's and mean all."""
-    from fastapi import Request
-    from starlette.responses import Response
+class _BehindProxy:
+    """Middleware that answers 501, by name, where an answer would be one replica's and mean all, and leaves the header
+    with the request's id to Ray Serve, which sends it too.
 
-    from whisper_max.server.errors import APIError
+    Args:
+        app: what answers.
+        alone: there is never another replica.
+    """
 
-    @app.middleware("http")
-    async def refuse(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        why = _OF_ONE_SERVER.get(request.url.path)
+    def __init__(self, app: ASGIApp, alone: bool) -> None:
+        self._app = app
+        self._refused = {} if alone else _OF_ONE_SERVER
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from whisper_max.server.errors import APIError
+
+        async def send_without_id(message: Message) -> None:
+            if "headers" in message:
+                kept = [(name, value) for name, value in message["headers"] if name.lower() != b"x-request-id"]
+                message = {**message, "headers": kept}
+            await send(message)
+
+        why = self._refused.get(scope["path"]) if scope["type"] == "http" else None
         if why is None:
-            return await call_next(request)
-        message = f"{request.url.path} is not offered with several replicas: {why}"
-        return APIError(501, message, code="not_with_replicas").response()
+            await self._app(scope, receive, send_without_id)
+            return
+        message = f"{scope['path']} is not offered with several replicas: {why}"
+        await APIError(501, message, code="not_with_replicas").response()(scope, receive, send)
