@@ -21,6 +21,7 @@ from whisper_max.batch.results import Results
 from whisper_max.batch.worker import Worker
 from whisper_max.commands import batch
 from whisper_max.commands.main import main
+from whisper_max.errors import UnknownModelError
 from whisper_max.files.remote import place
 from whisper_max.ray import Cluster
 
@@ -34,6 +35,7 @@ class Here:
         self.n_starts = 0
         self.done: list[str] = []
         self.after: Callable[[], None] = lambda: None
+        self.load: Callable[[], Model] = lambda: Model(FakeInference(DIMS), vocabulary())
 
     @contextmanager
     def connected(self, address, num_cpus):
@@ -41,7 +43,7 @@ class Here:
         yield Cluster(2, 0, True, 0.1)
 
     def run(self, job, items, cluster, pool, say):
-        worker = Worker(job, load=lambda: Model(FakeInference(DIMS), vocabulary()))
+        worker = Worker(job, load=self.load)
         for item in items:
             (outcome,) = worker([item])
             self.done.append(Path(item.source).name)
@@ -113,6 +115,19 @@ def test_a_name_that_is_no_text_is_known_again(here: Here, tmp_path: Path, kind:
     }
     found.close()
     assert (tmp_path / "out" / os.fsdecode(b"caf\xe9.txt")).exists()
+
+
+def test_an_error_that_all_have_is_said_once(here: Here, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    def missing():
+        raise UnknownModelError("no such model", where="base")
+
+    here.load = missing
+    for number in range(3):
+        record(tmp_path / "in" / f"{number}.wav", number)
+    assert main([*BATCH, *QUICK]) == 1
+    said = capsys.readouterr().err
+    assert said.count("error: base: no such model") == 1
+    assert "0 done, 3 failed" in said
 
 
 def test_an_interrupted_batch_keeps_its_rows_and_goes_on(

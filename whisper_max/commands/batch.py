@@ -201,6 +201,7 @@ class _Batch:
     audio_seconds: float = 0.0
     work_seconds: float = 0.0
     _told: set[str] = field(default_factory=set)
+    _last_error: str = ""
 
     def once(self) -> None:
         """Do what is missing."""
@@ -289,7 +290,9 @@ class _Batch:
             self.audio_seconds += outcome.duration
             return
         self.n_failed += 1
-        say(f"error: {outcome.error}")
+        if outcome.error != self._last_error:  # what no node has a model for would say the same of every recording
+            say(f"error: {outcome.error}")
+        self._last_error = outcome.error
 
     def _fail(self, message: str, error: WhisperMaxError) -> None:
         """An error of a line or a word, which is told and counted once."""
