@@ -126,15 +126,17 @@ def main() -> None:
     parser.add_argument("--only", choices=("short", "long"))
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--model", default="tiny.en")
+    parser.add_argument("--compute_type", default="auto")
+    parser.add_argument("--batch_size", default="1", help="of the long recording; above 1 it is done in parts")
     parser.add_argument("--num_cpus", default="2")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="whisper_max-overhead-") as name:
         folder = Path(name)
         make(folder, args.short, args.seconds, args.long_minutes)
-        model = ["--model", args.model, "-f", "json"]
+        model = ["--model", args.model, "--compute_type", args.compute_type, "-f", "json"]
         kinds = {
             f"{args.short} of {args.seconds:g} s": ("short", ["--files_at_once", "4"]),
-            f"one of {args.long_minutes:g} min": ("long", []),
+            f"one of {args.long_minutes:g} min": ("long", ["--batch_size", args.batch_size]),
         }
         for what, (kind, both) in kinds.items():
             if args.only and kind != args.only:
