@@ -13,7 +13,7 @@ from whisper_max.batch.job import DONE, FAILED, Item, Job, Outcome
 from whisper_max.batch.plan import in_order, look_at, not_done
 from whisper_max.batch.results import Results
 from whisper_max.commands.manifest import find_items
-from whisper_max.errors import OutputError
+from whisper_max.errors import OptionError, OutputError
 from whisper_max.files.remote import place
 from whisper_max.ray.pipeline import packed
 from whisper_max.transcribe.options import TranscribeOptions
@@ -157,6 +157,11 @@ def test_what_takes_no_part_in_the_transcript_changes_nothing():
     ]
     assert len({each.digest(item) for each in [job, *different]}) == 4
     assert job.digest(replace(item, language="de")) != job.digest(item)
+
+
+def test_a_file_of_voices_is_refused():
+    with pytest.raises(OptionError, match="speaker_file: can't be written by several workers at once"):
+        Job("out", options=TranscribeOptions(speakers="auto", speaker_file="voices.json"))
 
 
 def test_long_recordings_are_split_where_options_permit(tmp_path: Path):

@@ -77,6 +77,8 @@ def test_options_by_name():
         ({"decoding": TranscribeOptions(batch_size=2)}, "batch_size"),
         ({"decoding": TranscribeOptions(vad=True)}, "vad"),
         ({"decoding": TranscribeOptions(prefix="So")}, "prefix"),
+        ({"decoding": TranscribeOptions(speakers="auto")}, "speakers"),
+        ({"decoding": TranscribeOptions(channels="separate")}, "channels"),
     ],
 )
 def test_what_has_no_meaning_is_refused_by_name(options, name):

@@ -103,6 +103,10 @@ def test_the_answer_does_not_wait_and_segments_come_as_they_are_found(serving, t
         ({"language": "klingon"}, "language"),
         ({"beam_size": "99"}, "beam_size"),
         ({"stream": "true"}, "stream"),
+        (
+            {"known_speaker_names[]": "Ann", "known_speaker_references[]": "data:audio/wav;base64,AAAA"},
+            "known_speaker_references",
+        ),
         ({"model": "gone"}, "model"),
         ({"webhook": "http://127.0.0.1:1/"}, "webhook"),
     ],
