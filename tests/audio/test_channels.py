@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from whisper_max.audio.channels import mix_weights
+from whisper_max.audio.formats.containers import Frames, take_layout
 from whisper_max.audio.io import load_audio
 
 # All that av_channel_layout_standard knows, but binaural, which FFmpeg does not mix.
@@ -215,16 +216,50 @@ def test_up_to_64_channels(tmp_path):
 
 
 def test_a_layout_of_its_own_order_is_kept_from_the_decoder():
-    from whisper_max.audio.formats.containers import Frames
+    class Codec:
+        layout: Any = av.AudioLayout("FL+FC+FR")
 
-    class Decoder:
-        layout = av.AudioLayout("FL+FC+FR")
-
-    decoder: Any = Decoder()
-    frames = Frames(decoder, "a.mov")
-    assert decoder.layout == "3 channels"
+    codec: Any = Codec()
+    custom = take_layout(codec)
+    assert custom == ("FL", "FC", "FR")
+    assert codec.layout == "3 channels"
+    codec.layout = av.AudioLayout("3 channels")
+    frames = Frames(codec, "a.mov", custom)
     frame = av.AudioFrame.from_ndarray(np.ones((1, 30), np.float32), format="flt", layout="3 channels")
     frame.sample_rate = RATE
     [block] = frames.blocks(frame)
     assert block.layout == ("FL", "FC", "FR")
     assert block.samples.shape == (10, 3)
+
+
+_READ_MOV = """
+import io, sys
+import av, numpy as np
+from whisper_max.audio.channels import mix_weights
+from whisper_max.audio.io import load_audio
+
+order = ("FL", "FR", "FC", "LFE", "SL", "SR", "BL", "BR")
+samples = (np.arange(1, 9) * 100 + np.zeros((4000, 1))).astype(np.int16)
+file = io.BytesIO()
+with av.open(file, "w", format="mov") as container:
+    stream = container.add_stream("pcm_s16le", rate=16000)
+    stream.layout = "7.1"
+    frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="7.1")
+    frame.sample_rate = 16000
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+content = file.getvalue()
+at = content.index(b"chan") + 8  # behind the name, version and flags: the order, here that of CoreAudio's units
+content = content[:at] + (128 << 16 | 8).to_bytes(4) + bytes(4) + content[at + 8 :]
+for _ in range(20):
+    found = load_audio(io.BytesIO(content))
+    assert abs(found[2000] - samples[0] @ mix_weights(order, 8) / 32768) < 1e-5
+print("end")
+"""
+
+
+def test_a_mov_whose_speakers_are_in_an_order_of_its_own(tmp_path):
+    script = tmp_path / "read_mov.py"
+    script.write_text(textwrap.dedent(_READ_MOV))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr

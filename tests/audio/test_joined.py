@@ -367,6 +367,26 @@ def test_joined_m4a_files_are_refused(options):
     )
 
 
+@pytest.mark.parametrize(
+    ("codec", "format", "rate"),
+    [
+        ("aac", "flv", 44100),
+        ("libmp3lame", "asf", 44100),
+        ("wavpack", "wv", 44100),
+        ("tta", "tta", 44100),
+        ("ac3", "rm", 44100),
+        ("pcm_s16le", "voc", 22050),
+        ("libopus", "nut", 48000),
+    ],
+)
+def test_joined_media_files_of_which_decoders_leave_out_or_misplace_the_second_are_refused(codec, format, rate):
+    part = media(codec, format, rate, "mono")
+    assert len(load(part)) == pytest.approx(32000, abs=2500)
+    assert f"several files joined into one: expected one recording, found another one at byte {len(part)}" in error_of(
+        part + media(codec, format, rate, "mono", 1.0)
+    )
+
+
 @pytest.mark.parametrize(("codec", "format"), [("aac", "adts"), ("libopus", "webm"), ("libopus", "matroska")])
 def test_joined_media_files_that_are_read_whole(codec, format):
     parts = [media(codec, format, 48000, layout) for layout in ("mono", "mono", "stereo")]

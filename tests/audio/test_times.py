@@ -10,7 +10,10 @@ import av
 import numpy as np
 import pytest
 
+from whisper_max.audio.block import Block
 from whisper_max.audio.io import open_audio
+from whisper_max.audio.reading import Reading
+from whisper_max.audio.timeline import Timeline
 from whisper_max.errors import OptionError
 
 RATE = 48000
@@ -147,6 +150,44 @@ def test_a_clock_that_is_set_back_goes_on(tmp_path):
     assert len(samples) / 16000 == pytest.approx(6, abs=0.2)
     assert silences(samples, 0.2) == []
     assert warnings == []
+
+
+def placed(stamps: list[tuple[float, bool]]) -> tuple[list[float], float]:
+    """Blocks of a second by their stamps and whether damage is before them: when each is heard, and all seconds."""
+    timeline = Timeline(Reading("a"))
+    timeline.begin(None)
+    blocks = []
+    for number, (stamp, is_damaged) in enumerate(stamps, 1):
+        block = Block(1000, np.full((1000, 1), number, np.float32))
+        blocks += timeline.place(block, stamp, is_damaged=is_damaged)
+    samples = np.concatenate([block.samples[:, 0] for block in [*blocks, *timeline.finish()]])
+    heard_at = [float(np.flatnonzero(samples == number)[0] / 1000) for number in range(1, len(stamps) + 1)]
+    return heard_at, len(samples) / 1000
+
+
+@pytest.mark.parametrize(
+    ("stamps", "expected"),
+    [
+        # Back, and to where it would be by now.
+        ([100, 101, 50, 51, 104, 105], [0, 1, 2, 3, 4, 5]),
+        # The same with half a second missing between.
+        ([100, 101, 50, 51, 104.5, 105.5], [0, 1, 2, 3, 4.5, 5.5]),
+        # Another stretch with a hole of its own.
+        ([100, 101, 0, 1, 8, 9], [0, 1, 2, 3, 10, 11]),
+        # Two that were set back, one after the other.
+        ([100, 101, 50, 51, 20, 21], [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_a_clock_set_back_by_mistake_makes_no_silence_where_it_returns(stamps, expected):
+    heard_at, seconds = placed([(stamp, False) for stamp in stamps])
+    assert heard_at == pytest.approx(expected)
+    assert seconds == pytest.approx(expected[-1] + 1)
+
+
+def test_what_is_lost_with_a_clock_set_back_by_damage_is_counted_once():
+    heard_at, seconds = placed([(9.0, False), (5.2, True), (15.0, True), (16.0, False)])
+    assert heard_at == pytest.approx([0, 1, 6, 7])
+    assert seconds == pytest.approx(8)
 
 
 def test_a_clock_that_jumps_by_days_is_no_hole(tmp_path):

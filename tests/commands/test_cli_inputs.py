@@ -86,18 +86,55 @@ def test_inputs_that_name_nothing(tree: Path):
     assert [str(error) for error in errors] == ["empty: no audio files in this folder", "no*.wav: no files match"]
 
 
-def test_a_folder_that_can_not_be_read(tree: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (PermissionError(13, "No way in"), ["talks/may/late: the folder can't be read: found No way in"]),
+        (FileNotFoundError(2, "No such file or directory"), []),  # it went away in the meantime
+    ],
+)
+def test_one_folder_below_that_can_not_be_read_does_not_take_the_others_with_it(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, refusal: OSError, told: list[str]
+):
     real_scandir = os.scandir
 
     def scandir(path: str):
-        if str(path).endswith("may"):
-            raise PermissionError(13, "Permission denied", path)
+        if str(path).endswith("late"):
+            raise type(refusal)(*refusal.args, path)
         return real_scandir(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
     recordings, errors = find_recordings(["talks", "single.wav"], "out", ["txt"])
+    sources = [each.source for each in recordings]
+    assert sources == ["talks/a.MP3", "talks/b.wav", "talks/may/a.wav", "single.wav"]
+    assert [str(error) for error in errors] == told
+
+
+def test_a_folder_that_can_not_be_read_is_one_error(tree: Path, monkeypatch: pytest.MonkeyPatch):
+    def scandir(path: str):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    recordings, errors = find_recordings(["talks", "single.wav"], "out", ["txt"])
     assert [each.source for each in recordings] == ["single.wav"]
-    assert [str(error) for error in errors] == ["talks/may: the folder can't be read: found Permission denied"]
+    assert [str(error) for error in errors] == ["talks: the folder can't be read: found Permission denied"]
+
+
+def test_a_folder_s_recordings_of_rarer_kinds_are_taken_and_programs_are_not(tree: Path):
+    for name, content in {
+        "a.ts": b"\x47\x40\x11\x10\x00",
+        "b.m2ts": b"\x00\x00\x00\x00\x47",
+        "c.mts": b"\x00\x00\x00\x00\x47",
+        "d.flv": b"FLV",
+        "e.WV": b"wvpk",
+        "index.ts": b"export const a = 1;",
+        "module.mts": b"import x from 'y'",
+        "empty.ts": b"",
+    }.items():
+        (tree / "empty" / name).write_bytes(content)
+    assert [source for source, _ in found("empty")] == [
+        f"empty/{name}" for name in ("a.ts", "b.m2ts", "c.mts", "d.flv", "e.WV")
+    ]
 
 
 def test_links_between_folders_give_every_file_once_by_its_shortest_path(tree: Path):

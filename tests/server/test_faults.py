@@ -76,6 +76,29 @@ def test_no_http(server, junk):
     assert exchange(server, junk).startswith(b"HTTP/1.1 400")
 
 
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("head", [HEAD + FORM, b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\n"])
+def test_a_body_that_is_no_http_is_answered_once_and_is_no_fault_of_ours(server, caplog, head):
+    received = exchange(server, head + CHUNKED + b"no length\r\n")
+    assert received.startswith(b"HTTP/1.1 400")
+    assert received.count(b"HTTP/1.1") == 1
+    assert server.post().status_code == 200
+    assert [record.message for record in caplog.records if record.exc_info] == []
+
+
+def test_a_body_that_is_no_http_behind_its_answer_ends_the_connection(server, caplog):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n" + CHUNKED)
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"no length\r\n")
+        while connection.recv(1 << 16):
+            pass
+    assert server.post().status_code == 200
+    assert [record.message for record in caplog.records if record.exc_info] == []
+
+
 def test_unknown_addresses_and_methods(server):
     with server.http() as client:
         assert error_of(client.get("/v2")) == (404, "not_found")

@@ -13,7 +13,7 @@ import av
 
 from whisper_max.audio.block import Block, mended
 from whisper_max.audio.formats.codecs import stream_decoder
-from whisper_max.audio.formats.containers import Frames
+from whisper_max.audio.formats.containers import Frames, take_layout
 from whisper_max.audio.formats.mp3 import MP3
 from whisper_max.audio.reading import Reading
 from whisper_max.audio.timeline import Timeline
@@ -142,8 +142,11 @@ class SoundStream:
         if not self._container.streams.audio:
             raise AudioError("no sound in it", where=self._where)
         stream = self._container.streams.audio[0]
+        if stream.codec_context is None:
+            raise AudioError("its audio is in a codec that is not known", where=self._where)
+        layout = take_layout(stream.codec_context)
         decoder = stream_decoder(stream, self._where)
-        frames, timeline = Frames(decoder, self._where), Timeline(self._reading)
+        frames, timeline = Frames(decoder, self._where, layout), Timeline(self._reading)
         timeline.begin(None)
         n_faults = 0
         for packet in self._container.demux(stream):

@@ -12,7 +12,9 @@ from whisper_max.audio.reading import Reading
 
 _JITTER = 0.1  # seconds that time stamps may be off, as in FFmpeg's aresample (min_hard_comp): containers round them
 _ROUNDING = 0.002  # the same behind damage, where the gap is certain
-_SET_BACK = 1.0  # seconds: a clock set back further begins another stretch, which goes on where the last one ended
+# Seconds: a clock set back further begins another stretch, which goes on where the last one ended. Where it then jumps
+# to what it would be now had it never been set back, that was a mistake, and none but what it tells is missing.
+_SET_BACK = 1.0
 _LONG_HOLE = 10.0  # seconds: a longer one is believed when the sound behind it goes on from there
 # Seconds of silence that time stamps alone may make, where no header tells of so long a recording: this, and so many
 # times the sound before it. One damaged or forged time stamp would else make seconds of sound into a day of silence.
@@ -38,6 +40,16 @@ class _Placed(NamedTuple):
         return len(self.block.samples) / self.block.sampling_rate
 
 
+class _Clock(NamedTuple):
+    """A clock that was set back.
+
+    shift: from its time stamps to the recording's time. is_damaged: it was set back where something can't be read.
+    """
+
+    shift: float
+    is_damaged: bool
+
+
 class Timeline:
     """The time of a recording, which grows as blocks are placed.
 
@@ -49,6 +61,7 @@ class Timeline:
         self.seconds = 0.0
         self._reading = reading
         self._shift: float | None = None  # from the time stamps to the recording's time
+        self._before: _Clock | None = None  # that was set back
         self._end: float | None = None  # the time stamp at which it ends by its header
         self._is_last = False  # of all that may be
         self._undeclared = 0.0  # seconds of silence that no header tells of
@@ -68,6 +81,7 @@ class Timeline:
             is_last: no sound can be behind that, so that a long hole is none which ends there.
         """
         self._shift = None if origin is None else self.seconds - origin
+        self._before = None
         self._end, self._is_last = end, is_last
 
     def place(
@@ -91,7 +105,7 @@ class Timeline:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             yield from self._put(waiting, goes_on=start is None or self._follows(waiting, start))
-        placed = _Placed(block, self._gap(start, lost), lost, start is not None, is_damaged, is_meant)
+        placed = _Placed(block, self._gap(start, lost, is_damaged), lost, start is not None, is_damaged, is_meant)
         if placed.gap > _LONG_HOLE and placed.is_stamped:
             self._waiting = placed
         else:
@@ -103,15 +117,22 @@ class Timeline:
         if waiting is not None:
             yield from self._put(waiting, goes_on=False)
 
-    def _gap(self, start: float | None, lost: float) -> float:
+    def _gap(self, start: float | None, lost: float, is_damaged: bool) -> float:
         """Seconds from now to a time stamp."""
         if start is None:
             return lost
         if self._shift is None:
             self._shift = self.seconds + lost - start
         gap = start + self._shift - self.seconds
+        before = self._before
+        if gap > _SET_BACK and before is not None:
+            returned = start + before.shift - self.seconds
+            if abs(returned) <= _SET_BACK or (before.is_damaged and 0 < returned < gap):
+                self._shift, self._before = before.shift, None
+                return returned
         if gap >= -_SET_BACK:
             return gap
+        self._before = _Clock(self._shift, is_damaged)
         self._shift += lost - gap
         return lost
 

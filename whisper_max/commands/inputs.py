@@ -33,11 +33,16 @@ STDIN = "-"
 JOURNAL = "journal.jsonl"  # what the names of journals end with
 
 AUDIO_SUFFIXES = (
-    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".au", ".caf", ".w64"),
-    *(".mp4", ".m4a", ".m4b", ".m4v", ".mov", ".3gp", ".aac", ".ac3", ".amr", ".wma", ".wmv"),
-    *(".webm", ".mka", ".mkv", ".avi", ".mpg", ".mpeg"),
+    *(".wav", ".wave", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".voc", ".gsm"),
+    *(".flac", ".wv", ".tta", ".ape", ".dsf", ".mp3", ".mp2", ".mpga", ".ogg", ".oga", ".ogv", ".opus", ".spx"),
+    *(".mp4", ".m4a", ".m4b", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".aac", ".ac3", ".eac3", ".dts"),
+    *(".amr", ".awb", ".wma", ".wmv", ".asf", ".webm", ".weba", ".mka", ".mkv", ".avi", ".flv", ".mxf", ".rm"),
+    *(".mpg", ".mpeg", ".vob", ".ts", ".m2ts", ".mts"),
 )
 """Of the files that are taken from a folder, in lower case; a file that is named is taken whatever its name."""
+
+_SHARED_SUFFIXES = (".ts", ".mts")  # transport streams have them, and programs in TypeScript
+_SYNC = b"\x47"  # with which a packet of a transport stream begins, in .mts behind four bytes
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,14 @@ def find_recordings(
 
     A folder, also one of a store by its URL, stands for the audio files in it and below it, sorted; a pattern (``*``,
     ``?``, ``[]``, ``**``) for what it matches; both for regular files only. Their transcripts keep the folders:
-    ``talks/may/a.wav`` of ``talks`` goes to ``OUTPUT_DIR/may``.
+    ``talks/may/a.wav`` of ``talks`` goes to ``OUTPUT_DIR/may``. A folder below that can't be read is an error, and the
+    rest of the folder is taken.
     """
     found: dict[str, tuple[str, Path]] = {}  # by identity: source, folder of its transcripts
     errors: list[WhisperMaxError] = []
     for word in inputs:
         try:
-            for source, folder in _expand(word):
+            for source, folder in _expand(word, errors):
                 found.setdefault(_identity(source), (source, folder))
         except AudioError as error:
             errors.append(error)
@@ -155,8 +161,13 @@ def _identity(source: str) -> str:
     return os.path.join(os.path.realpath(folder), name)
 
 
-def _expand(word: str) -> Iterator[tuple[str, Path]]:
-    """What an input stands for: sources, and for each the folder below the output folder."""
+def _expand(word: str, errors: list[WhisperMaxError]) -> Iterator[tuple[str, Path]]:
+    """What an input stands for: sources, and for each the folder below the output folder.
+
+    Args:
+        word: the input.
+        errors: takes one for each folder that can't be read.
+    """
     if is_remote(word):
         yield from _expand_remote(word)
         return
@@ -169,9 +180,10 @@ def _expand(word: str) -> Iterator[tuple[str, Path]]:
     else:
         matches, root, kind = sorted(glob(word, recursive=True)), _fixed_part(word), "files match"
     # By the shortest path: where a folder links to one above it, a pattern finds a file again and again.
-    paths = sorted((source for match in matches for source in _files(match)), key=len, reverse=True)
+    n_errors = len(errors)
+    paths = sorted((source for match in matches for source in _files(match, errors)), key=len, reverse=True)
     sources = sorted({_identity(source): source for source in paths}.values())
-    if not sources:
+    if not sources and len(errors) == n_errors:
         raise AudioError(f"no {kind}", where=word)
     for source in sources:
         yield source, Path(source).parent.relative_to(root)
@@ -204,18 +216,23 @@ def _fixed_part(pattern: str) -> Path:
     return Path(*takewhile(lambda part: not has_magic(part), Path(pattern).parts))
 
 
-def _files(path: str) -> list[str]:
+def _files(path: str, errors: list[WhisperMaxError]) -> list[str]:
     """The file itself, or the audio files in a folder and below it, without hidden ones.
 
     Nothing that exists and is no regular file: to open a named pipe waits for whoever may write into it.
     """
+
+    def note(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # it went away while its folder was read
+            errors.append(AudioError("the folder can't be read", where=error.filename, found=error.strerror))
+
     if not os.path.isdir(path):
         return [] if _is_special(path) else [path]
     found = []
-    for folder, folders, names in os.walk(path, onerror=_raise_unreadable):
+    for folder, folders, names in os.walk(path, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [os.path.join(folder, name) for name in names if _is_audio(name)]
-    return sorted(source for source in found if not _is_special(source))
+    return sorted(source for source in found if not _is_special(source) and not _is_program(source))
 
 
 def _is_special(path: str) -> bool:
@@ -223,5 +240,13 @@ def _is_special(path: str) -> bool:
     return os.path.exists(path) and not os.path.isfile(path)
 
 
-def _raise_unreadable(error: OSError) -> None:
-    raise AudioError("the folder can't be read", where=error.filename, found=error.strerror) from error
+def _is_program(path: str) -> bool:
+    """True for a text that has a suffix of recordings; where it can't be read, transcribing will tell."""
+    if not path.lower().endswith(_SHARED_SUFFIXES):
+        return False
+    try:
+        with open(path, "rb") as file:
+            head = file.read(5)
+    except OSError:
+        return False
+    return _SYNC not in (head[:1], head[4:])

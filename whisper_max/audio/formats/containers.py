@@ -66,28 +66,48 @@ def open_container(source: FileIO | Pieces, where: str) -> InputContainer:
         ) from error
 
 
+def take_layout(codec: AudioCodecContext) -> Layout | None:
+    """Take from a container's codec the order of its speakers, where it has one of its own.
+
+    Before anything else looks at the codec's layout or number of channels, and once: what describes such a layout
+    (AV_CHANNEL_ORDER_CUSTOM) is freed with each of PyAV's objects for it and with the codec, too, which ends the
+    process. The first object keeps it here, and in its place the codec is told a name, or the number of channels alone.
+
+    Returns:
+        The speakers in their order; None where FFmpeg has a name for it, or none are told.
+    """
+    layout = codec.layout
+    if layout.nb_channels == 0:
+        return None
+    name = layout.name
+    if " channels (" in name:
+        codec.layout = f"{layout.nb_channels} channels"
+        return tuple(channel.name for channel in layout.channels)
+    codec.layout = f"{layout.nb_channels} channels" if name.startswith("ambisonic") else name
+    return None
+
+
 class Frames:
     """From the frames of a decoder to blocks of float32, at their own rate and channels.
 
-    Make it before the first frame is decoded. PyAV frees twice what describes a layout of its own order of speakers
-    (AV_CHANNEL_ORDER_CUSTOM), which ends the process; the decoder is told the number of channels alone in place of it.
-    It also reads planes beyond the eighth where there are none; so frames are packed.
+    PyAV reads planes beyond the eighth where there are none; so frames are packed.
+
+    Args:
+        codec: the decoder.
+        where: the recording, for errors.
+        custom: what ``take_layout`` took from it.
 
     Raises:
         AudioError: too many channels.
     """
 
-    def __init__(self, codec: AudioCodecContext, where: str) -> None:
+    def __init__(self, codec: AudioCodecContext, where: str, custom: Layout | None = None) -> None:
         self._where = where
-        self._custom: Layout | None = None
+        self._custom = custom
         self._kind: tuple[str, str, int] | None = None
         self._to_packed: av.AudioResampler | None = None
         self._layout: Layout | None = None
-        layout = codec.layout
-        self._check(layout.nb_channels)
-        if " channels (" in layout.name:
-            self._custom = tuple(channel.name for channel in layout.channels)
-            codec.layout = f"{layout.nb_channels} channels"
+        self._check(codec.layout.nb_channels)
 
     def blocks(self, frame: AudioFrame) -> Iterator[Block]:
         """The samples of a frame; format, channels and rate may differ from those of the frame before.

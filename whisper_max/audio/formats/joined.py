@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from io import FileIO
 
+from whisper_max.audio.formats.tags import tag_size
 from whisper_max.audio.reading import Reading
 from whisper_max.errors import AudioError
 
@@ -18,15 +20,28 @@ _SIZES = {
     b"FORM": (">4xI", 8),  # aiff
     b".snd": (">4xII", 0),  # au
 }
+# By how a file begins: how another one does, in bytes that are in no recording by chance.
+_BEGINNINGS = {
+    b"FLV\x01": re.compile(rb"FLV\x01[\x00\x01\x04\x05]\x00\x00\x00\x09\x00{4}"),
+    b"\x30\x26\xb2\x75": re.compile(re.escape(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"))),  # asf
+    b"TTA1": re.compile(rb"TTA1[\x01-\x03]\x00[\x01-\x08]\x00[\x08\x10\x18\x20]\x00.{2}[\x00-\x05]\x00", re.DOTALL),
+    b".RMF": re.compile(rb"\.RMF\x00\x00\x00\x12\x00"),
+    b"Crea": re.compile(rb"Creative Voice File\x1a"),  # voc
+    b"nut/": re.compile(rb"nut/multimedia container\x00"),
+    b"DSD ": re.compile(rb"DSD \x1c\x00{7}"),
+}
+_LONGEST_BEGINNING = 32  # bytes
+_BLOCK = 1 << 20
 _HEAD = 28
 _MOST_PADDING = 3  # bytes that writers pad chunks and files with
 _MOST_CHUNKS, _MOST_BOXES = 10_000, 200_000  # that are looked at: a recording in fragments has two boxes for each
 _CAF_CHUNK = struct.Struct(">4sq")  # after 8 bytes: name and size of the content
+_WAVPACK = struct.Struct("<4sI8xI12x")  # mark, size without these two, number of the first sample
 _MP4_BOX = struct.Struct(">I4sQ")  # size of all, name, and the size where the first says 1
 
 
 def check_not_joined(file: FileIO, reading: Reading) -> None:
-    """Refuse a wav, rf64, w64, aiff, au, caf or mp4 file after whose end another one begins.
+    """Refuse a file that is followed by another one, in a format whose decoders leave that out or mistake it.
 
     Raises:
         AudioError: another one does.
@@ -50,6 +65,10 @@ def _second_start(file: FileIO, reading: Reading) -> int | None:
         layout, more = _SIZES[mark]
         end = sum(struct.unpack_from(layout, head)) + more
         return _find_near(file, mark, end) if end < n_bytes else None
+    if mark in _BEGINNINGS:
+        return _find_beginning(file, _BEGINNINGS[mark], n_bytes, reading)
+    if mark == b"wvpk":
+        return _second_wavpack(file, n_bytes, reading)
     if mark == b"caff":
         return _second_caf(file, n_bytes, reading)
     return _second_mp4(file, n_bytes, reading) if head[4:8] == b"ftyp" else None
@@ -59,6 +78,37 @@ def _find_near(file: FileIO, mark: bytes, place: int) -> int | None:
     """Where a mark stands at a place or behind the padding that may be there."""
     at = os.pread(file.fileno(), len(mark) + _MOST_PADDING, place).find(mark)
     return None if at < 0 else place + at
+
+
+def _find_beginning(file: FileIO, beginning: re.Pattern[bytes], n_bytes: int, reading: Reading) -> int | None:
+    for place in range(1, n_bytes, _BLOCK):
+        reading.watch()
+        found = beginning.search(os.pread(file.fileno(), _BLOCK + _LONGEST_BEGINNING, place))
+        if found is not None:
+            return place + found.start()
+    return None
+
+
+def _second_wavpack(file: FileIO, n_bytes: int, reading: Reading) -> int | None:
+    """Where the number of the first sample in a block is 0 again."""
+    place = last = 0
+    for _ in range(_MOST_BOXES):
+        reading.watch()
+        if place + _WAVPACK.size > n_bytes:
+            break
+        look = os.pread(file.fileno(), _WAVPACK.size, place)
+        tag = tag_size(file, look, place)
+        if tag > 0:
+            place += tag
+            continue
+        mark, size, first = _WAVPACK.unpack(look)
+        if mark != b"wvpk":
+            break
+        if first == 0 and last > 0:
+            return place
+        last = first
+        place += 8 + size
+    return None
 
 
 def _second_caf(file: FileIO, n_bytes: int, reading: Reading) -> int | None:

@@ -19,7 +19,7 @@ from whisper_max.audio.formats.containers import Frames, open_container
 from whisper_max.audio.formats.elements import repair_elements
 from whisper_max.audio.formats.endings import Ending
 from whisper_max.audio.formats.repair import Repaired
-from whisper_max.audio.formats.tracks import choose_track
+from whisper_max.audio.formats.tracks import Track, choose_track
 from whisper_max.audio.pieces import Pieces
 from whisper_max.audio.reading import CONVERT_HINT, Reading
 from whisper_max.audio.timeline import Timeline
@@ -60,24 +60,25 @@ def decode_media(
     """
     repaired = repair_elements(source, reading)
     with open_container(repaired.source, reading.where) as container:
-        stream = choose_track(container, reading)
-        blocks = by_frames(container.format.name, stream.codec_context.name)
-        yield from blocks or _Decoding(repaired, container, stream, reading, timeline).blocks()
+        track = choose_track(container, reading)
+        blocks = by_frames(container.format.name, track.stream.codec_context.name)
+        yield from blocks or _Decoding(repaired, container, track, reading, timeline).blocks()
 
 
 class _Decoding:
     """One track on its way."""
 
     def __init__(
-        self, repaired: Repaired, container: InputContainer, stream: AudioStream, reading: Reading, timeline: Timeline
+        self, repaired: Repaired, container: InputContainer, track: Track, reading: Reading, timeline: Timeline
     ) -> None:
+        stream = track.stream
         names = set(container.format.name.split(","))
         self._container, self._stream, self._reading, self._timeline = container, stream, reading, timeline
         self._damage = deque(repaired.behind)
         self._end = Ending(repaired, container, stream)
         self._avi = AviClock(repaired.source, stream) if "avi" in names else None
         self._decoder = stream_decoder(stream, reading.where)
-        self._frames = Frames(self._decoder, reading.where)
+        self._frames = Frames(self._decoder, reading.where, track.layout)
         self._is_raw = bool(names & _RAW)
         self._is_flac = self._decoder.name == "flac"
         self._is_pcm = self._decoder.name.startswith("pcm")  # that holds no sound is the writer's fault, not damage

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import av
 
+from whisper_max.audio.channels import Layout
+from whisper_max.audio.formats.containers import take_layout
 from whisper_max.audio.reading import Reading
 from whisper_max.errors import AudioError, OptionError
 
@@ -29,6 +31,13 @@ _SHORT = {
 }
 
 
+class Track(NamedTuple):
+    """An audio track; layout: the order of its speakers where that has no name."""
+
+    stream: AudioStream
+    layout: Layout | None
+
+
 def check_single(reading: Reading) -> None:
     """Refuse another track than the first of a file whose format has one.
 
@@ -39,10 +48,11 @@ def check_single(reading: Reading) -> None:
         raise OptionError("no such audio track", where=reading.where, expected="1, the only one", found=reading.track)
 
 
-def choose_track(container: InputContainer, reading: Reading) -> AudioStream:
+def choose_track(container: InputContainer, reading: Reading) -> Track:
     """The track that is wanted, or the one that FFmpeg's program takes: a default one, then the most channels.
 
-    Tells which tracks there are where one of several is taken that was not asked for.
+    Call it once for a container, before anything else looks at its tracks. Tells which tracks there are where one of
+    several is taken that was not asked for.
 
     Raises:
         AudioError: there is no audio track, or nothing here decodes it.
@@ -52,6 +62,7 @@ def choose_track(container: InputContainer, reading: Reading) -> AudioStream:
     if not tracks:
         found = f"{len(container.streams)} other tracks"
         raise AudioError("no audio track", where=reading.where, found=found)
+    layouts = [None if track.codec_context is None else take_layout(track.codec_context) for track in tracks]
     if reading.track is not None:
         best = _wanted(tracks, reading.track, reading.where)
     else:
@@ -60,7 +71,7 @@ def choose_track(container: InputContainer, reading: Reading) -> AudioStream:
             reading.note("tracks", f"transcribes track {tracks.index(best) + 1} of {_names(tracks)}")
     if best.codec_context is None:
         raise AudioError("its audio is in a codec that is not known", where=reading.where)
-    return best
+    return Track(best, layouts[tracks.index(best)])
 
 
 def _wanted(tracks: list[AudioStream], track: int | str, where: str) -> AudioStream:
