@@ -295,10 +295,10 @@ class Model:
         *,
         sampling_rate: int = SAMPLE_RATE,
         channels: int = 1,
-        step: float = 1.0,
+        step: float | None = None,
         buffer: float = 25.0,
         vad: bool | VadOptions | Mapping[str, Any] = True,
-        policy: str = "agreement",
+        policy: str = "auto",
         margin: float = 0.3,
         **options: Any,
     ) -> LiveTranscriber:
@@ -307,21 +307,23 @@ class Model:
         Args:
             sampling_rate: of what will be fed, in Hz.
             channels: of what will be fed.
-            step: least seconds of new audio between two decodings.
+            step: least seconds of new audio between two decodings; None: 1 by agreement, 0.5 by attention.
             buffer: most seconds of audio that are kept, up to 30.
             vad: what counts as speech, or fields of ``VadOptions`` that differ from ``LIVE_VAD``; it takes the extra
                 ``vad``. False takes everything as one utterance.
-            policy: "agreement" or "attention": what makes words certain. The latter is sooner, and right less often.
+            policy: "agreement" or "attention": what makes words certain. "auto" is by attention for models whose words
+                are as right so, and sooner, as was measured: tiny.en.
             margin: with "attention", seconds that a word ended before the audio does.
             options: the fields of ``TranscribeOptions`` but those that cut a recording.
 
         Raises:
             OptionError: an unknown or impossible option.
         """
-        from whisper_max.live.options import LiveOptions, live_vad
+        from whisper_max.live.options import LiveOptions, live_policy, live_vad
         from whisper_max.live.transcriber import LiveTranscriber
 
         check_process()
+        policy, step = live_policy(policy, step, self.dims)
         wanted = LiveOptions(transcribe_options(None, options), step, buffer, live_vad(vad), policy, margin)
         return LiveTranscriber(self.inference, self.vocabulary, wanted, sampling_rate=sampling_rate, channels=channels)
 

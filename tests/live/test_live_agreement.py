@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,17 @@ def test_words_of_marks_alone_are_words():
     agreement = Agreement()
     agreement.update(live_words("... what"))
     assert text_of(agreement.update(live_words("- what"))) == ""
+
+
+def test_a_word_that_is_not_likely_needs_more_audio_behind_it():
+    sure, unsure, after = (
+        replace(word, start=0.4 * i, end=0.4 * i + 0.3, probability=probability)
+        for i, (word, probability) in enumerate(zip(live_words("so my fellow"), (0.8, 0.79, 0.99), strict=True))
+    )
+    agreement = Agreement()
+    assert text_of(agreement.commit_until([sure, unsure, after], 1.5)) == " so"  # what follows waits, too
+    assert agreement.commit_until([sure, unsure, after], 1.69) == []
+    assert text_of(agreement.commit_until([sure, unsure, after], 1.7)) == " my fellow"
 
 
 def agreed_on(text):

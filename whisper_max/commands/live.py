@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from whisper_max.live import LiveEvent
 
 STDIN = "-"
-_POLICIES = ("agreement", "attention")  # those of live.options, which would import NumPy
-_POLICY = "words are certain once two decodings agree, or sooner, by the attention of one"
+_POLICIES = ("auto", "agreement", "attention")  # those of live.options, which would import NumPy
+_POLICY = "words are certain once two decodings agree, or sooner, by the attention of one; auto: what suits the model"
+_STEP = "least between two decodings (default: 1 by agreement, 0.5 by attention)"
 _MARGIN = "by attention: how long before the end of the sound a word must have ended"
 _SOURCE = (
     "- for standard input, an address such as http://host/radio, a file or pipe, microphone, or a microphone's name"
@@ -55,7 +56,7 @@ def add(commands: Subcommands) -> None:
     parser.add_argument("--language", type=language, default=None, help="language spoken; None: detect it")
     parser.add_argument("--task", choices=("transcribe", "translate"), default="transcribe", help="or to English")
     parser.add_argument("--initial_prompt", default=None, metavar="TEXT", help="text for names and spelling")
-    parser.add_argument("--step", type=float, metavar="SECONDS", default=1.0, help="least between two decodings")
+    parser.add_argument("--step", type=float, metavar="SECONDS", default=None, help=_STEP)
     parser.add_argument("--policy", choices=_POLICIES, default=_POLICIES[0], help=_POLICY)
     parser.add_argument("--margin", type=float, metavar="SECONDS", default=0.3, help=_MARGIN)
     parser.add_argument("--buffer", type=float, metavar="SECONDS", default=25.0, help="most sound kept, up to 30")

@@ -14,6 +14,9 @@ from itertools import takewhile
 
 from whisper_max.live.events import LiveWord
 
+_LIKELY = 0.8  # probability of a word that more audio will hardly change
+_UNSURE = 1.0  # seconds of audio that a less likely one needs behind it
+
 
 class Agreement:
     """The words of an utterance, as far as its audio is still kept.
@@ -39,10 +42,13 @@ class Agreement:
         return self._commit(new, agreed)
 
     def commit_until(self, heard: Sequence[LiveWord], end: float) -> list[LiveWord]:
-        """Take the words of the next decoding, and commit those that end by a time, up to the first other one."""
+        """Take the words of the next decoding, and commit those that end by a time, up to the first other one.
+
+        Of a word that is not likely the model often thinks otherwise once it has heard more, so it must end sooner.
+        """
         new = self._after_committed(heard)
-        early = sum(1 for _ in takewhile(lambda word: word.end <= end, new))
-        return self._commit(new, early)
+        certain = takewhile(lambda word: word.end <= (end if word.probability >= _LIKELY else end - _UNSURE), new)
+        return self._commit(new, sum(1 for _ in certain))
 
     def doubt(self, heard: Sequence[LiveWord]) -> None:
         """Take the words of a decoding that can't be trusted: nothing is committed by them."""

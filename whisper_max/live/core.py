@@ -38,13 +38,14 @@ from whisper_max.live.events import (
     text_of,
 )
 from whisper_max.live.inbox import Inbox
-from whisper_max.live.options import AGREEMENT, LiveOptions
+from whisper_max.live.options import AGREEMENT, ATTENTION, LiveOptions
 from whisper_max.live.prompt import Prompt
-from whisper_max.live.words import ends_sentence, trusted, words_of
+from whisper_max.live.words import ends_sentence, trusted, without_mark, words_of
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.result import Segment
 
 _PAUSE = SAMPLE_RATE // 5  # samples of silence that are decoded at once; a decoding that heard them heard the last word
+_FIRST = SAMPLE_RATE  # samples that the first decoding of an utterance hears: of less it makes other words
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +247,13 @@ class LiveCore:
         quiet = None if self._endpointer is None else self._endpointer.quiet
         if quiet is not None:
             return self._heard < quiet + _PAUSE <= self._buffer.end
-        return self._buffer.end - self._heard >= self._options.step_samples
+        return self._buffer.end - self._heard >= self._needed_samples
+
+    @property
+    def _needed_samples(self) -> int:
+        """New audio that the next decoding needs, while somebody speaks."""
+        is_first = self._heard == self._start and self._options.policy == ATTENTION
+        return max(self._options.step_samples, _FIRST if is_first else 0)
 
     def _listening(self, end: int, *, final: bool = False, forced: bool = False) -> Listening:
         """What is decoded again when it fails must be committed now; elsewhere the next decoding hears more."""
@@ -296,6 +303,8 @@ class LiveCore:
         quiet = None if self._endpointer is None else self._endpointer.quiet
         if quiet is not None:  # what ended before the pause is whole
             end = max(end, (quiet + _PAUSE / 2) / SAMPLE_RATE)
+        elif words and words[-1].end <= end:  # its mark is of the end of the audio, not of a sentence
+            words = [*words[:-1], without_mark(words[-1])]
         return self._agreement.commit_until(words, end)
 
     def _commit(self, words: Sequence[LiveWord]) -> None:

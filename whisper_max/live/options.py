@@ -10,6 +10,7 @@ from typing import Any
 from whisper_max.audio.mel import CHUNK_LENGTH
 from whisper_max.audio.vad_options import VadOptions
 from whisper_max.audio.waveform import SAMPLE_RATE
+from whisper_max.dims import ModelDimensions
 from whisper_max.errors import OptionError
 from whisper_max.transcribe.options import TranscribeOptions
 
@@ -18,6 +19,14 @@ LIVE_VAD = VadOptions(min_speech_duration_ms=96, min_silence_duration_ms=600, sp
 
 AGREEMENT, ATTENTION = POLICIES = ("agreement", "attention")
 """When words are certain: LocalAgreement-2 (arXiv:2307.14743), or after AlignAtt (arXiv:2305.11408)."""
+AUTO = "auto"
+"""The policy that was measured to be the better one for a model."""
+STEPS = {AGREEMENT: 1.0, ATTENTION: 0.5}
+"""Seconds of new audio between two decodings, where nobody says how many."""
+
+_BY_ATTENTION = ((384, 4, False),)
+"""Width and blocks of decoders, and whether they know many languages, of models whose words are as right by attention
+as by agreement, and sooner (docs/live.md); tiny.en."""
 
 _NOT_LIVE = (
     *("clip_timestamps", "chunk_length", "batch_size", "vad", "prefix", "first_prefix"),
@@ -96,6 +105,14 @@ class LiveOptions:
     def buffer_samples(self) -> int:
         """``buffer`` at 16 kHz."""
         return _samples(self.buffer * 1000)
+
+
+def live_policy(policy: str, step: float | None, dims: ModelDimensions) -> tuple[str, float]:
+    """The policy and the step for a model, where ``AUTO`` and None leave them open; anything else is kept as it is."""
+    if policy == AUTO:
+        known = (dims.n_text_state, dims.n_text_layer, dims.is_multilingual) in _BY_ATTENTION
+        policy = ATTENTION if known else AGREEMENT
+    return policy, STEPS.get(policy, STEPS[AGREEMENT]) if step is None else step
 
 
 def live_vad(given: bool | VadOptions | Mapping[str, Any]) -> VadOptions | None:

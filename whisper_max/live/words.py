@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from whisper_max.decode.decoded import Thresholds
 from whisper_max.live.events import LiveWord, Origin
@@ -47,6 +48,12 @@ def trusted(segments: Sequence[Segment], thresholds: Thresholds) -> bool:
         (ratio is None or segment.compression_ratio <= ratio) and (logprob is None or segment.avg_logprob >= logprob)
         for segment in segments
     )
+
+
+def without_mark(word: LiveWord) -> LiveWord:
+    """The word without the marks behind it; marks alone as they are."""
+    said = word.word.rstrip(f"{''.join(_SENTENCE_ENDS)}{_CLOSERS},;:")
+    return replace(word, word=said) if said.strip() else word
 
 
 def ends_sentence(word: LiveWord) -> bool:

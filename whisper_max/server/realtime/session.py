@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from whisper_max.errors import WhisperMaxError
 from whisper_max.live.core import Heard, Listening, LiveCore
 from whisper_max.live.events import UtteranceEnded
 from whisper_max.live.intake import Intake
+from whisper_max.live.options import AUTO, live_policy
 from whisper_max.server.engine_thread import EngineThread
 from whisper_max.server.engines import Engines
 from whisper_max.server.errors import APIError, as_api_error
@@ -78,6 +80,8 @@ class RealtimeSession:
         async with AsyncExitStack() as stack:
             engine = await stack.enter_async_context(self._engines.use(settings.heard.transcription.model))
             check_options(engine.model.dims, engine.model.vocabulary, options.decoding)
+            policy, step = live_policy(AUTO, None, engine.model.dims)
+            options = replace(options, policy=policy, step=step)
             detector = None if options.vad is None else await asyncio.to_thread(self._new_detector)
             await self._end_utterance()
             position, utterance = (0, 0) if self._core is None else (self._core.position, self._core.next_utterance)
