@@ -46,6 +46,7 @@ class Session:
     begins: float  # seconds
     fed: int = 0
     closed: bool = False
+    done: bool = False
     listening: Listening | None = None
     recording: Recording | None = None
     segments: list[Segment] = field(default_factory=list)
@@ -74,15 +75,16 @@ def run(model: Model, sessions: Sequence[Session], clock_of: Callable[[], float]
     scheduler = Scheduler(model.inference, max_windows=len(sessions))
     clock = busy = 0.0
     deciding: dict[int, Session] = {}
-    while not all(session.closed and session.listening is None for session in sessions):
+    while not all(session.done for session in sessions):
         start = clock_of()
         for session in sessions:
-            if session.listening is None:
+            if session.listening is None and not session.done:
                 session.feed(clock)
                 if (listening := session.core.next_listening()) is not None:
                     deciding[_begin(model, scheduler, session, listening)] = session
-        told = []
-        if not scheduler.idle:
+                session.done = session.closed and listening is None
+        is_idle = scheduler.idle
+        if not is_idle:
             for update in scheduler.advance():
                 session = deciding[update.id]
                 session.segments += update.segments
@@ -91,15 +93,12 @@ def run(model: Model, sessions: Sequence[Session], clock_of: Callable[[], float]
                 if update.done:
                     del deciding[update.id]
                     _accept(session)
-                    told.append(session)
         took = clock_of() - start
         clock, busy = clock + took, busy + took
-        for session in told:
+        for session in sessions:
             session.tell(clock)
-        if scheduler.idle and not told:
+        if is_idle:
             clock = (int(clock * RATE) // PIECE + 1) * PIECE / RATE
-    for session in sessions:
-        session.tell(clock)
     return clock, busy
 
 
