@@ -91,17 +91,17 @@ def test_audio_that_is_dropped_takes_its_words_out_of_the_prefix():
 
 
 @pytest.mark.parametrize(
-    ("model", "given", "chosen"),
+    ("model", "policy", "step", "chosen"),
     [
-        ("tiny.en", (AUTO, None), (ATTENTION, 0.5)),
-        ("tiny.en", (AGREEMENT, None), (AGREEMENT, 1.0)),
-        ("base", (AUTO, None), (AGREEMENT, 1.0)),
-        ("base", (ATTENTION, None), (ATTENTION, 0.5)),
-        ("tiny", (AUTO, 0.7), (AGREEMENT, 0.7)),
+        ("tiny.en", AUTO, None, (ATTENTION, 0.5)),
+        ("tiny.en", AGREEMENT, None, (AGREEMENT, 1.0)),
+        ("base", AUTO, None, (AGREEMENT, 1.0)),
+        ("base", ATTENTION, None, (ATTENTION, 0.5)),
+        ("tiny", AUTO, 0.7, (AGREEMENT, 0.7)),
     ],
 )
-def test_the_policy_is_the_better_one_of_the_model_unless_one_is_given(model, given, chosen):
-    assert live_policy(*given, MODELS[model].dims) == chosen
+def test_the_policy_is_the_better_one_of_the_model_unless_one_is_given(model, policy, step, chosen):
+    assert live_policy(policy, step, MODELS[model].dims) == chosen
 
 
 @pytest.mark.parametrize(
