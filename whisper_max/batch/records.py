@@ -9,13 +9,12 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from whisper_max.audio.warnings import AudioWarning
 from whisper_max.errors import OutputError
-from whisper_max.files.atomic import whole_file
 from whisper_max.files.remote import Place
+from whisper_max.output.files import write_whole
 from whisper_max.transcribe.journal_records import value_from_json
 from whisper_max.transcribe.result import Segment, TranscriptionResult
 
@@ -55,7 +54,7 @@ class Records:
             OutputError: it can't be written.
         """
         record = {"record": _FORMAT, "model": self.model, **asdict(result), "source": None}
-        _write(self._result, gzip.compress(json.dumps(record).encode("ascii"), mtime=0))
+        write_whole(self._result, gzip.compress(json.dumps(record).encode("ascii"), mtime=0))
 
     def part(self, part: int, n_parts: int) -> bytes | None:
         """The journal of a part; None where it is not there."""
@@ -67,7 +66,7 @@ class Records:
         Raises:
             OutputError: it can't be written.
         """
-        _write(self._part(part, n_parts), journal)
+        write_whole(self._part(part, n_parts), journal)
 
     def drop_parts(self, n_parts: int) -> None:
         """Remove the journals of all parts, which the whole transcript makes useless."""
@@ -97,17 +96,6 @@ def _read(path: Place) -> bytes | None:
         return None
     except OSError as error:
         raise OutputError("can't be read", where=path, found=error.strerror or error) from error
-
-
-def _write(path: Place, content: bytes) -> None:
-    try:
-        if isinstance(path, Path):
-            with whole_file(path) as file:
-                file.write(content)
-        else:
-            path.write_bytes(content)
-    except OSError as error:
-        raise OutputError("can't be written", where=path, found=error.strerror or error) from error
 
 
 def _result(record: dict[str, Any]) -> TranscriptionResult:

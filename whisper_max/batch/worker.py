@@ -30,7 +30,7 @@ from whisper_max.batch.records import Records
 from whisper_max.checkpoint.checksum import sha256_of
 from whisper_max.errors import AudioError, JournalError, WhisperMaxError
 from whisper_max.files.cache import cache_dir, why_unwritable
-from whisper_max.files.remote import found_at, is_remote, local_path, place, shown_source
+from whisper_max.files.remote import found_at, is_remote, local_path, place, scheme, shown_source
 from whisper_max.load import load_model
 from whisper_max.output import write_result
 from whisper_max.transcribe.journal import join_journals
@@ -315,7 +315,7 @@ class Worker:
     def _failure(self, item: Item, error: Exception, status: str = FAILED) -> Outcome:
         """What went wrong with a row, named by its source and without what an address may hold of secrets."""
         message = str(error)
-        if isinstance(error, WhisperMaxError) and is_remote_or_wrong(item.source):
+        if isinstance(error, WhisperMaxError) and scheme(item.source) is not None:
             shown = shown_source(item.source)
             message = str(WhisperMaxError(error.what, where=shown, expected=error.expected, found=error.found))
         kind = type(error).__name__
@@ -342,11 +342,6 @@ def _blank(item: Item, status: str, options: str, node: str) -> Outcome:
         part=item.part,
         n_parts=item.n_parts,
     )
-
-
-def is_remote_or_wrong(source: str) -> bool:
-    """True for a URL, of a known kind or not."""
-    return "://" in source
 
 
 def _known_file(path: str) -> tuple[str, str]:
