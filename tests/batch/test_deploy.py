@@ -45,6 +45,13 @@ def test_objects_find_each_other(objects: list[dict[str, Any]]):
         assert mounted == {volume["name"] for volume in each["spec"]["template"]["spec"]["volumes"]}
 
 
+def test_whoever_joins_the_cluster_needs_its_token(objects: list[dict[str, Any]]):
+    for each in objects[1:]:
+        (container,) = each["spec"]["template"]["spec"]["containers"]
+        assert {"name": "RAY_AUTH_MODE", "value": "token"} in container["env"]
+        assert {"secretRef": {"name": "whisper-max-ray"}} in container["envFrom"]
+
+
 def test_the_job_is_a_command(objects: list[dict[str, Any]]):
     (container,) = objects[3]["spec"]["template"]["spec"]["containers"]
     args = parsed(container["args"][0].partition(MARK)[2])

@@ -37,8 +37,8 @@ def recordings(tmp_path: Path) -> Path:
 
 
 def started(folder: Path, *words: str) -> subprocess.Popen[str]:
-    """A command of the package, with a cache of its own."""
-    environment = {**os.environ, "WHISPER_MAX_CACHE": str(folder / "cache")}
+    """A command of the package, with a cache of its own and a home folder that nobody can write to, as of a service."""
+    environment = {**os.environ, "WHISPER_MAX_CACHE": str(folder / "cache"), "HOME": "/proc/none"}
     command = [sys.executable, "-m", "whisper_max", *words, *DECODING]
     return subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True)
 

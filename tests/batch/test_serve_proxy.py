@@ -48,8 +48,11 @@ def address() -> Iterator[str]:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(program, cwd=REPOSITORY, **pipes) as process:  # type: ignore[call-overload]
         try:
-            said = [line for line in iter(process.stdout.readline, "2\n")]
-            assert process.poll() is None, said
+            said = ""
+            while not said.endswith("2\n"):
+                line = process.stdout.readline()
+                assert line, f"it ended: {said}"
+                said += line
             url = f"http://127.0.0.1:{port}"
             end = time.monotonic() + 120
             n_ready = 0

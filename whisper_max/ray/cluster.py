@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ _HINT = 'pip install "whisper-max[ray]"'
 _OBJECT_STORE = 128 << 20  # bytes of a cluster of this machine: rows are paths, never audio
 _START_SECONDS = "600"  # that a busy machine may take to start Ray
 _QUIET = ("ray", "ray.data", "ray.serve")
+_TOKEN = "RAY_AUTH_TOKEN"
+_TOKENS = f"a cluster that asks for a token takes RAY_AUTH_MODE=token and {_TOKEN}"
 
 
 @dataclass(frozen=True)
@@ -75,19 +78,37 @@ def connected(address: str | None = None, num_cpus: int | None = None) -> Iterat
         options |= {"include_dashboard": False}
     else:
         options |= {"address": address}
+    with _own_token() if address is None else nullcontext():
+        try:
+            ray.init(**options)
+        except Exception as error:  # Ray raises plain ones, too
+            ray.shutdown()
+            found = " ".join(str(error).split())[:300]
+            if address is None:
+                raise DeviceError("Ray doesn't start on this machine", found=found) from error
+            raise OptionError("no Ray cluster", where=f"--ray {address}", found=found, hint=_TOKENS) from error
+        try:
+            context = ray.data.DataContext.get_current()
+            context.enable_progress_bars = False
+            has = ray.cluster_resources()
+            cpus, gpus = int(has.get("CPU", 0)), int(has.get("GPU", 0))
+            yield Cluster(cpus, gpus, address is None, time.monotonic() - start)
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _own_token() -> Iterator[None]:
+    """A token for a cluster of this machine, as long as that lasts, unless the user has one.
+
+    Else Ray would write one to the home folder, which services don't have, and from then on every cluster that
+    is started there would ask for it.
+    """
+    if _TOKEN in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
+        yield
+        return
+    os.environ[_TOKEN] = secrets.token_hex(32)
     try:
-        ray.init(**options)
-    except Exception as error:  # Ray raises plain ones, too
-        ray.shutdown()
-        found = " ".join(str(error).split())[:300]
-        if address is None:
-            raise DeviceError("Ray doesn't start on this machine", found=found) from error
-        raise OptionError("no Ray cluster", where=f"--ray {address}", found=found) from error
-    try:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        has = ray.cluster_resources()
-        cpus, gpus = int(has.get("CPU", 0)), int(has.get("GPU", 0))
-        yield Cluster(cpus, gpus, address is None, time.monotonic() - start)
+        yield
     finally:
-        ray.shutdown()
+        del os.environ[_TOKEN]
