@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from whisper_max.errors import DeviceError, OptionError
@@ -97,6 +98,12 @@ def connected(address: str | None = None, num_cpus: int | None = None) -> Iterat
             ray.shutdown()
 
 
+@cache
+def _token() -> str:
+    """One for each process: Ray reads it once, for all clusters that a process starts."""
+    return secrets.token_hex(32)
+
+
 @contextmanager
 def _own_token() -> Iterator[None]:
     """A token for a cluster of this machine, as long as that lasts, unless the user has one.
@@ -107,7 +114,7 @@ def _own_token() -> Iterator[None]:
     if _TOKEN in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
         yield
         return
-    os.environ[_TOKEN] = secrets.token_hex(32)
+    os.environ[_TOKEN] = _token()
     try:
         yield
     finally:
