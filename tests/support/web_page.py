@@ -13,7 +13,6 @@ def ready(page):
 
 def saved(page):
     """Wait until the browser has kept all that was changed."""
-    page.wait_for_timeout(400)
     until(page, "document.body.dataset.saved === 'true'")
 
 
@@ -28,14 +27,26 @@ def upload(page, file=SPEECH):
     wait_done(page)
 
 
+def upload_what_is_none(page, folder):
+    """Give the page a file that is no recording, and wait until it says so."""
+    path = folder / "notes.mp3"
+    path.write_text("not a recording at all" * 50)
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#message")
+    assert page.inner_text("#message-hint") == "Choose another file or other settings."
+
+
 def wait_done(page):
     page.wait_for_selector("[data-state=done]")
     until(page, "!document.querySelector('#play-button').disabled")
 
 
-def until(page, expression, seconds=15):
-    """Wait for an expression to be true; the page's policy keeps Playwright from waiting for it in the page."""
+def until(page, condition, seconds=15):
+    """Wait for an expression of the page, or a function of the test, to be true.
+
+    The page's policy keeps Playwright from waiting for an expression in the page.
+    """
     end = time.monotonic() + seconds
-    while not page.evaluate(expression):
-        assert time.monotonic() < end, f"never true: {expression}"
+    while not (condition() if callable(condition) else page.evaluate(condition)):
+        assert time.monotonic() < end, f"never true: {condition}"
         page.wait_for_timeout(30)

@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from tests.support.web_page import SPEECH, ready, saved, until, wait_done
+from tests.support.web_page import SPEECH, ready, saved, until, upload_what_is_none, wait_done
 
 pytest.importorskip("fastapi", reason="the extra server is not installed")
 
@@ -80,11 +80,7 @@ def test_cancelling_and_a_link_to_nothing(open_page, server, log):
 
 def test_an_error_is_the_job_s(open_page, server, tmp_path, log):
     log.expected += ["400", "ERR_CONNECTION_REFUSED"]  # of the recording; of icons, once the server is gone
-    path = tmp_path / "notes.mp3"
-    path.write_text("not a recording at all" * 50)
     page = open_page(server.url)
     ready(page)
-    page.set_input_files("#file", path)
-    page.wait_for_selector("#message")
-    assert page.inner_text("#message-hint") == "Choose another file or other settings."
+    upload_what_is_none(page, tmp_path)
     assert page.locator(".recording[data-status=failed]").count() == 1

@@ -386,6 +386,22 @@ def long_result(count):
     return TranscriptionResult("".join(each.text for each in made), made, "en", duration=float(count), options={})
 
 
+STEPS_UP = """async (number) => {
+    const rows = [...document.querySelectorAll('.segment')];
+    const row = rows.find((it) => it.querySelector('.word').textContent === number);
+    const frame = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+    const places = [row.getBoundingClientRect().top];
+    for (let i = 0; i < 5; i += 1) {
+        scrollBy({ top: -100, behavior: 'instant' });
+        await frame();
+        await frame();
+        places.push(row.getBoundingClientRect().top);
+    }
+    return places.slice(1).map((place, i) => place - places[i]);
+}"""
+"""How far a row goes with each step up, while rows that were never measured come in above it."""
+
+
 def test_ten_thousand_segments(page, behaviour, download):
     behaviour.result = long_result(10_000)
     page.set_input_files("#file", SPEECH.parent / "README.md")  # not playable: places are the transcript's alone
@@ -414,8 +430,9 @@ def test_ten_thousand_segments(page, behaviour, download):
     found = "[...document.querySelectorAll('.segment:has(.hit)')].map((it) => it.getBoundingClientRect().top)"
     until(page, f"(([top, ...more]) => 100 < top && top < 820 && more.length === 0)({found})")
     page.keyboard.press("Escape")
-    page.wait_for_timeout(200)
     assert page.inner_text(".segment:has-text('9123')").startswith("2:32:03")
+    steps = page.evaluate(STEPS_UP, "9123")
+    assert steps == pytest.approx([100] * 5, abs=1)
     page.keyboard.press("e")
     page.fill(".segment textarea", "changed")
     page.keyboard.press("Enter")

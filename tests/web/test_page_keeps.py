@@ -157,11 +157,7 @@ def test_closing_while_somebody_talks_asks(page):
     asked = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
     page.close(run_before_unload=True)
-    for _ in range(100):
-        if asked:
-            break
-        page.wait_for_timeout(20)
-    assert asked == ["beforeunload"]
+    until(page, lambda: asked == ["beforeunload"])
 
 
 def test_a_browser_that_keeps_nothing_says_so(open_page, mock_address, behaviour):

@@ -57,7 +57,7 @@ def test_silence_says_nothing(open_page, server, monkeypatch):
     encoded = server.loader.inference.encoded
     page.click("#talk-button")
     until(page, "document.querySelector('#live-state')?.textContent.trim() === 'Listening'")
-    page.wait_for_timeout(1500)
+    until(page, "document.querySelector('#live-time').textContent === '0:02'")
     page.keyboard.press("Escape")
     page.wait_for_selector("[data-state=done]")
     assert page.locator(".segment").count() == 0

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.support.web_page import SPEECH, ready, upload
+from tests.support.web_page import SPEECH, ready, upload, upload_what_is_none
 from whisper_max import api
 from whisper_max.output import FORMATS, render
 
@@ -59,13 +59,9 @@ def test_cancelling_frees_the_place(open_page, server, recording):
 
 def test_a_file_that_is_no_recording(open_page, server, tmp_path, log):
     log.expected.append("400")
-    path = tmp_path / "notes.mp3"
-    path.write_text("not a recording at all" * 50)
     page = open_page(server.url)
     ready(page)
-    page.set_input_files("#file", path)
-    page.wait_for_selector("#message")
-    assert page.inner_text("#message-hint") == "Choose another file or other settings."
+    upload_what_is_none(page, tmp_path)
     assert str(tmp_path) not in page.inner_text("#message")
 
 

@@ -109,7 +109,7 @@ export class TranscriptView {
     for (const old of this.list.querySelectorAll("[aria-current]")) if (old !== row) old.removeAttribute("aria-current");
     if (spoken === undefined) return;
     const isNew = row === undefined || !row.hasAttribute("aria-current");
-    if (isNew && !this.player.media.paused) this.rows.reveal(at, "smooth");
+    if (isNew && !this.player.media.paused) this.rows.reveal(at, "auto");
     this.rows.rows.get(spoken)?.setAttribute("aria-current", "true");
   }
 

@@ -29,15 +29,16 @@ export class VirtualList {
     this.above = spacer();
     this.below = spacer();
     this.width = 0;
-    addEventListener("scroll", () => this.draw(), { passive: true });
+    for (const event of ["scroll", "resize"]) addEventListener(event, () => this.scrolled(), { passive: true });
     new ResizeObserver(() => this.resized()).observe(list);
   }
 
   /** @param {T[]} items */
   show(items) {
+    const [anchor, place] = this.anchor();
     this.items = items;
     this.place();
-    this.draw(true);
+    this.draw(anchor, place);
   }
 
   clear() {
@@ -47,41 +48,43 @@ export class VirtualList {
 
   /** Make the rows anew. */
   refresh() {
+    const [anchor, place] = this.anchor();
     for (const row of this.rows.values()) this.leave(row);
     this.rows.clear();
-    this.draw(true);
+    this.draw(anchor, place);
   }
 
   /** Bring an item's row into the document and into sight. @param {number} index @param {ScrollBehavior} [behavior] */
   reveal(index, behavior = "instant") {
     const item = this.items[index];
     if (item === undefined) return;
-    const far = !this.rows.has(item);
-    // What comes into the document is measured, which moves what is below it: again, until that has settled.
-    for (let tries = 0; far && tries < 4; tries += 1) {
-      const top = this.list.getBoundingClientRect().top + scrollY;
-      scrollTo({ top: top + this.offsets[index] - innerHeight / 2, behavior: "instant" });
-      this.draw();
+    if (!this.rows.has(item)) {
+      scrollBy({ top: this.placeOf(index) - innerHeight / 2, behavior: "instant" });
+      this.draw(item, this.placeOf(index));
     }
     this.rows.get(item)?.scrollIntoView({ block: "nearest", behavior });
-    if (far) for (const ms of [50, 150, 400]) setTimeout(() => this.keep(item), ms);
   }
 
-  /** Have a row in sight that was jumped to, whatever was drawn above it since. @param {T} item */
-  keep(item) {
-    const place = this.rows.get(item)?.getBoundingClientRect();
-    if (place && place.top >= 0 && place.bottom <= innerHeight) return;
-    const top = this.list.getBoundingClientRect().top + scrollY;
-    scrollTo({ top: top + this.offsets[this.items.indexOf(item)] - innerHeight / 2, behavior: "instant" });
-    this.draw();
+  /** Have the rows in the document that the window may show now. */
+  scrolled() {
+    const { first, last } = this.range();
+    if (first !== this.first || last !== this.last) this.draw(...this.anchor());
   }
 
-  /** @param {boolean} [anew] whether the items have changed */
-  draw(anew = false) {
-    const top = -this.list.getBoundingClientRect().top;
-    const first = Math.max(0, this.indexAt(top - MARGIN));
-    const last = Math.min(this.items.length - 1, this.indexAt(top + innerHeight + MARGIN));
-    if (!anew && first === this.first && last === this.last) return;
+  /** The item at the top of the window, if one is, and where it is. @returns {[T | undefined, number]} */
+  anchor() {
+    const index = this.indexAt(-this.top);
+    return [this.items[index], this.placeOf(index)];
+  }
+
+  /**
+   * Draw what is near the window. Rows are measured as they come, and others than estimated move all that is below them:
+   * one item stays where it is, and what is in sight with it.
+   * @param {T | undefined} anchor
+   * @param {number} place of the anchor, pixels from the top of the window
+   */
+  draw(anchor, place) {
+    const { first, last } = this.range();
     [this.first, this.last] = [first, last];
     const shown = this.items.slice(first, last + 1);
     const kept = new Set(shown);
@@ -97,6 +100,25 @@ export class VirtualList {
       row.setAttribute("aria-setsize", String(this.items.length));
     });
     this.measure(shown);
+    const index = anchor === undefined ? -1 : this.items.indexOf(anchor);
+    if (index >= 0) scrollBy({ top: this.placeOf(index) - place, behavior: "instant" });
+  }
+
+  /** Pixels from the top of the window to that of the list. */
+  get top() {
+    return this.list.getBoundingClientRect().top;
+  }
+
+  /** Pixels from the top of the window to an item. @param {number} index */
+  placeOf(index) {
+    return this.top + this.offsets[Math.max(0, index)];
+  }
+
+  /** The items near the window. */
+  range() {
+    const first = Math.max(0, this.indexAt(-this.top - MARGIN));
+    const last = Math.min(this.items.length - 1, this.indexAt(-this.top + innerHeight + MARGIN));
+    return { first, last };
   }
 
   /** @param {T} item */
@@ -143,10 +165,11 @@ export class VirtualList {
   /** Rows are as high as their text is long: with another width all are other. */
   resized() {
     if (this.list.clientWidth === this.width) return;
+    const [anchor, place] = this.anchor();
     this.width = this.list.clientWidth;
     this.heights = new WeakMap();
     this.place();
-    this.draw(true);
+    this.draw(anchor, place);
   }
 }
 
