@@ -32,7 +32,7 @@ from whisper_max.transcribe.known_times import KnownTimes
 from whisper_max.transcribe.many import ManyRecordings, Outcome
 from whisper_max.transcribe.options import MIXED, SEPARATE, TranscribeOptions, check_batch_size
 from whisper_max.transcribe.recording import Recording, open_recording
-from whisper_max.transcribe.result import Segment, TranscriptionResult
+from whisper_max.transcribe.result import Segment, TranscriptionResult, Word
 from whisper_max.transcribe.scheduler import transcribe_windows
 from whisper_max.transcribe.sound import Sound
 from whisper_max.transcribe.speakers import Diarization, SpeakerCount, TellApart
@@ -268,9 +268,7 @@ class Model:
         """
         passages = read_known_text(read_text_file(text) if isinstance(text, PathLike) else text)
         wanted = self._wanted(options, {**fields, "word_timestamps": True})
-        for name, plain in (("task", "transcribe"), ("channels", MIXED), ("speakers", None)):
-            if getattr(wanted, name) != plain:
-                raise OptionError("a known text is timed as it is said", where=name, expected=plain)
+        check_timed(wanted)
         track, strict = wanted.track, wanted.strict
         with open_audio(audio, sampling_rate=sampling_rate, track=track, strict=strict) as waveform:
             recording = open_recording(waveform, self.vocabulary, self.dims.n_mels, wanted, as_openai=self.as_openai)
@@ -282,10 +280,10 @@ class Model:
                     on_progress(min(seconds, 2 * duration), 2 * duration)
 
             segments = self._segments(recording, [], lambda done, _: advance(done), None)
-            heard = [word for segment in segments for word in segment.words or ()]
             mel = MelWindows(waveform, self.dims.n_mels)
             times = KnownTimes(self.inference, mel, recording.tokenizer, wanted.punctuation)
-            result = recording.result(times.align(passages, heard, lambda seconds: advance(duration + seconds)))
+            timed = times.align(passages, words_of(segments), lambda seconds: advance(duration + seconds))
+            result = recording.result(timed)
             advance(2 * duration)
             result.source = _played(audio)
             return result
@@ -426,6 +424,22 @@ class Model:
         yield from transcribe_windows(
             self.inference, recording, max_windows=max_windows, on_progress=advance, should_stop=should_stop
         )
+
+
+def check_timed(options: TranscribeOptions) -> None:
+    """Refuse options that mean nothing where a known text is timed.
+
+    Raises:
+        OptionError: such an option.
+    """
+    for name, plain in (("task", "transcribe"), ("channels", MIXED), ("speakers", None)):
+        if getattr(options, name) != plain:
+            raise OptionError("a known text is timed as it is said", where=name, expected=plain)
+
+
+def words_of(segments: Iterable[Segment]) -> list[Word]:
+    """The words of all segments, in order."""
+    return [word for segment in segments for word in segment.words or ()]
 
 
 def _played(audio: AudioSource) -> Path | None:

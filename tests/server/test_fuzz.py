@@ -7,7 +7,8 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
 ENDPOINTS = (
-    *(("/v1/audio/transcriptions", "POST"), ("/v1/audio/translations", "POST"), ("/v1/models", "GET")),
+    *((f"/v1/audio/{kind}", "POST") for kind in ("transcriptions", "translations", "alignments", "peaks")),
+    ("/v1/models", "GET"),
     *(("/v1/models/{id}", method) for method in ("GET", "POST", "DELETE")),
     *((path, "GET") for path in ("/health", "/ready", "/metrics")),
     *((f"/v1/realtime/{kind}", "POST") for kind in ("client_secrets", "transcription_sessions")),

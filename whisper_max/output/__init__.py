@@ -8,7 +8,7 @@ from whisper_max.output.files import (
     write_atomically,
     write_result,
 )
-from whisper_max.output.formats import FORMATS, SUBTITLE_FORMATS, render, to_json
+from whisper_max.output.formats import FORMATS, SUBTITLE_FORMATS, finite, render, to_json
 from whisper_max.output.subtitles import WriterOptions
 from whisper_max.output.timestamps import format_timestamp
 
@@ -18,6 +18,7 @@ __all__ = [
     "WriterOptions",
     "check_layout",
     "check_writable",
+    "finite",
     "format_timestamp",
     "numbered_inputs",
     "output_paths",

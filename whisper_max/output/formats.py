@@ -46,7 +46,7 @@ def render(result: TranscriptionResult, format: str, options: WriterOptions | No
 
 def to_json(value: Mapping[str, Any]) -> str:
     """A value as JSON in one line, with null for numbers that JSON can't hold."""
-    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+    return json.dumps(finite(value), ensure_ascii=False, allow_nan=False)
 
 
 def _render_txt(result: TranscriptionResult, _: WriterOptions) -> str:
@@ -160,12 +160,12 @@ def _render_json(result: TranscriptionResult, _: WriterOptions) -> str:
     return to_json({**result.to_dict(), "options": result.options, **warnings})
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """The value with null for numbers that JSON can't hold."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

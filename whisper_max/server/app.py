@@ -17,8 +17,8 @@ from whisper_max.server.doors import asr_webservice, whisper_cpp
 from whisper_max.server.doors.wyoming import WyomingServer
 from whisper_max.server.engines import Engines
 from whisper_max.server.errors import add_error_handlers
+from whisper_max.server.http import alignments, health, models, peaks, transcriptions
 from whisper_max.server.http import desk as desk_routes
-from whisper_max.server.http import health, models, transcriptions
 from whisper_max.server.http.docs import add_docs
 from whisper_max.server.http.page import add_page
 from whisper_max.server.loading import Loader, loader
@@ -81,13 +81,13 @@ def create_app(settings: Settings, load: Loader | None = None) -> FastAPI:
         engines,
         admission,
         spool,
-        decoders,
+        workers,
         Metrics(),
         int(time.time()),
     )
-    for router in (transcriptions.router, models.router, health.router, realtime.router, tickets.router):
+    for router in (transcriptions.router, alignments.router, peaks.router, models.router, health.router):
         app.include_router(router)
-    for router in (whisper_cpp.router, asr_webservice.router):
+    for router in (realtime.router, tickets.router, whisper_cpp.router, asr_webservice.router):
         app.include_router(router)
     if desk is not None:
         app.state.desk = desk

@@ -13,23 +13,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from io import FileIO
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-from whisper_max.api import Model
-from whisper_max.audio.mel import FRAMES_PER_SECOND
-from whisper_max.errors import WhisperMaxError
+from whisper_max.api import Model, words_of
+from whisper_max.audio.mel import FRAMES_PER_SECOND, MelWindows
+from whisper_max.decode.contract import Alignment, AudioFeatures, DecoderBatch, Inference
+from whisper_max.errors import OptionError, WhisperMaxError
 from whisper_max.server.errors import fault, stopping
 from whisper_max.server.jobs import Finished, Job, Progress
-from whisper_max.server.recordings import Audio, Wanted, Workers, open_upload
+from whisper_max.server.recordings import Audio, Opened, Wanted, Workers, open_upload
 from whisper_max.server.references import Reference
 from whisper_max.server.spool import DiskSpace
-from whisper_max.transcribe.channels import AnyRecording
-from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.known_text import Passage
+from whisper_max.transcribe.known_times import KnownTimes
+from whisper_max.transcribe.options import MIXED, TranscribeOptions
+from whisper_max.transcribe.recording import Recording
 from whisper_max.transcribe.result import Segment
 from whisper_max.transcribe.scheduler import Scheduler, Update
 
@@ -42,9 +45,11 @@ _TURN = 0.25  # seconds that waiting calls, or recordings that begin, may take b
 
 @dataclass
 class _Running:
+    """A recording on the engine. known: the text that is to be timed, where it is known. segments: what was heard."""
+
     job: Job
-    recording: AnyRecording
-    context: ExitStack
+    opened: Opened
+    known: Sequence[Passage]
     segments: list[Segment] = field(default_factory=list)
 
 
@@ -84,6 +89,7 @@ class EngineThread:
         max_seconds: float,
         place: DiskSpace | None = None,
         references: Sequence[Reference] = (),
+        known: Sequence[Passage] = (),
     ) -> Job:
         """Transcribe a recording; to be called on the event loop, returns at once.
 
@@ -93,6 +99,7 @@ class EngineThread:
             max_seconds: a longer recording is refused.
             place: of the file on disk, and of its samples.
             references: of who may speak in it, where speakers are told apart.
+            known: a text that is to be timed, where its transcript is not wanted; the options give words their times.
         """
         job = Job()
         wanted = Wanted(max_seconds, lambda: job.cancelled, place, references)
@@ -106,7 +113,7 @@ class EngineThread:
             if opening.cancelled():
                 job.put(stopping())
 
-        self._workers.submit(own, lambda: self._open(job, own, options, wanted)).add_done_callback(end)
+        self._workers.submit(own, lambda: self._open(job, own, options, wanted, known)).add_done_callback(end)
         return job
 
     def run_on_engine(self, function: Callable[[Model], T]) -> Future[T]:
@@ -146,19 +153,44 @@ class EngineThread:
 
     # ---------------------------------------------------------------- on a worker
 
-    def _open(self, job: Job, audio: Audio, options: TranscribeOptions, wanted: Wanted) -> None:
+    def _open(
+        self, job: Job, audio: Audio, options: TranscribeOptions, wanted: Wanted, known: Sequence[Passage]
+    ) -> None:
         try:
-            recording, context = open_upload(audio, options, self.model, wanted, self._workers.decoders)
+            opened = open_upload(audio, options, self.model, wanted, self._workers.decoders)
         except Exception as error:
             job.put(error)
             return
         with self._wake:
             if not self._closing:
-                self._waiting.append(_Running(job, recording, context))
+                self._waiting.append(_Running(job, opened, known))
                 self._wake.notify()
                 return
-        context.close()
+        opened.close()
         job.put(stopping())
+
+    def _time(self, running: _Running) -> None:
+        """Time a known text by what was heard; the model is called on the engine's thread, a window at a time."""
+        job, recording, waveform = running.job, running.opened.recording, running.opened.waveform
+        try:
+            if waveform is None or not isinstance(recording, Recording):
+                raise OptionError("a known text is timed as it is said", where="channels", expected=MIXED)
+            duration = waveform.duration
+            mel = MelWindows(waveform, self.model.dims.n_mels)
+            times = KnownTimes(
+                cast(Inference, _OnEngine(self)), mel, recording.tokenizer, recording.options.punctuation
+            )
+            segments = times.align(
+                running.known,
+                words_of(running.segments),
+                lambda seconds: job.put(Progress([], (duration + min(seconds, duration)) / 2, duration)),
+            )
+            job.put(Progress(segments, duration, duration))
+            job.put(Finished(recording.result(segments)))
+        except Exception as error:
+            job.put(error)
+        finally:
+            running.opened.close()
 
     # ---------------------------------------------------------------- on the engine's thread
 
@@ -186,7 +218,7 @@ class EngineThread:
     def _turn(self, scheduler: Scheduler) -> None:
         for id in [id for id, running in self._running.items() if running.job.cancelled]:
             scheduler.remove(id)
-            self._running.pop(id).context.close()
+            self._running.pop(id).opened.close()
         start = time.monotonic()
         self._for_a_turn(self._calls, lambda call: call())
         share = time.monotonic() - start  # what calls took the batch gets as well
@@ -210,46 +242,97 @@ class EngineThread:
     def _begin(self, scheduler: Scheduler, running: _Running) -> None:
         """Put a recording into the batch; finding its language may take the encoder."""
         if running.job.cancelled:
-            running.context.close()
+            running.opened.close()
             return
+        recording = running.opened.recording
         try:
-            running.recording.begin(self.model.inference)
-            if running.recording.done:
+            recording.begin(self.model.inference)
+            if recording.done:
                 self._finish(running)
             else:
-                self._running[scheduler.add(running.recording)] = running
+                self._running[scheduler.add(recording)] = running
         except Exception as error:
-            running.context.close()
+            running.opened.close()
             running.job.put(error)
 
     def _deliver(self, update: Update) -> None:
         running = self._running[update.id]
         if update.error is not None:
             del self._running[update.id]
-            running.context.close()
+            running.opened.close()
             running.job.put(update.error)
             return
         running.segments += update.segments
-        done, total = (frames / FRAMES_PER_SECOND for frames in running.recording.progress)
-        running.job.put(Progress(update.segments, done, total))
+        done, total = (frames / FRAMES_PER_SECOND for frames in running.opened.recording.progress)
+        running.job.put(Progress([], done / 2, total) if running.known else Progress(update.segments, done, total))
         if update.done:
             self._finish(self._running.pop(update.id))
 
     def _finish(self, running: _Running) -> None:
-        result = running.recording.result(running.segments)
-        running.context.close()
+        if running.known:
+            self._time_later(running)
+            return
+        result = running.opened.recording.result(running.segments)
+        running.opened.close()
         running.job.put(Finished(result))
+
+    def _time_later(self, running: _Running) -> None:
+        def end(timing: Future[None]) -> None:
+            if timing.cancelled():
+                running.opened.close()
+                running.job.put(stopping())
+
+        seconds = running.opened.recording.progress[1] / FRAMES_PER_SECOND
+        self._workers.submit_again(seconds, lambda: self._time(running)).add_done_callback(end)
 
     def _fail_running(self, error: Exception) -> None:
         while self._running:
             _, running = self._running.popitem()
-            running.context.close()
+            running.opened.close()
             running.job.put(error)
 
     def _drop_waiting(self) -> None:
         while self._waiting:
             running = self._waiting.popleft()
-            running.context.close()
+            running.opened.close()
             running.job.put(stopping())
         while self._calls:
             self._calls.popleft()()
+
+
+class _OnEngine:
+    """What ``KnownTimes`` needs of a model, from any thread: each call is done on the engine's, between its work.
+
+    Args:
+        engine: whose model it is.
+    """
+
+    def __init__(self, engine: EngineThread) -> None:
+        self._engine = engine
+        self.encode_size = engine.model.inference.encode_size
+
+    def encode(self, mel: NDArray[np.float32]) -> AudioFeatures:
+        """As ``Inference.encode``."""
+        return self._engine.run_on_engine(lambda model: model.inference.encode(mel)).result()
+
+    def new_batch(self, max_windows: int) -> _BatchOnEngine:
+        """As ``Inference.new_batch``."""
+        return _BatchOnEngine(
+            self._engine, self._engine.run_on_engine(lambda model: model.inference.new_batch(max_windows)).result()
+        )
+
+
+class _BatchOnEngine:
+    """What ``KnownTimes`` needs of a batch; likewise."""
+
+    def __init__(self, engine: EngineThread, batch: DecoderBatch) -> None:
+        self._engine = engine
+        self._batch = batch
+
+    def put(self, windows: Sequence[int], features: AudioFeatures) -> None:
+        """As ``DecoderBatch.put``."""
+        self._engine.run_on_engine(lambda _: self._batch.put(windows, features)).result()
+
+    def align(self, window: int, tokens: Sequence[int], n_competing: int) -> Alignment:
+        """As ``DecoderBatch.align``."""
+        return self._engine.run_on_engine(lambda _: self._batch.align(window, tokens, n_competing)).result()

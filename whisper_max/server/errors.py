@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from whisper_max.errors import (
+    AlignmentError,
     ArtifactError,
     AudioError,
     CheckpointError,
@@ -99,6 +100,8 @@ def as_api_error(error: BaseException) -> APIError:
         return APIError(413, str(error), code="audio_too_long", param="file")
     if isinstance(error, AudioError):
         return APIError(400, _without_place(error), code="invalid_audio", param="file")
+    if isinstance(error, AlignmentError):
+        return APIError(400, str(error), code="text_not_said", param="text")
     if isinstance(error, UnknownModelError):
         return APIError(404, "no such model", type=NOT_FOUND, code="model_not_found", param="model")
     log.error("a request failed", exc_info=error)

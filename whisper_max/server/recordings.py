@@ -15,7 +15,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +35,13 @@ from whisper_max.transcribe.channels import AnyRecording, open_channel_recording
 from whisper_max.transcribe.options import SEPARATE, TranscribeOptions
 from whisper_max.transcribe.recording import open_recording
 
+T = TypeVar("T")
+
 Audio = FileIO | NDArray[np.float32]
 """An open file, unbuffered, or (n_samples,) float32 at 16 kHz."""
 
 LONG_UPLOAD = 4 << 20  # bytes; about 2 minutes of 16 kHz wav, or a quarter of an hour of speech in opus
+_LONG_SECONDS = 120.0  # of a recording that was decoded
 _IN_MEMORY_SECONDS = 60.0  # of one recording; longer ones go to disk
 _NICE = 5  # of threads for long uploads: a third of the time that others get where all are busy
 
@@ -90,9 +93,19 @@ class Wanted:
             self.place.need(decoded=round(seconds * SAMPLE_RATE) * SAMPLE_BYTES)
 
 
-def open_upload(
-    audio: Audio, options: TranscribeOptions, model: Model, wanted: Wanted, decoders: Decoders
-) -> tuple[AnyRecording, ExitStack]:
+@dataclass(frozen=True)
+class Opened:
+    """A recording that is ready for the engine.
+
+    waveform: all of it; None where its channels are apart. close: gives back what it takes.
+    """
+
+    recording: AnyRecording
+    waveform: Waveform | None
+    close: Callable[[], None]
+
+
+def open_upload(audio: Audio, options: TranscribeOptions, model: Model, wanted: Wanted, decoders: Decoders) -> Opened:
     """Decode a recording and listen for speech where the options ask for it; the model is not called.
 
     Args:
@@ -101,9 +114,6 @@ def open_upload(
         model: whose it is to be.
         wanted: limits, and whether it still is.
         decoders: decode files.
-
-    Returns:
-        the recording, ready for the engine, and what closes it.
 
     Raises:
         TooLong: more than it may have.
@@ -117,17 +127,18 @@ def open_upload(
             stack.callback(wanted.place.close)
         of_model = model.vocabulary, model.dims.n_mels, options
         recording: AnyRecording
+        waveform: Waveform | None = None
         if options.channels == SEPARATE:
             channels = stack.enter_context(_opened_channels(audio, options, wanted, decoders))
             recording = open_channel_recording([_Watched(each, wanted.check) for each in channels], *of_model)
         else:
             known = voices_of(wanted.references, decoders, wanted.check)
-            waveform = stack.enter_context(_opened(audio, options, wanted, decoders))
-            wanted.watch(waveform.duration)
-            find = partial(tell_apart, known=known)
-            recording = open_recording(_Watched(waveform, wanted.check), *of_model, tell_apart=find)
+            opened = stack.enter_context(_opened(audio, options, wanted, decoders))
+            wanted.watch(opened.duration)
+            waveform = _Watched(opened, wanted.check)
+            recording = open_recording(waveform, *of_model, tell_apart=partial(tell_apart, known=known))
         recording.scale()  # here and not on the engine's thread
-        return recording, stack.pop_all()
+        return Opened(recording, waveform, stack.pop_all().close)
 
 
 @contextmanager
@@ -192,7 +203,7 @@ def _is_long(audio: Audio) -> bool:
 
 
 class Workers:
-    """Threads that open recordings.
+    """Threads that open recordings, and work on them besides the engine.
 
     Args:
         n_threads: for short uploads, and as many for long ones.
@@ -204,9 +215,16 @@ class Workers:
         self._short = ThreadPoolExecutor(n_threads, "whisper_max-short")
         self._long = ThreadPoolExecutor(n_threads, "whisper_max-long", initializer=_yield_to_others)
 
-    def submit(self, audio: Audio, work: Callable[[], None]) -> Future[None]:
+    def submit(self, audio: Audio, work: Callable[[], T]) -> Future[T]:
         """Do the work for this audio when a thread is free."""
-        return (self._long if _is_long(audio) else self._short).submit(copy_context().run, work)
+        return self._pool(_is_long(audio)).submit(copy_context().run, work)
+
+    def submit_again(self, seconds: float, work: Callable[[], T]) -> Future[T]:
+        """Do more work for a recording of so many seconds, which was decoded before."""
+        return self._pool(seconds > _LONG_SECONDS).submit(copy_context().run, work)
+
+    def _pool(self, is_long: bool) -> ThreadPoolExecutor:
+        return self._long if is_long else self._short
 
     def close(self) -> None:
         """End the threads once what they do is done; what waits is dropped."""

@@ -8,9 +8,9 @@ from typing import cast
 from starlette.requests import HTTPConnection
 
 from whisper_max.server.admission import Admission
-from whisper_max.server.decoding.parent import Decoders
 from whisper_max.server.engines import Engines
 from whisper_max.server.metrics import Metrics
+from whisper_max.server.recordings import Workers
 from whisper_max.server.settings import Settings
 from whisper_max.server.spool import SpoolBudget
 
@@ -23,7 +23,7 @@ class Shared:
     engines: Engines
     admission: Admission
     spool: SpoolBudget
-    decoders: Decoders
+    workers: Workers
     metrics: Metrics
     started: int
 

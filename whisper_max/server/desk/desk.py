@@ -16,6 +16,7 @@ from whisper_max.server.desk.webhooks import WAITS, Webhooks, key_of, origin_of
 from whisper_max.server.engines import Engines
 from whisper_max.server.errors import OVERLOADED, APIError, as_api_error, busy
 from whisper_max.server.http.asked import Asked, read_asked
+from whisper_max.server.http.exchange import missing
 from whisper_max.server.http.formats import answer
 from whisper_max.server.http.uploads import Form
 from whisper_max.server.jobs import Cancelled, Finished, Job
@@ -102,7 +103,7 @@ class Desk:
             raise APIError(400, "stream: the result of a job is not streamed", code="invalid_value", param="stream")
         self._engines.known(asked.model)
         if form.file is None:
-            raise APIError(400, "file: missing", code="missing_field", param="file")
+            raise missing("file")
         if await asyncio.to_thread(lambda: self.store.n_unfinished) >= self._settings.jobs_max:
             raise busy(f"{self._settings.jobs_max} jobs wait", _RETRY_AFTER)
         if await asyncio.to_thread(lambda: self.store.n_bytes) + form.n_bytes > self._settings.jobs_budget * MIB:
@@ -199,7 +200,8 @@ class Desk:
             await asyncio.sleep(_LOOK)
             if self.webhooks is not None:
                 for job in await asyncio.to_thread(self.store.due):
-                    await asyncio.to_thread(self._deliver, job, self.webhooks)
+                    with suppress(KeyError):  # it was deleted meanwhile
+                        await asyncio.to_thread(self._deliver, job, self.webhooks)
 
     def _deliver(self, job: StoredJob, webhooks: Webhooks) -> None:
         kind = "completed" if job.error is None else "failed"

@@ -225,9 +225,15 @@ class JobStore:
         return [_stored(row) for row in rows]
 
     def answer(self, id: str) -> Answer:
-        """The result of a job that is done."""
-        [row] = self._read("SELECT body, media_type, warnings, segments FROM jobs WHERE id=? AND status=?", (id, DONE))
-        return Answer(*row)
+        """The result of a job that is done.
+
+        Raises:
+            KeyError: there is none, as where the job was deleted meanwhile.
+        """
+        rows = self._read("SELECT body, media_type, warnings, segments FROM jobs WHERE id=? AND status=?", (id, DONE))
+        if not rows:
+            raise KeyError(id)
+        return Answer(*rows[0])
 
     @property
     def n_unfinished(self) -> int:

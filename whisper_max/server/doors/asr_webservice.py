@@ -26,7 +26,7 @@ from whisper_max.decode.language import DetectedLanguage
 from whisper_max.output import render
 from whisper_max.server.errors import APIError
 from whisper_max.server.http.asked import Asked, read_asked
-from whisper_max.server.http.exchange import Door, counted, respond
+from whisper_max.server.http.exchange import Door, counted, missing, respond
 from whisper_max.server.http.formats import said, with_warnings
 from whisper_max.server.http.synonyms import truth
 from whisper_max.server.http.uploads import Form, read_form
@@ -111,7 +111,7 @@ async def _detect(request: Request, server: Shared) -> Response:
         stack.callback(place.close)
         form = await stack.enter_async_context(read_form(request, server.settings, place, _FILE))
         if form.file is None:
-            raise APIError(400, f"{_FILE}: missing", code="missing_field", param=_FILE)
+            raise missing(_FILE)
         engine = await stack.enter_async_context(server.engines.use())
         audio = _audio(request, form.file)
         samples = await asyncio.to_thread(_part, server, audio, round(start * SAMPLE_RATE), round(length * SAMPLE_RATE))
@@ -136,7 +136,9 @@ def _part(server: Shared, audio: Audio, start: int, length: int) -> NDArray[Any]
 
     found: list[AudioWarning] = []  # of what is damaged, which the language is told of all the same
     reading = Reading(_FILE)
-    with closing(server.decoders.decode(audio, reading, found.append, check=lambda: None, later=False)) as pieces:
+    with closing(
+        server.workers.decoders.decode(audio, reading, found.append, check=lambda: None, later=False)
+    ) as pieces:
         wanted = list(takewhile(goes_on, pieces))
     samples = np.concatenate(wanted) if wanted else np.zeros(0, np.float32)
     return samples[start : start + length]

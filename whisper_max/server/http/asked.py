@@ -14,6 +14,7 @@ from whisper_max.server.http.fields import DIARIZED, FIELDS, GRANULARITIES, read
 from whisper_max.server.http.synonyms import SHOWN, translate
 from whisper_max.server.references import FIELD, Reference, refused
 from whisper_max.text.tokenizer import Vocabulary
+from whisper_max.transcribe.known_text import Passage
 from whisper_max.transcribe.options import SEPARATE, TEMPERATURES, TranscribeOptions
 from whisper_max.transcribe.speakers import AUTO, is_speaker_name
 
@@ -38,7 +39,7 @@ class Asked:
     model: the id that was sent. options: of the transcription. format: of the answer. granularities: what has times in
     verbose_json. stream: answer with events; progress: some of them say how far it is. layout: of srt and vtt.
     warnings: of fields that were ignored. vocabulary: of the model, once it is known. references: of people who may
-    speak.
+    speak. known: a text that is to be timed, where that is asked for in the place of a transcript.
     """
 
     model: str
@@ -51,6 +52,7 @@ class Asked:
     warnings: Sequence[dict[str, str]] = ()
     vocabulary: Vocabulary | None = None
     references: Sequence[Reference] = ()
+    known: Sequence[Passage] = ()
 
 
 def read_asked(sent: dict[str, list[str]], task: str, largest_batch: int, *, strict: bool = False) -> Asked:

@@ -98,6 +98,28 @@ async def counted(
     return response
 
 
+async def unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """The result of the work, as long as who asked for it is there.
+
+    Raises:
+        ClientDisconnect: the client went away first.
+    """
+    doing = asyncio.ensure_future(work)
+    gone = asyncio.create_task(until_gone(request.receive))
+    try:
+        await asyncio.wait({doing, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            return doing.result()
+        raise ClientDisconnect
+    finally:
+        await drop(gone, doing)
+
+
+def missing(field: str) -> APIError:
+    """A form without a field that it must have."""
+    return APIError(400, f"{field}: missing", code="missing_field", param=field)
+
+
 class _Exchange:
     """One request: its place, its form, its engine, its job."""
 
@@ -118,9 +140,9 @@ class _Exchange:
             urls = form.fields.pop("url", [])
             asked = self._door.read(self._request, form, settings)
             if urls:
-                await self._unless_gone(fetch_recording(form, urls, settings, place))
+                await unless_gone(self._request, fetch_recording(form, urls, settings, place))
             if form.file is None:
-                raise APIError(400, f"{self._door.file}: missing", code="missing_field", param=self._door.file)
+                raise missing(self._door.file)
             self._server.metrics.upload_bytes.inc(form.n_bytes)
             try:
                 async with asyncio.timeout(settings.request_timeout):
@@ -130,19 +152,24 @@ class _Exchange:
 
     async def _transcribe(self, asked: Asked, file: FileIO, place: DiskSpace, stack: AsyncExitStack) -> Response:
         settings = self._server.settings
-        engine = await self._unless_gone(stack.enter_async_context(self._server.engines.use(asked.model)))
+        engine = await unless_gone(self._request, stack.enter_async_context(self._server.engines.use(asked.model)))
         check_options(engine.model.dims, engine.model.vocabulary, asked.options)
         asked = replace(asked, vocabulary=engine.model.vocabulary)
         audio = self._door.audio(self._request, file)
         job = engine.submit(
-            audio, asked.options, max_seconds=settings.max_seconds, place=place, references=asked.references
+            audio,
+            asked.options,
+            max_seconds=settings.max_seconds,
+            place=place,
+            references=asked.references,
+            known=asked.known,
         )
         file.close()  # the engine has its own hold on it, and lets go once it is decoded
         stack.callback(job.cancel)
         events = self._counted(job, engine.id)
         if not asked.stream:
-            return self._door.answer(asked, await self._unless_gone(_last(events)))
-        first = await self._unless_gone(anext(events))
+            return self._door.answer(asked, await unless_gone(self._request, _last(events)))
+        first = await unless_gone(self._request, anext(events))
         return EventStream(
             asked,
             first,
@@ -163,22 +190,6 @@ class _Exchange:
         if gone:
             self._server.metrics.disconnects.inc()
         self._count(_GONE if gone else 200 if error is None else error.status)
-
-    async def _unless_gone(self, work: Awaitable[T]) -> T:
-        """The result of the work.
-
-        Raises:
-            ClientDisconnect: the client went away first.
-        """
-        doing = asyncio.ensure_future(work)
-        gone = asyncio.create_task(until_gone(self._request.receive))
-        try:
-            await asyncio.wait({doing, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if doing.done():
-                return doing.result()
-            raise ClientDisconnect
-        finally:
-            await drop(gone, doing)
 
 
 async def _last(events: AsyncIterator[Event]) -> TranscriptionResult:

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.responses import Response
 
-from whisper_max.output import render
+from whisper_max.output import finite, render
 from whisper_max.server.http.asked import Asked
 from whisper_max.server.http.fields import DIARIZED
 from whisper_max.text.languages import LANGUAGES
@@ -158,8 +158,8 @@ def diarized_segment(segment: Segment) -> dict[str, Any]:
 
 
 def segment_of(segment: Segment) -> dict[str, Any]:
-    """A segment with OpenAI's keys; its words are given apart."""
-    return {name: value for name, value in segment.to_dict().items() if name != "words"}
+    """A segment with OpenAI's keys, null for what was not measured; its words are given apart."""
+    return {name: finite(value) for name, value in segment.to_dict().items() if name != "words"}
 
 
 def word_of(word: Word) -> dict[str, Any]:

@@ -15,27 +15,26 @@ from whisper_max.server.settings import Settings
 
 router = APIRouter(prefix="/v1/audio", tags=["audio"])
 
-_DESCRIPTION: dict[str, Any] = {
-    "openapi_extra": {"requestBody": form_schema()},
-    "responses": {
-        200: {"content": {"application/json": {}, "text/plain": {}, "text/event-stream": {}}},
-        **{
-            status: {"description": text}
-            for status, text in (
-                (400, "The form, an option or the audio is wrong"),
-                (404, "No such model"),
-                (408, "The upload is too slow"),
-                (413, "Too large"),
-                (415, "Not a form"),
-                (429, "Too many requests; see Retry-After"),
-                (500, "A fault"),
-                (503, "Stopping, or the model can't be loaded"),
-                (504, "Not done in time"),
-                (507, "The disk is full"),
-            )
-        },
-    },
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text}
+    for status, text in (
+        (400, "The form, an option or the audio is wrong"),
+        (404, "No such model"),
+        (408, "The upload is too slow"),
+        (413, "Too large"),
+        (415, "Not a form"),
+        (429, "Too many requests; see Retry-After"),
+        (500, "A fault"),
+        (503, "Stopping, or the model can't be loaded"),
+        (504, "Not done in time"),
+        (507, "The disk is full"),
+    )
 }
+TRANSCRIPT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {}, "text/plain": {}, "text/event-stream": {}}},
+    **REFUSALS,
+}
+_DESCRIPTION: dict[str, Any] = {"openapi_extra": {"requestBody": form_schema()}, "responses": TRANSCRIPT}
 
 
 def _reader(task: str) -> Any:  # noqa: ANN401 - as Door has it
