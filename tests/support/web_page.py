@@ -13,7 +13,7 @@ def ready(page):
 
 def saved(page):
     """Wait until the browser has kept all that was changed."""
-    until(page, "document.body.dataset.saved === 'true'")
+    until(page, "document.body.dataset.saved === 'true'", seconds=60)
 
 
 def edit(page, segment, text):
@@ -39,6 +39,20 @@ def upload_what_is_none(page, folder):
 def wait_done(page):
     page.wait_for_selector("[data-state=done]")
     until(page, "!document.querySelector('#play-button').disabled")
+    page.wait_for_selector("#waveform[aria-busy=false]")
+
+
+def loud_part(page):
+    """Where the waveform that is drawn begins and ends to be loud, as shares of its width."""
+    until(page, "document.querySelector('#wave-canvas').width > 0")
+    return page.evaluate(
+        """() => new Promise((resolve) => requestAnimationFrame(() => {
+            const canvas = document.querySelector('#wave-canvas');
+            const { data, width } = canvas.getContext('2d').getImageData(0, 20, canvas.width, 1);
+            const drawn = Array.from({ length: width }, (_, i) => data[4 * i + 3] > 128);
+            resolve([drawn.indexOf(true) / width, drawn.lastIndexOf(true) / width]);
+        }))"""
+    )
 
 
 def until(page, condition, seconds=15):

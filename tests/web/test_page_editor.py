@@ -115,9 +115,9 @@ def test_borders_snap_to_silence(page):
     edges = page.evaluate(
         """async () => {
             const { silenceEdges, snap } = await import(new URL('assets/snap.js', document.baseURI));
-            const peaks = new Float32Array(300).fill(0.5);
-            peaks.fill(0.001, 100, 150);
-            peaks.fill(0.001, 200, 203); // too short to be a pause
+            const peaks = new Uint8Array(300).fill(128);
+            peaks.fill(1, 100, 150);
+            peaks.fill(1, 200, 203); // too short to be a pause
             return [silenceEdges(peaks, 0, 3), ...[1.04, 1.2, 2].map((time) => snap(time, 0.1, [], peaks))];
         }"""
     )
@@ -354,21 +354,28 @@ def test_settings_are_those_that_the_server_offers_each_with_its_line(page, beha
     page.click("#more summary")
     offered = page.evaluate("[...document.querySelectorAll('#options [name]')].map((it) => it.name)")
     assert offered[:5] == ["prompt", "hotwords", "vad", "vad_threshold", "beam_size"]
+    assert offered[-3:] == ["guard", "speakers", "channels"]
     form = page.evaluate("fetch('openapi.json').then((it) => it.json())")
     post = form["paths"]["/v1/audio/transcriptions"]["post"]
     fields = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     for name in offered:
         help = page.get_attribute(f"#option-{name}", "aria-describedby")
-        assert page.inner_text(f"#{help}") == fields[name]["description"]
+        assert page.inner_text(f"#{help}") == fields[name]["description"].replace("None: ", "default: ")
     page.fill("#option-prompt", "Kennedy, 1961")
     page.select_option("#option-vad", "true")
     page.fill("#option-beam_size", "3")
+    page.fill("#option-speakers", "2-4")
+    page.select_option("#option-channels", "mixed")
+    page.select_option("#option-guard", "drop")
     upload(page)
-    assert {name: behaviour.forms[0].get(name) for name in ("prompt", "vad", "beam_size", "hotwords")} == {
+    sent = {name: behaviour.forms[0].get(name) for name in (*offered, "hotwords")}
+    assert {name: value for name, value in sent.items() if value is not None} == {
         "prompt": ["Kennedy, 1961"],
         "vad": ["true"],
         "beam_size": ["3"],
-        "hotwords": None,
+        "speakers": ["2-4"],
+        "channels": ["mixed"],
+        "guard": ["drop"],
     }
 
 

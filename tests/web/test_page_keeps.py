@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.support.web_page import SPEECH, edit, ready, saved, until, upload, wait_done
+from tests.support.web_page import SPEECH, edit, loud_part, ready, saved, until, upload, wait_done
 from tests.web.test_page_files import drawn
 
 TEXT = "[...document.querySelectorAll('.segment-text')].map((it) => it.textContent.trim())"
@@ -212,15 +212,7 @@ def test_a_video_has_its_picture_subtitles_and_a_waveform_that_is_not_stretched(
     log.expected.append("willReadFrequently")
     upload(page, video)
     assert page.is_visible("#media")
-    loud = page.evaluate(
-        """() => {
-            const canvas = document.querySelector('#wave-canvas');
-            const { data, width } = canvas.getContext('2d').getImageData(0, 20, canvas.width, 1);
-            const drawn = Array.from({ length: width }, (_, i) => data[4 * i + 3] > 128);
-            return [drawn.indexOf(true) / width, drawn.lastIndexOf(true) / width];
-        }"""
-    )
-    assert loud == pytest.approx([0, 0.5], abs=0.03)
+    assert loud_part(page) == pytest.approx([0, 0.5], abs=0.03)
     page.click(".word >> nth=3")
     cue = (
         "(() => { const [cue] = document.querySelector('#media').textTracks[0].activeCues ?? []; return cue?.text; })()"

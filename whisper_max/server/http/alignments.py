@@ -21,7 +21,8 @@ from whisper_max.transcribe.known_text import read_known_text
 router = APIRouter(prefix="/v1/audio", tags=["audio"])
 
 _TEXT = "text"
-_NOT_TAKEN = ("channels", "speakers")  # a known text is timed as it is said
+_NOT_TAKEN = ("channels", "speakers", "known_speaker_names[]", "known_speaker_references[]")
+"""Fields of a transcription that mean nothing here: a known text is timed as it is said."""
 
 
 def _form() -> dict[str, Any]:

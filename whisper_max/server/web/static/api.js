@@ -1,6 +1,6 @@
 /** The server's HTTP endpoints: those of OpenAI's audio API. */
 
-import { OFFLINE, PageError, httpError, streamError } from "./errors.js";
+import { OFFLINE, cancelled, httpError, streamError } from "./errors.js";
 import { languageCode } from "./languages.js";
 import { eventReader } from "./sse.js";
 
@@ -35,7 +35,9 @@ export async function listModels() {
  * @returns {Promise<{fields: Record<string, any>, hasDesk: boolean}>}
  */
 export async function describe() {
-  const response = await fetch("openapi.json", { headers: authorization() });
+  const response = await fetch("openapi.json", { headers: authorization() }).catch(() => {
+    throw OFFLINE();
+  });
   if (!response.ok) return { fields: {}, hasDesk: false };
   const { paths } = await response.json();
   const content = paths["/v1/audio/transcriptions"]?.post?.requestBody?.content ?? {};
@@ -61,6 +63,47 @@ export async function describe() {
  * @returns {Promise<Result>}
  */
 export function transcribe(file, name, settings, follow) {
+  return send(settings.task === "translate" ? "translations" : "transcriptions", form(file, name, settings), follow);
+}
+
+/**
+ * Send a recording and what is said in it, and have its times.
+ * @param {Blob} file
+ * @param {string} name of the file
+ * @param {Settings} settings
+ * @param {string} text as vtt; each cue becomes a segment
+ * @param {Follow} follow
+ * @returns {Promise<Result>}
+ */
+export function align(file, name, settings, text, follow) {
+  const fields = form(file, name, settings);
+  fields.append("text", text);
+  return send("alignments", fields, follow);
+}
+
+/**
+ * What a waveform is drawn from, as the server decodes the recording.
+ * @param {Blob} file
+ * @param {string} name of the file
+ * @returns {Promise<Uint8Array>} the loudest sample of each hundredth of a second; 255 is the loudest of all
+ */
+export async function askPeaks(file, name) {
+  const fields = new FormData();
+  fields.append("file", file, name);
+  const response = await fetch("v1/audio/peaks", { method: "POST", headers: authorization(), body: fields }).catch(() => {
+    throw OFFLINE();
+  });
+  if (response.ok) return new Uint8Array(await response.arrayBuffer());
+  throw httpError(response.status, await response.text(), response.headers.get("Retry-After"), apiKey !== "");
+}
+
+/**
+ * @param {"transcriptions" | "translations" | "alignments"} kind
+ * @param {FormData} fields
+ * @param {Follow} follow
+ * @returns {Promise<Result>}
+ */
+function send(kind, fields, follow) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest(); // fetch can't tell how much has been sent
     const stream = streamReader(follow);
@@ -82,11 +125,11 @@ export function transcribe(file, name, settings, follow) {
     request.onprogress = () => attempt(advance);
     request.onload = () => attempt(() => resolve(settle()));
     request.onerror = () => reject(request.status === 200 ? streamError(undefined) : OFFLINE());
-    request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
+    request.onabort = () => reject(cancelled());
     follow.signal.addEventListener("abort", () => request.abort());
-    request.open("POST", settings.task === "translate" ? "v1/audio/translations" : "v1/audio/transcriptions");
+    request.open("POST", `v1/audio/${kind}`);
     for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
-    request.send(form(file, name, settings));
+    request.send(fields);
   });
 }
 

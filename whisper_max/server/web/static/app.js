@@ -1,12 +1,14 @@
 /** The page: what is shown when, and who talks to whom. */
 
+import { alignAgain, canBeAligned } from "./alignment.js";
 import { describe, key, listModels } from "./api.js";
+import { copy } from "./clipboard.js";
 import { Commands } from "./commands.js";
 import { confirmed } from "./confirm.js";
 import { findJob } from "./desk.js";
 import { byId, clock } from "./dom.js";
 import { saveAll, setUpDownloads } from "./downloads.js";
-import { PageError } from "./errors.js";
+import { PageError, isCancelled } from "./errors.js";
 import { leftText } from "./estimate.js";
 import { setUpIntake } from "./intake.js";
 import { setUpKeys } from "./keys.js";
@@ -32,7 +34,7 @@ const view = new TranscriptView(player);
 const screen = new Screen(player);
 const search = new Search(view);
 const commands = new Commands(player, view);
-const library = new Library((error) => showError(error, () => library.flush()));
+const library = new Library((error) => showError(error, () => library.retry()));
 const queue = new Queue(library, (error, recording) => {
   if (error.retryAfter !== null) showError(error, () => queue.resume());
   else if (recording === open) showError(error, () => queue.enqueue(recording));
@@ -55,7 +57,15 @@ function render() {
   byId("again-button").hidden = state !== "done";
   for (const id of ["copy-button", "downloads"]) byId(id).hidden = state === "working";
   byId("settings").inert = state === "live";
+  renderAlignment();
   if (open !== null) renderJob(open);
+}
+
+function renderAlignment() {
+  const share = open?.alignment?.share;
+  byId("align-button").disabled = share !== undefined;
+  byId("align-button").hidden = document.body.dataset.state !== "done" || open === null || !canBeAligned(open);
+  byId("align-label").textContent = share === undefined ? "Align again" : `Aligning, ${Math.floor(share * 100)} %`;
 }
 
 /** @param {Recording} recording */
@@ -71,6 +81,7 @@ function renderJob({ entry, job }) {
 function changed() {
   player.waveform.mark(view.segments, view.transcript?.finished ?? false);
   search.find();
+  renderAlignment();
 }
 
 /** What the list says of a transcript. @this {Recording} */
@@ -97,9 +108,9 @@ async function show(recording, time = 0) {
   view.show(recording.transcript);
   screen.show(recording.transcript);
   changed();
-  const file = await library.file(recording);
+  const [file, peaks] = await Promise.all([library.file(recording), library.peaks(recording)]);
   if (open !== recording) return;
-  await player.load(file, recording.entry.name);
+  await player.load(file, recording.entry.name, peaks);
   if (open !== recording) return;
   if (player.duration > 0 && recording.entry.duration === 0) recording.update({ duration: player.duration });
   screen.stale();
@@ -143,6 +154,16 @@ async function again(recording) {
   queue.enqueue(recording);
 }
 
+/** Time the edited text anew. @param {Recording} recording */
+async function align(recording) {
+  hideMessage();
+  try {
+    await alignAgain(recording, await library.file(recording));
+  } catch (error) {
+    if (!isCancelled(error)) showError(error, () => align(recording));
+  }
+}
+
 /** @param {Recording} recording */
 async function remove(recording) {
   const text = "The recording and its transcript, with all edits, are deleted from this browser. Nobody else has them.";
@@ -158,7 +179,7 @@ async function talk() {
   close();
   const recording = follow(library.add(new Blob([], { type: "audio/wav" }), "recording.wav", readSettings(), "live"));
   const live = new Live((number, piece) => {
-    library.write(() => library.store.putPiece(recording.id, number, piece));
+    library.write(recording, () => library.store.putPiece(recording.id, number, piece));
     Object.assign(recording.transcript, live.result());
     library.save(recording);
   });
@@ -192,6 +213,7 @@ async function stopTalking() {
 function escape() {
   if (talking !== null) stopTalking();
   else if (open !== null) queue.cancel(open);
+  open?.alignment?.cancel();
 }
 
 /** Open what the address names. */
@@ -214,12 +236,8 @@ async function openJob(id, time) {
 }
 
 /** Put a link to this moment on the clipboard. */
-async function copyLink() {
-  if (open === null) return;
-  const address = new URL(moment(open.entry, player.time), location.href).href;
-  const done = await navigator.clipboard.writeText(address).then(() => true, () => false);
-  byId("link-label").textContent = done ? "Copied" : "Not allowed";
-  setTimeout(() => (byId("link-label").textContent = "Link"), 2000);
+function copyLink() {
+  if (open !== null) copy(new URL(moment(open.entry, player.time), location.href).href, byId("link-label"));
 }
 
 async function downloadAll() {
@@ -275,6 +293,8 @@ byId("undo-button").addEventListener("click", () => commands.undo());
 byId("redo-button").addEventListener("click", () => commands.redo());
 byId("revert-button").addEventListener("click", () => view.transcript?.revert());
 byId("again-button").addEventListener("click", () => open && again(open));
+byId("align-button").addEventListener("click", () => open && align(open));
+player.addEventListener("drawn", (/** @type {any} */ { detail }) => open && library.savePeaks(open, detail));
 byId("link-button").addEventListener("click", copyLink);
 byId("download-all").addEventListener("click", downloadAll);
 byId("settings").addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());

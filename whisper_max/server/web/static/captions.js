@@ -69,7 +69,7 @@ export class Captions {
     if (known !== undefined) return known;
     const committed = make("span");
     const tentative = make("span", { className: "tentative", ariaHidden: "true" });
-    const element = make("p", { hidden: true }, committed, tentative);
+    const element = make("p", { hidden: true, dir: "auto" }, committed, tentative);
     const item = { element, committed, tentative, start: this.now(), end: 0 };
     this.items.set(id, item);
     this.box.append(element);

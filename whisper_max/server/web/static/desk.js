@@ -1,7 +1,7 @@
 /** The server's desk: recordings that it goes on with while nobody waits, be this page closed. */
 
 import { authorization, form } from "./api.js";
-import { OFFLINE, PageError, httpError } from "./errors.js";
+import { OFFLINE, PageError, cancelled, httpError } from "./errors.js";
 
 /** @typedef {import("./api.js").Follow} Follow */
 /** @typedef {import("./types.js").Result} Result */
@@ -20,7 +20,7 @@ const PAUSE = 600; // milliseconds between two looks
  */
 export async function transcribeAtDesk({ file, name, settings, id }, follow, onLeft) {
   const known = id === undefined ? null : await findJob(id);
-  if (known === null && file.size === 0) {
+  if (id !== undefined && known === null && file.size === 0) {
     throw new PageError("The server does not have this transcript any more.", "Ask who sent you its link.");
   }
   let job = known ?? (await leave(file, name, settings, follow));
@@ -40,7 +40,7 @@ export async function transcribeAtDesk({ file, name, settings, id }, follow, onL
     await pause(follow.signal);
     if (follow.signal.aborted) {
       await ask(address(job.id), "DELETE");
-      throw new DOMException("cancelled", "AbortError");
+      throw cancelled();
     }
     job = await ask(address(job.id));
   }
@@ -95,7 +95,7 @@ function leave(file, name, settings, { onUpload, signal }) {
       reject(httpError(sending.status, sending.responseText, sending.getResponseHeader("Retry-After"), keySent));
     };
     sending.onerror = () => reject(OFFLINE());
-    sending.onabort = () => reject(new DOMException("cancelled", "AbortError"));
+    sending.onabort = () => reject(cancelled());
     signal.addEventListener("abort", () => sending.abort());
     sending.open("POST", "v1/jobs");
     for (const [header, value] of Object.entries(authorization())) sending.setRequestHeader(header, value);

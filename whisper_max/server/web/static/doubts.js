@@ -13,16 +13,7 @@ export const isUnsure = ({ probability }) => probability !== undefined && probab
  * @param {Segment} segment
  * @returns {string}
  */
-export function doubtText({ doubt, edited }) {
-  if (!doubt || edited) return "";
-  if (typeof doubt === "string") return doubt;
-  if (Array.isArray(doubt)) return doubt.map((each) => doubtText({ ...NOTHING, doubt: each })).join("; ");
-  if (typeof doubt === "object") return Object.values(doubt).filter((value) => typeof value === "string").join("; ") || "doubtful";
-  return "doubtful";
-}
-
-/** @type {Segment} */
-const NOTHING = { id: 0, start: 0, end: 0, text: "" };
+export const doubtText = ({ doubt = [], edited }) => (edited ? "" : doubt.map(({ reason }) => reason).join("; "));
 
 /**
  * Where there is something to look at.

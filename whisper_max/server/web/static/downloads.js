@@ -1,5 +1,6 @@
 /** The transcript, with its edits, as files and on the clipboard. */
 
+import { copy } from "./clipboard.js";
 import { renderDocx } from "./docx.js";
 import { byId, make } from "./dom.js";
 import { FORMATS } from "./formats.js";
@@ -40,7 +41,10 @@ export function setUpDownloads(current) {
     menu.open = false;
     menu.querySelector("summary").focus();
   });
-  byId("copy-button").addEventListener("click", () => copy(current()));
+  byId("copy-button").addEventListener("click", () => {
+    const transcript = current();
+    if (transcript !== null) copy(FORMATS.txt.render(transcript.result()), byId("copy-label"));
+  });
 }
 
 /**
@@ -80,15 +84,4 @@ function save(blob, name) {
   const address = URL.createObjectURL(blob);
   make("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000); // once the browser has read it
-}
-
-/** @param {Transcript | null} transcript */
-async function copy(transcript) {
-  if (transcript === null) return;
-  const label = byId("copy-label");
-  label.textContent = await navigator.clipboard.writeText(FORMATS.txt.render(transcript.result())).then(
-    () => "Copied",
-    () => "Not allowed",
-  );
-  setTimeout(() => (label.textContent = "Copy"), 2000);
 }

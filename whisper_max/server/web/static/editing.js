@@ -17,7 +17,7 @@ import { splitAtText } from "./edits.js";
 export function editRow(row, segment, transcript, onEnd) {
   const text = /** @type {HTMLElement} */ (row.querySelector(".segment-text"));
   const label = `Text at ${clock(segment.start)}`;
-  const field = make("textarea", { value: segment.text.trim(), rows: 1, ariaLabel: label, spellcheck: true });
+  const field = make("textarea", { value: segment.text.trim(), rows: 1, dir: "auto", ariaLabel: label, spellcheck: true });
   let open = true;
   const end = (/** @type {() => void} */ act, /** @type {boolean} */ refocus) => {
     if (!open) return; // leaving the page blurs the field

@@ -52,6 +52,12 @@ export function streamError(error) {
   return new PageError(sentence(error?.message ?? "") || "The server stopped before the end.", "Try again; what was recognised so far is kept.");
 }
 
+/** What is thrown where somebody ended it. */
+export const cancelled = () => new DOMException("cancelled", "AbortError");
+
+/** @param {unknown} error */
+export const isCancelled = (error) => error instanceof DOMException && error.name === "AbortError";
+
 /**
  * The error of a microphone that can't be had.
  * @param {unknown} error
@@ -62,6 +68,7 @@ export function microphoneError(error) {
   if (name === "NotAllowedError") {
     return new PageError("The browser does not let this page use the microphone.", "Allow it beside the address bar, then press Talk again.");
   }
+  if (!isSecureContext) return new PageError("Browsers give no microphone to this address.", "Open the page by https, or as localhost on the server's own machine.");
   if (name === "NotFoundError") return new PageError("No microphone was found.", "Plug one in, then press Talk again.");
   return new PageError("The microphone can't be opened.", "Close other programs that use it, then press Talk again.");
 }

@@ -26,6 +26,8 @@ export class Library extends EventTarget {
     this.keeps = false; // beyond this page's life
     /** @type {Map<Recording, number>} timers of those that are to be saved */
     this.unsaved = new Map();
+    /** @type {Map<() => Promise<void>, Recording>} what could not be written, and whose it is */
+    this.failed = new Map();
     this.writing = Promise.resolve();
     this.writes = 0;
   }
@@ -50,7 +52,7 @@ export class Library extends EventTarget {
 
   /** Whether closing the page now would lose something. */
   get isBusy() {
-    return this.unsaved.size > 0 || this.writes > 0 || (!this.keeps && this.recordings.length > 0);
+    return this.unsaved.size > 0 || this.writes > 0 || this.failed.size > 0 || (!this.keeps && this.recordings.length > 0);
   }
 
   /** @param {string} id */
@@ -77,7 +79,7 @@ export class Library extends EventTarget {
   /** @param {Recording} recording @param {Blob} file */
   saveFile(recording, file) {
     recording.file = file;
-    this.write(async () => {
+    this.write(recording, async () => {
       await this.store.putFile(recording.id, file);
       if (this.keeps) recording.file = null;
     });
@@ -87,6 +89,16 @@ export class Library extends EventTarget {
   async file(recording) {
     const file = recording.file ?? (await this.store.file(recording.id));
     return file ?? new Blob([], { type: recording.entry.type });
+  }
+
+  /** What its waveform is drawn from, once that is known. @param {Recording} recording @returns {Promise<Uint8Array | undefined>} */
+  peaks(recording) {
+    return this.store.peaks(recording.id);
+  }
+
+  /** @param {Recording} recording @param {Uint8Array} peaks */
+  savePeaks(recording, peaks) {
+    this.write(recording, () => this.store.putPeaks(recording.id, peaks));
   }
 
   /** Read the transcript of a recording, once. @param {Recording} recording */
@@ -104,17 +116,28 @@ export class Library extends EventTarget {
   /** Take a recording from the list, for good. @param {Recording} recording */
   remove(recording) {
     recording.job?.cancel();
+    recording.alignment?.cancel();
     this.forget(recording);
     this.recordings = this.recordings.filter((other) => other !== recording);
-    this.write(() => this.store.remove(recording.id));
+    for (const [act, other] of this.failed) if (other === recording) this.failed.delete(act);
+    this.write(recording, () => this.store.remove(recording.id));
+    this.retry(); // there may be room now
     this.changed();
   }
 
-  /** Save a recording soon. @param {Recording} recording */
+  /** Save a recording soon, if it was not removed. @param {Recording} recording */
   save(recording) {
     this.forget(recording);
+    if (!this.recordings.includes(recording)) return;
     this.unsaved.set(recording, setTimeout(() => this.saveNow(recording), PAUSE));
     this.dispatchEvent(new Event("busy"));
+  }
+
+  /** Write once more what could not be written. */
+  retry() {
+    const failed = [...this.failed];
+    this.failed.clear();
+    for (const [act, recording] of failed) this.write(recording, act);
   }
 
   /** Save all that waits, now. */
@@ -125,7 +148,7 @@ export class Library extends EventTarget {
   /** @param {Recording} recording */
   saveNow(recording) {
     this.forget(recording);
-    this.write(async () => {
+    this.write(recording, async () => {
       await this.store.putEntry(recording.entry);
       if (recording.read && recording.transcript.segments.length + recording.transcript.steps.length > 0) await this.saveTranscript(recording);
     });
@@ -179,12 +202,15 @@ export class Library extends EventTarget {
     this.unsaved.delete(recording);
   }
 
-  /** Write after what is being written. @param {() => Promise<void>} act */
-  write(act) {
+  /** Write after what is being written. @param {Recording} recording whose it is @param {() => Promise<void>} act */
+  write(recording, act) {
     this.writes += 1;
     this.writing = this.writing
       .then(act)
-      .catch((error) => this.onError(unkept(error)))
+      .catch((error) => {
+        this.failed.set(act, recording);
+        this.onError(unkept(error));
+      })
       .then(() => {
         this.writes -= 1;
         this.dispatchEvent(new Event("busy"));

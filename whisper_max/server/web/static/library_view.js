@@ -55,7 +55,7 @@ export class LibraryView extends EventTarget {
       element.addEventListener("click", act);
       return element;
     };
-    const open = make("button", { type: "button", className: "recording-name", textContent: name, title: name });
+    const open = make("button", { type: "button", className: "recording-name", dir: "auto", textContent: name, title: name });
     open.addEventListener("click", tell("open"));
     const row = make(
       "li",

@@ -13,6 +13,8 @@ export class MemoryStore {
     this.transcripts = new Map();
     /** @type {Map<string, Blob>} */
     this.files = new Map();
+    /** @type {Map<string, Uint8Array>} */
+    this.waveforms = new Map();
   }
 
   async list() {
@@ -45,6 +47,16 @@ export class MemoryStore {
     return this.files.get(id);
   }
 
+  /** @param {string} id @param {Uint8Array} peaks */
+  async putPeaks(id, peaks) {
+    this.waveforms.set(id, peaks);
+  }
+
+  /** @param {string} id */
+  async peaks(id) {
+    return this.waveforms.get(id);
+  }
+
   async putPiece() {}
 
   async pieces() {
@@ -53,6 +65,6 @@ export class MemoryStore {
 
   /** @param {string} id */
   async remove(id) {
-    for (const table of [this.entries, this.transcripts, this.files]) table.delete(id);
+    for (const table of [this.entries, this.transcripts, this.files, this.waveforms]) table.delete(id);
   }
 }

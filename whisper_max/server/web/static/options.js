@@ -9,7 +9,10 @@ const WANTED = [
 ];
 
 /** @type {Record<string, string>} */
-const TITLES = { vad: "Speech only (VAD)", vad_threshold: "VAD threshold" };
+const TITLES = { vad: "Speech only (VAD)", vad_threshold: "VAD threshold", guard: "Invented text" };
+
+/** @type {Record<string, string>} what may be typed */
+const EXAMPLES = { speakers: "2, 2-4 or auto" };
 
 /** @typedef {{type?: string, description?: string, enum?: string[], minimum?: number, maximum?: number, maxLength?: number}} Field */
 
@@ -29,26 +32,30 @@ export function readOptions() {
 /** @param {string} name @param {Field} field */
 function option(name, field) {
   const id = `option-${name}`;
-  const about = { id, name };
-  const help = make("small", { id: `${id}-help`, textContent: field.description ?? "" });
-  const element = control(field, about);
+  const own = { id, name };
+  const help = make("small", { id: `${id}-help`, textContent: about(field) });
+  const element = control(field, own);
   element.setAttribute("aria-describedby", help.id);
   return make("div", { className: "option" }, make("label", { htmlFor: id, textContent: title(name) }), element, help);
 }
 
-/** @param {Field} field @param {{id: string, name: string}} about */
-function control({ type, enum: choices, minimum, maximum, maxLength }, about) {
+/** @param {Field} field @param {{id: string, name: string}} own */
+function control({ type, enum: choices, minimum, maximum, maxLength }, own) {
   const values = type === "boolean" ? ["true", "false"] : choices;
   if (values !== undefined) {
     const shown = (/** @type {string} */ value) => (type === "boolean" ? { true: "On", false: "Off" }[value] : value);
-    return make("select", about, make("option", { value: "", textContent: "Default" }), ...values.map((value) => make("option", { value, textContent: shown(value) })));
+    return make("select", own, make("option", { value: "", textContent: "Default" }), ...values.map((value) => make("option", { value, textContent: shown(value) })));
   }
   if (type === "integer" || type === "number") {
     const limits = { min: minimum ?? "", max: maximum ?? "", step: type === "integer" ? 1 : "any" };
-    return make("input", { ...about, type: "number", placeholder: "Default", ...limits });
+    return make("input", { ...own, type: "number", placeholder: "Default", ...limits });
   }
-  return make("input", { ...about, type: "text", maxLength: Math.min(maxLength ?? 4096, 100_000), autocomplete: "off" });
+  const placeholder = EXAMPLES[own.name] ?? "";
+  return make("input", { ...own, type: "text", placeholder, maxLength: Math.min(maxLength ?? 4096, 100_000), autocomplete: "off" });
 }
+
+/** What a setting is for; where it is not set its default holds. @param {Field} field */
+const about = ({ description = "" }) => description.replace("None: ", "default: ");
 
 /** "beam_size" as "Beam size". @param {string} name */
 const title = (name) => TITLES[name] ?? name[0].toUpperCase() + name.slice(1).replaceAll("_", " ");

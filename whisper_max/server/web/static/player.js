@@ -1,14 +1,13 @@
 /** The recording: its picture and waveform, and playing it. */
 
 import { byId, clock } from "./dom.js";
-import { decodePeaks } from "./peaks.js";
+import { asPageError } from "./errors.js";
+import { PEAKS, peaksOf } from "./peaks.js";
 import { Waveform } from "./waveform.js";
 
 /** @typedef {import("./types.js").Segment} Segment */
 
-const DRAWN_LIMIT = 30 * 60; // seconds; drawing decodes all of a recording into memory at once
-
-/** Tells `moved` with every change of place, several times a second while it plays. */
+/** Tells `moved` with every change of place, several times a second while it plays, and `drawn` with the peaks that it found. */
 export class Player extends EventTarget {
   constructor() {
     super();
@@ -28,24 +27,47 @@ export class Player extends EventTarget {
   }
 
   /**
-   * Show a recording; `duration` is known when this is over.
+   * Show a recording; `duration` is known when this is over, and the waveform comes as soon as it can.
    * @param {Blob} file
    * @param {string} name
+   * @param {Uint8Array | undefined} known its peaks
    */
-  async load(file, name) {
+  async load(file, name, known) {
     this.clear();
     byId("player-name").textContent = name;
     const address = URL.createObjectURL(file);
     this.address = address;
     const told = file.size === 0 ? 0 : await this.openMedia(address);
     if (this.address !== address) return; // another recording was opened meanwhile
-    if (told === 0) return this.show(null, 0, "This browser can't play the recording.");
+    if (told === 0) return this.show(0, "This browser can't play the recording.");
     byId("screen").hidden = this.media.videoWidth === 0;
     this.media.playbackRate = Number(byId("speed").value);
-    const drawn = told <= DRAWN_LIMIT || told === Infinity ? await decodePeaks(file, told) : null;
-    if (this.address !== address) return;
-    const duration = told === Infinity ? (drawn?.duration ?? 0) : told;
-    this.show(drawn?.peaks ?? null, duration, drawn ? "" : "No waveform: too long, or a format that this browser can't draw.");
+    const peaks = known === undefined ? peaksOf(file, name, told) : Promise.resolve(known);
+    const drawing = this.draw(peaks, address, known === undefined);
+    if (told === Infinity) await drawing; // which tells how long it is
+    else this.show(told, byId("player-note").textContent);
+  }
+
+  /**
+   * @param {Promise<Uint8Array>} peaks
+   * @param {string} address of the recording
+   * @param {boolean} isNew whether somebody may want to keep them
+   */
+  async draw(peaks, address, isNew) {
+    byId("waveform").setAttribute("aria-busy", "true");
+    byId("player-note").textContent = "Drawing the waveform";
+    try {
+      const found = await peaks;
+      if (this.address !== address) return;
+      if (this.duration === 0) this.show(found.length / PEAKS, "");
+      this.waveform.fill(found);
+      byId("player-note").textContent = "";
+      if (isNew) this.dispatchEvent(new CustomEvent("drawn", { detail: found }));
+    } catch (error) {
+      if (this.address !== address) return;
+      byId("player-note").textContent = `No waveform. ${asPageError(error).message}`;
+    }
+    byId("waveform").setAttribute("aria-busy", "false");
   }
 
   /** Forget the recording. */
@@ -58,7 +80,8 @@ export class Player extends EventTarget {
     byId("screen").hidden = true;
     byId("player-name").textContent = "";
     this.waveform.mark([], false);
-    this.show(null, 0, "");
+    byId("waveform").setAttribute("aria-busy", "false");
+    this.show(0, "");
   }
 
   /**
@@ -74,14 +97,13 @@ export class Player extends EventTarget {
   }
 
   /**
-   * @param {Float32Array | null} peaks
    * @param {number} duration
    * @param {string} note
    */
-  show(peaks, duration, note) {
+  show(duration, note) {
     this.duration = duration;
     this.place = 0;
-    this.waveform.show(peaks, duration);
+    this.waveform.show(duration);
     for (const id of ["play-button", "zoom-in", "zoom-out"]) byId(id).disabled = duration === 0;
     byId("player-note").textContent = note;
     byId("player-duration").textContent = clock(duration);

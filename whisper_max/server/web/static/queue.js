@@ -1,6 +1,6 @@
 /** Which recordings are transcribed when: some at a time, the others wait for their turn. */
 
-import { PageError, asPageError } from "./errors.js";
+import { asPageError, isCancelled } from "./errors.js";
 import { Job } from "./job.js";
 
 /** @typedef {import("./library.js").Library} Library */
@@ -11,7 +11,7 @@ const AT_ONCE = 4; // the server decodes the windows of several recordings side 
 export class Queue {
   /**
    * @param {Library} library
-   * @param {(error: PageError, recording: Recording) => void} onError of a recording, or of the server
+   * @param {(error: import("./errors.js").PageError, recording: Recording) => void} onError of a recording, or of the server
    */
   constructor(library, onError) {
     this.library = library;
@@ -91,7 +91,7 @@ export class Queue {
 
   /** @param {Recording} recording @param {unknown} thrown */
   failed(recording, thrown) {
-    if (thrown instanceof DOMException && thrown.name === "AbortError") return this.settle(recording, "cancelled");
+    if (isCancelled(thrown)) return this.settle(recording, "cancelled");
     const error = asPageError(thrown);
     if (error.retryAfter === null) this.settle(recording, error.message);
     else this.waitForServer(recording, error.retryAfter);

@@ -20,6 +20,8 @@ export class Recording extends EventTarget {
     this.file = null;
     /** @type {Job | null} */
     this.job = null;
+    /** @type {{share: number, cancel: () => void} | null} how far its text is aligned, while it is */
+    this.alignment = null;
   }
 
   /**
@@ -47,6 +49,12 @@ export class Recording extends EventTarget {
 
   get isWaiting() {
     return this.status === "queued" || this.status === "working";
+  }
+
+  /** @param {Recording["alignment"]} alignment */
+  aligns(alignment) {
+    this.alignment = alignment;
+    this.dispatchEvent(new Event("progress"));
   }
 
   /** @param {Partial<Entry>} more */

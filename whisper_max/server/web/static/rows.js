@@ -21,14 +21,14 @@ export function makeRow(segment, colour, hits) {
     "li",
     { className: classes.join(" ") },
     make("button", { type: "button", className: "segment-time clock", textContent: time, ariaLabel: `Play from ${time}` }),
-    make("div", { className: "segment-body" }, ...head, make("p", { className: "segment-text" }, ...pieces(segment, hits)), ...tail),
+    make("div", { className: "segment-body" }, ...head, make("p", { className: "segment-text", dir: "auto" }, ...pieces(segment, hits)), ...tail),
     make("button", { type: "button", className: "icon-button edit-button", title: "Edit (E)", ariaLabel: `Edit the text at ${time}` }, icon("edit")),
   );
 }
 
 /** @param {string} name @param {number} colour */
 function speakerButton(name, colour) {
-  return make("button", { type: "button", className: `speaker speaker-${colour}`, textContent: name, title: "Who speaks (P)" });
+  return make("button", { type: "button", className: `speaker speaker-${colour}`, dir: "auto", textContent: name, title: "Who speaks (P)" });
 }
 
 /** @param {Segment} segment @param {Set<number>} hits @returns {(Node | string)[]} */

@@ -81,7 +81,8 @@ export class Search {
     if (byId("transcript").hidden) return;
     this.panel.hidden = false;
     byId("search-button").setAttribute("aria-expanded", "true");
-    byId("search-text").focus({ preventScroll: true }); // it is always in sight
+    if (this.panel.getBoundingClientRect().bottom > innerHeight) this.panel.scrollIntoView({ block: "nearest" });
+    byId("search-text").focus({ preventScroll: true }); // it sticks to the player
     byId("search-text").select();
     this.find();
   }

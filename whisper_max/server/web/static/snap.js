@@ -1,10 +1,10 @@
 /** Where a border of a segment likes to be: between words, and where silence begins and ends. */
 
-import { PEAKS } from "./peaks.js";
+import { LOUDEST, PEAKS } from "./peaks.js";
 
 /** @typedef {import("./types.js").Segment} Segment */
 
-const QUIET = 0.05; // of the loudest
+const QUIET = 0.05 * LOUDEST;
 const PAUSE = 0.08; // seconds of it, at least
 
 /**
@@ -12,7 +12,7 @@ const PAUSE = 0.08; // seconds of it, at least
  * @param {number} time seconds
  * @param {number} reach seconds
  * @param {Segment[]} segments those around it
- * @param {Float32Array | null} peaks
+ * @param {Uint8Array | null} peaks
  * @returns {number} the time itself where nothing is near
  */
 export function snap(time, reach, segments, peaks) {
@@ -25,7 +25,7 @@ export function snap(time, reach, segments, peaks) {
 
 /**
  * Times at which silence begins or ends.
- * @param {Float32Array} peaks
+ * @param {Uint8Array} peaks
  * @param {number} from seconds
  * @param {number} to seconds
  * @returns {number[]}
@@ -34,27 +34,14 @@ export function silenceEdges(peaks, from, to) {
   const long = Math.round(PAUSE * PEAKS);
   const first = Math.max(0, Math.floor(from * PEAKS) - long);
   const last = Math.min(peaks.length, Math.ceil(to * PEAKS) + long);
-  const level = QUIET * loudest(peaks);
   const edges = [];
-  let quietSince = peaks[first] < level ? first : -1;
+  let quietSince = peaks[first] < QUIET ? first : -1;
   for (let i = first; i <= last; i += 1) {
-    const quiet = i < last && peaks[i] < level;
+    const quiet = i < last && peaks[i] < QUIET;
     if (quiet && quietSince < 0) quietSince = i;
     if (quiet || quietSince < 0) continue;
     if (i - quietSince >= long) edges.push(quietSince / PEAKS, i / PEAKS);
     quietSince = -1;
   }
   return edges.filter((edge) => edge >= from && edge <= to);
-}
-
-/** @type {WeakMap<Float32Array, number>} */
-const LOUDEST = new WeakMap();
-
-/** @param {Float32Array} peaks */
-export function loudest(peaks) {
-  const known = LOUDEST.get(peaks);
-  if (known !== undefined) return known;
-  const found = peaks.reduce((most, peak) => Math.max(most, peak), 0);
-  LOUDEST.set(peaks, found);
-  return found;
 }

@@ -72,6 +72,16 @@ export class Store {
     return (await this.read("files", (table) => table.get(id)))?.blob;
   }
 
+  /** @param {string} id @param {Uint8Array} peaks */
+  putPeaks(id, peaks) {
+    return this.write(["files"], ({ files }) => files.put({ id: peaksOf(id), peaks }));
+  }
+
+  /** @param {string} id @returns {Promise<Uint8Array | undefined>} */
+  async peaks(id) {
+    return (await this.read("files", (table) => table.get(peaksOf(id))))?.peaks;
+  }
+
   /** Keep a piece of a recording that still goes on. @param {string} id @param {number} number @param {Blob} blob */
   putPiece(id, number, blob) {
     return this.write(["pieces"], ({ pieces }) => pieces.put({ id, number, blob }));
@@ -87,6 +97,7 @@ export class Store {
   remove(id) {
     return this.write(["recordings", "transcripts", "files", "pieces"], (tables) => {
       for (const name of ["recordings", "transcripts", "files"]) tables[name].delete(id);
+      tables.files.delete(peaksOf(id));
       tables.pieces.delete(piecesOf(id));
     });
   }
@@ -114,6 +125,9 @@ export class Store {
     });
   }
 }
+
+/** Where the peaks of a recording are, beside its file. @param {string} id */
+const peaksOf = (id) => `${id} peaks`;
 
 /** All pieces of one recording. @param {string} id */
 const piecesOf = (id) => IDBKeyRange.bound([id, 0], [id, Infinity]);

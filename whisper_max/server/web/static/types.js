@@ -15,7 +15,7 @@
  * @property {string} text with its leading space
  * @property {Word[]} [words]
  * @property {string} [speaker] "Speaker 1", or the name that was given
- * @property {unknown} [doubt] why the server doubts it
+ * @property {{reason: string}[]} [doubt] why it was probably never said
  * @property {boolean} [edited]
  * @property {number} [seek]
  * @property {number[]} [tokens]

@@ -31,6 +31,7 @@ export class VirtualList {
     this.width = 0;
     for (const event of ["scroll", "resize"]) addEventListener(event, () => this.scrolled(), { passive: true });
     new ResizeObserver(() => this.resized()).observe(list);
+    new ResizeObserver(() => this.scrolled()).observe(document.body); // what is above the list moves it, too
   }
 
   /** @param {T[]} items */

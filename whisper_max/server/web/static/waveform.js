@@ -1,9 +1,9 @@
 /** The waveform with the segments on it: seeking, zooming, and borders that can be dragged. */
 
 import { byId } from "./dom.js";
-import { PEAKS } from "./peaks.js";
+import { LOUDEST, PEAKS } from "./peaks.js";
 import { lastStarted } from "./search_sorted.js";
-import { loudest, snap } from "./snap.js";
+import { snap } from "./snap.js";
 import { speakerColours } from "./speakers.js";
 
 /** @typedef {import("./types.js").Segment} Segment */
@@ -21,7 +21,7 @@ export class Waveform extends EventTarget {
     super();
     this.box = byId("waveform");
     this.canvas = byId("wave-canvas");
-    /** @type {Float32Array | null} */
+    /** @type {Uint8Array | null} */
     this.peaks = null;
     /** @type {Segment[]} */
     this.segments = [];
@@ -41,15 +41,18 @@ export class Waveform extends EventTarget {
     new ResizeObserver(() => this.redraw()).observe(this.box);
   }
 
-  /**
-   * @param {Float32Array | null} peaks
-   * @param {number} duration seconds
-   */
-  show(peaks, duration) {
-    this.peaks = peaks;
+  /** Show a recording, still without its waveform. @param {number} duration seconds */
+  show(duration) {
+    this.peaks = null;
     this.duration = this.to = duration;
     this.from = this.time = 0;
     this.dragged = null;
+    this.redraw();
+  }
+
+  /** @param {Uint8Array | null} peaks */
+  fill(peaks) {
+    this.peaks = peaks;
     this.redraw();
   }
 
@@ -219,7 +222,6 @@ export class Waveform extends EventTarget {
   drawPeaks(context, x, colour, width) {
     const peaks = this.peaks;
     if (peaks === null) return;
-    const most = loudest(peaks) || 1;
     const played = x(this.time);
     const [before, after] = [colour("--accent"), colour("--wave")];
     for (let left = 0; left < width; left += BAR) {
@@ -227,7 +229,7 @@ export class Waveform extends EventTarget {
       const end = Math.max(begin + 1, Math.floor(this.timeOf(left + BAR, width) * PEAKS));
       let peak = 0;
       for (let i = begin; i < Math.min(end, peaks.length); i += 1) if (peaks[i] > peak) peak = peaks[i];
-      const height = Math.max(1, (peak / most) * (HEIGHT - 6));
+      const height = Math.max(1, (peak / LOUDEST) * (HEIGHT - 6));
       context.fillStyle = left < played ? before : after;
       context.fillRect(left, (HEIGHT - height) / 2, BAR - 1, height);
     }
