@@ -30,7 +30,7 @@ MOST_SECONDS = 300  # of a reader
 SPEECH = VadOptions(min_silence_duration_ms=250, speech_pad_ms=30)  # a pause of 250 ms ends a turn, as in VoxConverse
 LOUDNESS = 0.06  # root mean square of a reader's speech
 NOISE_DB = -55.0
-OVERLAPPED = 0.45  # share of turns that begin before the one before them ends: 10 % of speech is then overlapped
+OVERLAPPED = 0.45  # share of turns that begin before the one before them ends: two speak at once in 9 % of speech
 FADE = 160  # samples
 
 
