@@ -8,17 +8,15 @@ from whisper_max.checkpoint.published import MODELS
 from whisper_max.compile.artifact import ArtifactKey, artifact_key, graphs_for
 from whisper_max.model.digest import Graphs
 
-SHIPPED_MODELS = ("tiny", "base", "small", "large-v3-turbo", "large-v3")
-"""Small to large; those for English alone share an artifact with them."""
 SHIPPED_STORAGE = (DType.int8, DType.float16)
 SHIPPED_CPUS = ("x86-64-v3", "x86-64-v4")
 
 
 def shipped_keys() -> list[ArtifactKey]:
-    """The keys of all artifacts that belong in the package, each once, in the order to make them in."""
+    """The keys of all artifacts that belong in the package, each once: models of a size share them."""
     keys = (
-        artifact_key(MODELS[model].dims, DType.float32, storage, f"cpu:{level}")
-        for model in SHIPPED_MODELS
+        artifact_key(model.dims, DType.float32, storage, f"cpu:{level}")
+        for model in MODELS.values()
         for storage in SHIPPED_STORAGE
         for level in SHIPPED_CPUS
     )
