@@ -358,6 +358,33 @@ def test_files_with_more_samples_than_their_headers_declare_are_refused(format):
         assert np.array_equal(load(content + after), load(content))
 
 
+def test_what_a_decoder_takes_without_a_word_and_gives_nothing_for_is_told():
+    part = media("adpcm_adx", "adx", 16000, "mono")  # behind its mark of an end, the decoder is silent
+    with open_audio(io.BytesIO(part)) as waveform:
+        assert waveform.warnings == []
+    with open_audio(io.BytesIO(part + part)) as waveform:
+        assert waveform.n_samples == pytest.approx(32000, abs=100)
+        [warning] = waveform.warnings
+        assert warning.kind == "damaged"
+        assert warning.start == pytest.approx(2, abs=0.1)
+        assert warning.end == pytest.approx(4, abs=0.1)
+
+
+@pytest.mark.parametrize("codec", ["g722", "g726", "adpcm_yamaha"])
+def test_a_wav_of_frames_that_holds_more_than_it_declares_tells_that(codec):
+    content = media(codec, "wav", 16000 if codec == "g722" else 8000, "mono")
+    with open_audio(io.BytesIO(content)) as waveform:
+        assert waveform.warnings == []
+    more = content + np.random.default_rng(0).bytes(3000)
+    with open_audio(io.BytesIO(more)) as waveform:
+        assert waveform.n_samples == pytest.approx(32000, abs=1000)
+        [warning] = waveform.warnings
+        assert warning.kind == "left out"
+        assert warning.start == pytest.approx(2, abs=0.1)
+    with pytest.raises(AudioError, match="declares less audio than it holds"):
+        load(more, strict=True)
+
+
 @pytest.mark.parametrize("options", [{}, {"movflags": "frag_keyframe+empty_moov"}])
 def test_joined_m4a_files_are_refused(options):
     part = media("aac", "mp4", 48000, "mono", **options)
@@ -377,6 +404,7 @@ def test_joined_m4a_files_are_refused(options):
         ("ac3", "rm", 44100),
         ("pcm_s16le", "voc", 22050),
         ("libopus", "nut", 48000),
+        ("mp2", "wtv", 44100),
     ],
 )
 def test_joined_media_files_of_which_decoders_leave_out_or_misplace_the_second_are_refused(codec, format, rate):

@@ -25,7 +25,7 @@ from whisper_max.audio.formats.joined import check_not_joined
 from whisper_max.audio.formats.lists import check_no_list
 from whisper_max.audio.formats.media import decode_media
 from whisper_max.audio.formats.mp3 import MP3
-from whisper_max.audio.formats.samples import decode_samples, open_samples
+from whisper_max.audio.formats.samples import decode_samples, open_samples, tell_more
 from whisper_max.audio.formats.tracks import check_single
 from whisper_max.audio.pieces import Pieces
 from whisper_max.audio.reading import Reading
@@ -76,7 +76,7 @@ def _decode(file: FileIO, n_bytes: int, reading: Reading, timeline: Timeline) ->
     size = find_size(file, reading)
     sound = open_samples(_corrected(file, size, n_bytes))
     if sound is None:
-        yield from _of_media(file, range(n_bytes), reading, timeline)
+        yield from _of_media(file, range(n_bytes), reading, timeline, size)
         return
     check_single(reading)
     with sound:
@@ -110,14 +110,22 @@ def _of_link(file: FileIO, link: ogg.Link, reading: Reading, timeline: Timeline)
         reading.warn("truncated", now, now, "truncated", expected="a whole last page", found="a part of it")
 
 
-def _of_media(file: FileIO, span: range, reading: Reading, timeline: Timeline) -> Iterator[Block]:
+def _of_media(
+    file: FileIO, span: range, reading: Reading, timeline: Timeline, size: Size | None = None
+) -> Iterator[Block]:
+    reads_all = False  # whatever the header declares
+
     def by_frames(format: str, codec: str) -> Iterator[Block] | None:
+        nonlocal reads_all
         syntax = _BEHIND_OTHERS.get((format, codec))
         if syntax is None or not frame_walk.follow(file, syntax, reading):
             return None
+        reads_all = True
         return frames.decode(file, syntax, reading, timeline)
 
-    return decode_media(Pieces(file, [span], reading.watch), reading, timeline, by_frames)
+    yield from decode_media(Pieces(file, [span], reading.watch), reading, timeline, by_frames)
+    if size is not None and not reads_all:
+        tell_more(size, timeline.seconds, timeline.seconds / max(size.present, 1), reading)
 
 
 def _decode_parts(parts: list[tuple[range, Iterator[Block]]], reading: Reading, timeline: Timeline) -> Iterator[Block]:

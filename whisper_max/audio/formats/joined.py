@@ -28,6 +28,7 @@ _BEGINNINGS = {
     b".RMF": re.compile(rb"\.RMF\x00\x00\x00\x12\x00"),
     b"Crea": re.compile(rb"Creative Voice File\x1a"),  # voc
     b"nut/": re.compile(rb"nut/multimedia container\x00"),
+    b"\xb7\xd8\x00\x20": re.compile(re.escape(bytes.fromhex("b7d800203749da11a64e0007e95ead8d"))),  # wtv
     b"DSD ": re.compile(rb"DSD \x1c\x00{7}"),
 }
 _LONGEST_BEGINNING = 32  # bytes

@@ -40,6 +40,7 @@ _NEVER_ZERO = frozenset(
 _SMALLEST = 2  # bytes of a packet that may be zeros
 _SHORTFALL = 0.1  # seconds that may be decoded less than a header tells, for codec delay and rounding
 _NO_SOUND = 7  # bytes of a frame of AMR without data, or with a description of silence (3GPP TS 26.101, 26.201)
+_LONG_DELAY = 1.0  # seconds of packets that no decoder waits for before it gives sound
 _MOST_FAULTS = 1000  # of the demuxer without a packet between them
 _BEHIND_DAMAGE = 1.0  # seconds in which time stamps may come to tell what was lost
 
@@ -87,6 +88,7 @@ class _Decoding:
         self._damaged_for = 0.0  # seconds of sound in which what is missing is so by damage
         self._is_silent = False  # since the last frame, where frames say that nobody spoke
         self._lost = 0.0  # seconds of packets since the last frame
+        self._mute = 0.0  # the same of those that were taken without an error, and gave nothing
         if self._decoder.name in _CHECKED:
             self._decoder.options = dict(_CHECKS)
 
@@ -173,6 +175,9 @@ class _Decoding:
             self._lost += seconds * (self._mean_bytes.ratio(packet.size) if self._is_raw else 1)
         elif frames:
             self._mean_bytes.add(packet.size)
+            self._mute = 0.0
+        elif packet.size > 0 and packet.duration and packet.time_base:
+            self._mute += float(packet.duration * packet.time_base)
         return frames
 
     def _check_end(self, declared: float | None) -> None:
@@ -181,6 +186,8 @@ class _Decoding:
         if missing > _SHORTFALL:
             expected, found = f"{now + missing:.2f} s", f"{now:.2f} s"
             self._reading.warn("truncated", now, now + missing, "truncated", expected=expected, found=found)
+        elif self._mute > _LONG_DELAY:
+            self._reading.warn("damaged", now, now + self._mute, "no sound comes of what is here")
         elif self._lost and self._damaged_for > 0:
             self._reading.warn("damaged", now, now + self._lost, "damaged or truncated")
         elif self._end.is_cut():

@@ -124,8 +124,8 @@ def _logged_size(sound: soundfile.SoundFile, size: Size | None) -> Size | None:
     return size
 
 
-def _check_size(size: Size, now: float, second: float, reading: Reading) -> None:
-    """Tell what a header declares more or less than there is; second: of a byte."""
+def tell_more(size: Size, now: float, second: float, reading: Reading) -> None:
+    """Tell what is behind the samples that a header declares; second: of a byte."""
     if size.more:
         reading.warn(
             "left out",
@@ -136,6 +136,11 @@ def _check_size(size: Size, now: float, second: float, reading: Reading) -> None
             found=f"{size.more} more that belong to nothing",
             hint="repair the header, or cut off what is not audio",
         )
+
+
+def _check_size(size: Size, now: float, second: float, reading: Reading) -> None:
+    """Tell what a header declares more or less than there is; second: of a byte."""
+    tell_more(size, now, second, reading)
     missing = size.declared - size.present
     if missing > 0 and size.declared < _UNKNOWN_SIZE and (missing * second > _WITHIN or reading.strict):
         expected, found = f"{size.declared} bytes of audio", f"{size.present}"
