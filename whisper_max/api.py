@@ -298,6 +298,7 @@ class Model:
         vad: bool | VadOptions | Mapping[str, Any] = True,
         policy: str = "auto",
         margin: float = 0.3,
+        sure: float = 0.8,
         **options: Any,
     ) -> LiveTranscriber:
         """Transcribe while somebody speaks: feed samples to what is returned, and it returns words.
@@ -312,6 +313,7 @@ class Model:
             policy: "agreement" or "attention": what makes words certain. "auto" is by attention for models whose words
                 are as right so, and sooner, as was measured: tiny.en.
             margin: with "attention", seconds that a word ended before the audio does.
+            sure: with "attention", words less likely than this wait for a second more.
             options: the fields of ``TranscribeOptions`` but those that cut a recording.
 
         Raises:
@@ -322,7 +324,7 @@ class Model:
 
         check_process()
         policy, step = live_policy(policy, step, self.dims)
-        wanted = LiveOptions(transcribe_options(None, options), step, buffer, live_vad(vad), policy, margin)
+        wanted = LiveOptions(transcribe_options(None, options), step, buffer, live_vad(vad), policy, margin, sure)
         return LiveTranscriber(self.inference, self.vocabulary, wanted, sampling_rate=sampling_rate, channels=channels)
 
     def check(self, options: TranscribeOptions | None = None, **fields: Any) -> None:

@@ -42,9 +42,9 @@ def test_a_word_that_is_not_likely_needs_more_audio_behind_it():
         for i, (word, probability) in enumerate(zip(live_words("so my fellow"), (0.8, 0.79, 0.99), strict=True))
     )
     agreement = Agreement()
-    assert text_of(agreement.commit_until([sure, unsure, after], 1.5)) == " so"  # what follows waits, too
-    assert agreement.commit_until([sure, unsure, after], 1.69) == []
-    assert text_of(agreement.commit_until([sure, unsure, after], 1.7)) == " my fellow"
+    assert text_of(agreement.commit_until([sure, unsure, after], 1.5, 0.8)) == " so"  # what follows waits, too
+    assert agreement.commit_until([sure, unsure, after], 1.69, 0.8) == []
+    assert text_of(agreement.commit_until([sure, unsure, after], 1.7, 0.8)) == " my fellow"
 
 
 def agreed_on(text):

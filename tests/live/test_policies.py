@@ -104,12 +104,22 @@ def test_the_policy_is_the_better_one_of_the_model_unless_one_is_given(model, po
     assert live_policy(policy, step, MODELS[model].dims) == chosen
 
 
+def test_less_likely_words_wait_only_where_they_are_to():
+    world = World([(10, 0)])  # words of 0.9
+    said = []
+    for sure in (0.9, 0.91):  # decodings end after 1.1, 2.2, 3.2 and 4 s
+        events, _ = run(world, new_core(world, vad=None, policy=ATTENTION, sure=sure), [1600])
+        said.append([len(event.words) for event in events if isinstance(event, Committed)])
+    assert said == [[2, 2, 3, 3], [2, 3, 5]]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"policy": "guess"}, "policy: unknown policy: expected agreement or attention, found 'guess'"),
         ({"margin": -0.1}, "margin: out of range"),
         ({"margin": 20.0}, "margin: out of range"),
+        ({"sure": 1.1}, "sure: out of range: expected a probability, 0 to 1, found 1.1"),
         ({"margin": float("nan")}, "margin: out of range"),
     ],
 )

@@ -29,6 +29,7 @@ _POLICIES = ("auto", "agreement", "attention")  # those of live.options, which w
 _POLICY = "words are certain once two decodings agree, or sooner, by the attention of one; auto: what suits the model"
 _STEP = "least between two decodings (default: 1 by agreement, 0.5 by attention)"
 _MARGIN = "by attention: how long before the end of the sound a word must have ended"
+_SURE = "by attention: less likely words wait for a second more"
 _SOURCE = (
     "- for standard input, an address such as http://host/radio, a file or pipe, microphone, or a microphone's name"
 )
@@ -59,6 +60,7 @@ def add(commands: Subcommands) -> None:
     parser.add_argument("--step", type=float, metavar="SECONDS", default=None, help=_STEP)
     parser.add_argument("--policy", choices=_POLICIES, default=_POLICIES[0], help=_POLICY)
     parser.add_argument("--margin", type=float, metavar="SECONDS", default=0.3, help=_MARGIN)
+    parser.add_argument("--sure", type=float, metavar="PROBABILITY", default=0.8, help=_SURE)
     parser.add_argument("--buffer", type=float, metavar="SECONDS", default=25.0, help="most sound kept, up to 30")
     parser.add_argument("--silence_ms", type=float, metavar="MS", default=600, help="silence that ends an utterance")
     parser.add_argument("--guard", choices=GUARDS, default="mark", help="what becomes of text that nobody said")
@@ -92,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
             step=args.step,
             policy=args.policy,
             margin=args.margin,
+            sure=args.sure,
             buffer=args.buffer,
             vad=False if args.no_vad else {"min_silence_duration_ms": args.silence_ms},
             language=args.language,

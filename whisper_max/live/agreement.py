@@ -14,8 +14,7 @@ from itertools import takewhile
 
 from whisper_max.live.events import LiveWord
 
-_LIKELY = 0.8  # probability of a word that more audio will hardly change
-_UNSURE = 1.0  # seconds of audio that a less likely one needs behind it
+_UNSURE = 1.0  # seconds of audio more that a word needs behind it which is not likely
 
 
 class Agreement:
@@ -41,13 +40,13 @@ class Agreement:
         agreed = sum(1 for _ in takewhile(lambda pair: _same(*pair), zip(self.tail, new, strict=False)))
         return self._commit(new, agreed)
 
-    def commit_until(self, heard: Sequence[LiveWord], end: float) -> list[LiveWord]:
+    def commit_until(self, heard: Sequence[LiveWord], end: float, sure: float) -> list[LiveWord]:
         """Take the words of the next decoding, and commit those that end by a time, up to the first other one.
 
-        Of a word that is not likely the model often thinks otherwise once it has heard more, so it must end sooner.
+        Of a word less likely than ``sure`` the model often thinks otherwise once it has heard more: it must end sooner.
         """
         new = self._after_committed(heard)
-        certain = takewhile(lambda word: word.end <= (end if word.probability >= _LIKELY else end - _UNSURE), new)
+        certain = takewhile(lambda word: word.end <= (end if word.probability >= sure else end - _UNSURE), new)
         return self._commit(new, sum(1 for _ in certain))
 
     def doubt(self, heard: Sequence[LiveWord]) -> None:

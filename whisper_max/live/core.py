@@ -305,7 +305,7 @@ class LiveCore:
             end = max(end, (quiet + _PAUSE / 2) / SAMPLE_RATE)
         elif words and words[-1].end <= end:  # its mark is of the end of the audio, not of a sentence
             words = [*words[:-1], without_mark(words[-1])]
-        return self._agreement.commit_until(words, end)
+        return self._agreement.commit_until(words, end, self._options.sure)
 
     def _commit(self, words: Sequence[LiveWord]) -> None:
         if words:

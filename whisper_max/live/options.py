@@ -49,6 +49,7 @@ class LiveOptions:
     vad: what counts as speech; None takes everything as one utterance, silence included.
     policy: when words are certain: once two decodings agree on them, or once the attention of a decoding says that they
         ended ``margin`` seconds before the audio did. By attention, decodings go on from the words that are certain.
+    sure: by attention, words that are less likely wait for a second more.
 
     Raises:
         OptionError: a value that is impossible, or an option that has no meaning here.
@@ -60,6 +61,7 @@ class LiveOptions:
     vad: VadOptions | None = LIVE_VAD
     policy: str = AGREEMENT
     margin: float = 0.3
+    sure: float = 0.8
 
     def __post_init__(self) -> None:
         if not _SHORTEST_BUFFER <= self.buffer <= CHUNK_LENGTH:
@@ -73,6 +75,8 @@ class LiveOptions:
         if not 0 <= self.margin <= self.buffer / 2:
             expected = "0 seconds to half the buffer"
             raise OptionError("out of range", where="margin", expected=expected, found=self.margin)
+        if not 0 <= self.sure <= 1:
+            raise OptionError("out of range", where="sure", expected="a probability, 0 to 1", found=self.sure)
         _refuse_what_cuts(self.decoding)
         if self.vad is not None:
             self._check_vad(self.vad)
