@@ -438,11 +438,11 @@ def test_resume_without_a_journal():
 
 
 def test_every_line_is_on_the_disk_before_the_next_window(path, monkeypatch):
-    synced = []
+    expected, synced = line_ends(undisturbed("plain")[1]), []
     real_fsync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda file: (real_fsync(file), synced.append(path.stat().st_size)))
     model().transcribe(noise(), journal=path, **PLAIN)
-    assert synced == line_ends(undisturbed("plain")[1])
+    assert synced == expected
 
 
 def test_a_folder_that_can_not_be_written(tmp_path):
