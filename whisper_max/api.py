@@ -30,8 +30,9 @@ from whisper_max.transcribe.journal import Journal, audio_identity
 from whisper_max.transcribe.known_text import read_known_text, read_text_file
 from whisper_max.transcribe.known_times import KnownTimes
 from whisper_max.transcribe.many import ManyRecordings, Outcome
+from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.options import MIXED, SEPARATE, TranscribeOptions, check_batch_size
-from whisper_max.transcribe.recording import Recording, open_recording
+from whisper_max.transcribe.recording import Recording
 from whisper_max.transcribe.result import Segment, TranscriptionResult, Word
 from whisper_max.transcribe.scheduler import transcribe_windows
 from whisper_max.transcribe.sound import Sound
@@ -385,7 +386,7 @@ class Model:
                 yield recording, []
                 return
             with closing(Journal(journal, self._header(waveforms, recording), resume=resume)) as opened:
-                yield recording, recording.replay(opened)
+                yield recording, opened.replay(recording)
 
     @contextmanager
     def _decoded(

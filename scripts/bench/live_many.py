@@ -31,8 +31,9 @@ from whisper_max.audio.waveform import ArrayWaveform
 from whisper_max.live import Committed, LiveOptions, LiveTranscript
 from whisper_max.live.core import Heard, Listening, LiveCore
 from whisper_max.measure.evaluate import Errors, ManifestEntry, Normaliser, count_errors, read_manifest
+from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.recording import Recording, open_recording
+from whisper_max.transcribe.recording import Recording
 from whisper_max.transcribe.result import Segment
 from whisper_max.transcribe.scheduler import Scheduler
 

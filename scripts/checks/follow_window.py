@@ -31,8 +31,8 @@ from whisper_max.audio.io import load_audio
 from whisper_max.audio.waveform import ArrayWaveform
 from whisper_max.load import load_model
 from whisper_max.model.module import build_module, kernel_library
+from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.recording import open_recording
 from whisper_max.transcribe.scheduler import transcribe_windows
 
 PACKAGE = Path(whisper_max.__file__).parent

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from whisper_max.audio import io as audio_io
 from whisper_max.audio.channels import mix_weights
 from whisper_max.audio.io import load_audio, open_audio
-from whisper_max.audio.waveform import ArrayWaveform, SpooledWaveform
+from whisper_max.audio.spool import SpooledWaveform
+from whisper_max.audio.waveform import ArrayWaveform
 from whisper_max.errors import AudioError, OptionError
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "jfk.flac"

@@ -15,9 +15,9 @@ from whisper_max.audio.mel import (
     N_SAMPLES,
     TOKENS_PER_SECOND,
     MelWindows,
-    log_mel_spectrogram,
-    mel_filters,
 )
+from whisper_max.audio.mel_array import log_mel_spectrogram
+from whisper_max.audio.mel_filters import mel_filters
 from whisper_max.audio.waveform import ArrayWaveform
 from whisper_max.errors import AudioError
 

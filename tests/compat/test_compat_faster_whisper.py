@@ -23,7 +23,7 @@ from whisper_max.compat.faster_whisper.transcribe import Segment, TranscriptionI
 from whisper_max.compat.faster_whisper.vad import VadOptions
 from whisper_max.errors import HubError, NotOfferedError, OptionError
 from whisper_max.hardware import threads
-from whisper_max.transcribe import recording
+from whisper_max.transcribe import opening
 from whisper_max.transcribe import result as native_result
 from whisper_max.transcribe.options import TranscribeOptions
 
@@ -169,7 +169,7 @@ def wanted(monkeypatch: pytest.MonkeyPatch) -> list[TranscribeOptions]:
 
     def open_recording(waveform, vocabulary, n_mels, options, **rest):
         seen.append(options)
-        return recording.open_recording(waveform, vocabulary, n_mels, options, **rest)
+        return opening.open_recording(waveform, vocabulary, n_mels, options, **rest)
 
     monkeypatch.setattr(running, "open_recording", open_recording)
     return seen

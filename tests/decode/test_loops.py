@@ -9,11 +9,11 @@ from tests.support.fake_inference import DIMS, FakeInference, checksum, fake_mel
 from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.decode.attempt import Attempt, Context, DecodingTask
 from whisper_max.decode.contract import Alignment
-from whisper_max.decode.decoded import Loop, Thresholds
-from whisper_max.decode.loops import MOST_LOOPS, first_loop, is_said, places
+from whisper_max.decode.decoded import Thresholds
+from whisper_max.decode.loop import Loop
+from whisper_max.decode.loops import MOST_LOOPS, ForbidLoops, first_loop, is_said, places
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.pool import DecodingPool
-from whisper_max.decode.repetition import ForbidLoops
 from whisper_max.text.tokenizer import build_tokenizer
 
 vocabulary = cache(synthetic_vocabulary)

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from whisper_max.decode.more_rules import NoRepeatNgram, RepetitionPenalty, SpeechGoesOn
 from whisper_max.decode.options import DecodingOptions
-from whisper_max.decode.repetition import NoRepeatNgram, RepetitionPenalty
-from whisper_max.decode.rules import SpeechGoesOn, SuppressTokens, TimestampRules, build_rules
+from whisper_max.decode.rules import SuppressTokens, TimestampRules, build_rules
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import build_tokenizer
 

@@ -14,7 +14,7 @@ from max.graph import DeviceRef, Graph, Module
 
 import whisper_max
 from whisper_max.engine.gpu.decoding import DeviceDecoding
-from whisper_max.model.module import add_gpu_graphs
+from whisper_max.model.gpu.choose import add_graphs
 from whisper_max.model.panels import PANEL, n_panels
 
 JFK = Path(__file__).resolve().parents[2] / "samples" / "jfk.flac"
@@ -36,7 +36,7 @@ def choosers(host):
             with Graph(name, input_types=input_types, module=module) as graph:
                 graph.output(forward(graph.inputs))
 
-    add_gpu_graphs(add, dims, DeviceRef.CPU())
+    add_graphs(add, dims, DeviceRef.CPU())
     session = InferenceSession(devices=[CPU()])
     return dims, session.init_all(session.compile(module), weights_registry={})
 

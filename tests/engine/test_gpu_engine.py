@@ -9,13 +9,13 @@ from max.dtype import DType
 
 from whisper_max import load_model
 from whisper_max.checkpoint.published import MODELS
-from whisper_max.decode.contract import DeviceInference
+from whisper_max.decode.device_contract import DeviceInference
 from whisper_max.engine import WhisperEngine
 from whisper_max.engine.batch import EncodedWindows
 from whisper_max.engine.gpu import engine as gpu_engine
 from whisper_max.engine.gpu.engine import GpuEngine
 from whisper_max.engine.gpu.memory import BatchLimit
-from whisper_max.engine.tensors import Placement
+from whisper_max.engine.runtime import Placement
 from whisper_max.errors import DeviceError, OptionError
 
 DIMS = MODELS["tiny"].dims

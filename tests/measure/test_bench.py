@@ -198,7 +198,7 @@ def test_speech_is_transcribed_greedily_in_batches_of_the_size_asked_for(noise, 
         seen.append((options.language, options.temperature, options.batch_size))
         return waveform, None
 
-    monkeypatch.setattr("whisper_max.transcribe.recording.listen", listen)
+    monkeypatch.setattr("whisper_max.transcribe.opening.listen", listen)
     inference = FakeInference(dataclasses.replace(DIMS, n_mels=80))
     bench(BenchOptions(runs=1, batch=4, language="de"), inference).whole(noise, is_speech=True)
     assert seen == 2 * [("de", 0.0, 4)]

@@ -17,7 +17,8 @@ from whisper_max.engine.weights import prepare_weights
 from whisper_max.model import cpu, decoder
 from whisper_max.model.cross_kv import cross_kv, cross_kv_input_types
 from whisper_max.model.gpu import fast as gpu
-from whisper_max.model.module import KERNELS, add_gpu_graphs
+from whisper_max.model.gpu.choose import add_graphs
+from whisper_max.model.module import KERNELS
 from whisper_max.model.weights import Weights
 
 N_HEAD, HEAD_DIM = 3, 64
@@ -41,7 +42,7 @@ def device_tensors():
 
 @pytest.fixture(scope="session")
 def device_graphs(device_tensors):
-    """The graphs of ``module.GPU_GRAPHS``, the two kinds of split attention, and what decodes the small model."""
+    """The graphs of ``gpu.choose``, the two kinds of split attention, and what decodes the small model."""
     module, library, device = Module(), KernelLibrary(), DeviceRef.CPU()
     library.load_paths([KERNELS])
     text = Weights(DType.float32, DType.float32, device, ON_A_HOST) / "decoder"
@@ -54,7 +55,7 @@ def device_graphs(device_tensors):
             result = forward(graph.inputs)
             graph.output(*(result if isinstance(result, tuple) else [] if result is None else [result]))
 
-    add_gpu_graphs(add, DIMS, device)
+    add_graphs(add, DIMS, device)
     width = N_HEAD * HEAD_DIM
     cache = BufferType(DType.float32, ["rows", N_HEAD, "capacity", HEAD_DIM], device=device)
     audio = tensor(DType.float32, "windows", N_HEAD, "n_audio", HEAD_DIM)

@@ -21,7 +21,7 @@ from whisper_max.decode.search import best_candidate
 from whisper_max.decode.windows import decode_windows
 from whisper_max.engine.batch import EncodedWindows
 from whisper_max.engine.gpu.decoding import DeviceDecoding
-from whisper_max.engine.tensors import Placement
+from whisper_max.engine.runtime import Placement
 from whisper_max.errors import OptionError, WhisperMaxError
 from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
 

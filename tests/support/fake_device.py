@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tests.support.fake_inference import FakeInference, model_logits
-from whisper_max.decode.rules import LogitRule, SpeechGoesOn, TimestampRules
+from whisper_max.decode.more_rules import SpeechGoesOn
+from whisper_max.decode.rules import LogitRule, TimestampRules
 from whisper_max.decode.sampling import SamplingSearch
 from whisper_max.decode.search import GreedySearch
 from whisper_max.errors import WhisperMaxError

@@ -204,6 +204,7 @@ class FakeInference:
         self._dims = dims
         self._known_by = known_by
         self.encode_size = encode_size
+        self.chooses_tokens = False
         self.largest_batch = 0
         self.encoded = 0
 

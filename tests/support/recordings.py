@@ -12,6 +12,7 @@ from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.recording import Recording
 from whisper_max.transcribe.sound import Sound
 from whisper_max.transcribe.speech import Speech
+from whisper_max.transcribe.tidy import Tidy
 from whisper_max.transcribe.window import Mel
 
 
@@ -28,6 +29,6 @@ def begun(
     """A recording whose options are possible for the model, and whose language is known."""
     options = options or TranscribeOptions()
     check_options(inference.dims, vocabulary, options)
-    recording = Recording(vocabulary, mel, options, speech, warnings, sound)
+    recording = Recording(vocabulary, mel, options, speech, warnings, None if sound is None else Tidy(sound))
     recording.begin(inference)
     return recording

@@ -129,14 +129,14 @@ def test_a_piece_is_heard_to_its_last_words_in_its_last_window():
     work = transcription(FakeInference(), n_frames=4000, speech=Speech(None, spoken_but_at(2600, 2700), 0.35))
     first, last = work.pieces
     assert first.next_window() == Window(0, 2650, ())
-    assert first.spoken_until(first.next_window()) == 25.0  # a second before the silence
-    assert first.spoken_until(Window(0, 2000, ())) == 0.0  # another window hears the rest
-    assert first.spoken_until(Window(2590, 60, ())) == 0.0
-    assert last.spoken_until(last.next_window()) == 12.5
+    assert first.context(first.next_window()).spoken_until == 25.0  # a second before the silence
+    assert first.context(Window(0, 2000, ())).spoken_until == 0.0  # another window hears the rest
+    assert first.context(Window(2590, 60, ())).spoken_until == 0.0
+    assert last.context(last.next_window()).spoken_until == 12.5
     silent = transcription(FakeInference(), n_frames=4000, speech=Speech(None, spoken_but_at(0, 4000), 0.35))
-    assert {piece.spoken_until(piece.next_window()) for piece in silent.pieces} == {0.0}
+    assert {piece.context(piece.next_window()).spoken_until for piece in silent.pieces} == {0.0}
     whole = transcription(FakeInference(), n_frames=2000, batch_size=1)
-    assert [piece.spoken_until(piece.next_window()) for piece in whole.pieces] == [0.0]
+    assert [piece.context(piece.next_window()).spoken_until for piece in whole.pieces] == [0.0]
 
 
 def spoken_but_at(start, stop):
@@ -230,7 +230,7 @@ def test_a_batch_goes_on_from_its_journal(tmp_path, n_kept):
     path, header = tmp_path / "journal", {"audio": 1}
     first = transcription(inference, batch_size=3)
     with closing(Journal(path, header)) as journal:
-        first.replay(journal)
+        journal.replay(first)
         assert list(transcribe_windows(inference, first)) == whole
     lines = path.read_bytes().splitlines(keepends=True)
     assert len(lines) > 12
@@ -238,7 +238,7 @@ def test_a_batch_goes_on_from_its_journal(tmp_path, n_kept):
     second = transcription(inference, batch_size=3)
     with closing(Journal(path, header, resume=True)) as journal:
         assert len(journal.cuts) == n_kept
-        again = second.replay(journal)
+        again = journal.replay(second)
         again += transcribe_windows(inference, second)
     assert again == whole
 

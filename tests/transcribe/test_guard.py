@@ -12,7 +12,8 @@ from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.audio.measures import loudest, voiced
 from whisper_max.audio.waveform import ArrayWaveform
 from whisper_max.decode.contract import Alignment
-from whisper_max.decode.decoded import Decoded, Loop
+from whisper_max.decode.decoded import Decoded
+from whisper_max.decode.loop import Loop
 from whisper_max.errors import OptionError
 from whisper_max.output import render
 from whisper_max.text.tokenizer import build_tokenizer

@@ -17,6 +17,7 @@ from whisper_max.transcribe.recording import Recording
 from whisper_max.transcribe.result import Segment, Word
 from whisper_max.transcribe.scheduler import transcribe_windows
 from whisper_max.transcribe.sound import Sound
+from whisper_max.transcribe.tidy import Tidy
 from whisper_max.transcribe.turns import Turn, Turns, speaker_name
 
 
@@ -146,6 +147,6 @@ def make_noise(seconds):
 def transcribed(waveform, options, turns):
     inference = FakeInference()
     mel = MelWindows(waveform, inference.dims.n_mels)
-    recording = Recording(synthetic_vocabulary(), mel, options, sound=Sound(waveform, waveform), turns=turns)
+    recording = Recording(synthetic_vocabulary(), mel, options, tidy=Tidy(Sound(waveform, waveform), turns))
     recording.begin(inference)
     return list(transcribe_windows(inference, recording))

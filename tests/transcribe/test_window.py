@@ -9,6 +9,7 @@ from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.decode.attempt import DecodingTask
 from whisper_max.decode.decoded import Decoded
 from whisper_max.text.tokenizer import build_tokenizer
+from whisper_max.transcribe.clips import seek_clips
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.window import Piece
 
@@ -25,7 +26,8 @@ def text(words):
 
 
 def task(n_frames=9000, **options):
-    return Piece(n_frames, 448, tokenizer(), TranscribeOptions(**options))
+    wanted = TranscribeOptions(**options)
+    return Piece(n_frames, 448, tokenizer(), wanted, seek_clips(wanted.clip_seconds, n_frames))
 
 
 def decoded(tokens, **values):

@@ -14,66 +14,23 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from whisper_max.audio.waveform import SAMPLE_RATE, ArrayWaveform, Waveform
+from whisper_max.audio.mel_filters import N_FFT, N_FREQS, mel_filters
+from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
 from whisper_max.dims import CHUNK_LENGTH as CHUNK_LENGTH
 from whisper_max.dims import FRAMES_PER_SECOND as FRAMES_PER_SECOND
 from whisper_max.dims import HOP_LENGTH as HOP_LENGTH
-from whisper_max.errors import AudioError
 
-N_FFT = 400  # samples per frame, 25 ms
 N_SAMPLES = CHUNK_LENGTH * SAMPLE_RATE  # 480000 samples per window
 N_FRAMES = N_SAMPLES // HOP_LENGTH  # 3000 mel frames per window
 N_SAMPLES_PER_TOKEN = 2 * HOP_LENGTH  # 320: the second convolution has stride 2
 TOKENS_PER_SECOND = SAMPLE_RATE // N_SAMPLES_PER_TOKEN  # 50 encoder positions, 20 ms each
 
-_N_FREQS = N_FFT // 2 + 1  # 201 bins, 40 Hz apart
-_HALF = N_FFT // 2  # a frame reaches this far to both sides of its centre
+HALF = N_FFT // 2  # a frame reaches this far to both sides of its centre
 _BLOCK = 128  # frames computed together; always the same frames, so that a value never depends on who asks for it
 _ROWS = 8  # frames in one product: so small that BLAS wakes no threads, which would wait for the engine's to yield
 _LOG_FLOOR = np.float32(-10.0)  # log-mel of digital silence: log10 of the least power, 1e-10
 _DYNAMIC_RANGE = np.float32(8.0)  # decades kept below the loudest value
 _KEPT_FRAMES = 10 * 60 * FRAMES_PER_SECOND  # recordings up to 10 minutes keep their log-mel: 19 MB at 80 bins
-
-
-@lru_cache(maxsize=4)
-def mel_filters(n_mels: int) -> NDArray[np.float32]:
-    """Slaney-normalised triangular filters, librosa's ``filters.mel(sr=16000, n_fft=400)``.
-
-    Args:
-        n_mels: number of filters.
-
-    Returns:
-        (n_mels, 201) float32, read-only.
-    """
-    mels = np.linspace(0.0, _hz_to_mel(SAMPLE_RATE / 2), n_mels + 2)
-    corners = _mel_to_hz(mels)  # (n_mels + 2,) Hz: left foot, peak, right foot of each triangle
-    freqs = np.linspace(0.0, SAMPLE_RATE / 2, _N_FREQS)
-    left, peak, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
-    rising = (freqs - left) / (peak - left)
-    falling = (right - freqs) / (right - peak)
-    triangles = np.maximum(0.0, np.minimum(rising, falling))
-    filters: NDArray[np.float32] = (triangles * 2.0 / (right - left)).astype(np.float32)  # equal area, Slaney
-    filters.flags.writeable = False
-    return filters
-
-
-# Slaney's mel scale (Auditory Toolbox, 1998): linear to 1 kHz, then 27 steps per factor of 6.4.
-_HZ_PER_MEL = 200.0 / 3.0
-_LOG_START_HZ = 1000.0
-_LOG_START_MEL = _LOG_START_HZ / _HZ_PER_MEL  # 15
-_LOG_STEP = np.log(6.4) / 27.0
-
-
-def _hz_to_mel(hz: float) -> float:
-    if hz < _LOG_START_HZ:
-        return hz / _HZ_PER_MEL
-    return float(_LOG_START_MEL + np.log(hz / _LOG_START_HZ) / _LOG_STEP)
-
-
-def _mel_to_hz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
-    linear = mels * _HZ_PER_MEL
-    logarithmic = _LOG_START_HZ * np.exp(_LOG_STEP * (mels - _LOG_START_MEL))
-    return np.where(mels < _LOG_START_MEL, linear, logarithmic)
 
 
 @lru_cache(maxsize=1)
@@ -85,7 +42,7 @@ def hann_window() -> NDArray[np.float64]:
     return window.astype(np.float64)
 
 
-class _LogMel:
+class LogMel:
     """Unscaled log10 mel of a waveform followed by ``padding`` zero samples, block by block of ``_BLOCK`` frames."""
 
     def __init__(self, waveform: Waveform, n_mels: int, padding: int) -> None:
@@ -110,14 +67,14 @@ class _LogMel:
         return min(_BLOCK, self.n_frames - index * _BLOCK)
 
     def _compute(self, index: int) -> NDArray[np.float32]:
-        start = index * _BLOCK * HOP_LENGTH - _HALF
+        start = index * _BLOCK * HOP_LENGTH - HALF
         if start >= self._waveform.n_samples and start + _BLOCK * HOP_LENGTH + N_FFT <= self._length:
             return np.full((_BLOCK, self.n_mels), _LOG_FLOOR)  # nothing but padding
         samples = self._read(start, start + (_BLOCK - 1) * HOP_LENGTH + N_FFT)
         frames = sliding_window_view(samples, N_FFT)[::HOP_LENGTH]  # (_BLOCK, 400)
         spectrum = np.fft.rfft(frames * hann_window())  # (_BLOCK, 201) complex128
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-        mel = (power.reshape(-1, _ROWS, _N_FREQS) @ self._filters.T).reshape(_BLOCK, -1)  # (_BLOCK, n_mels)
+        mel = (power.reshape(-1, _ROWS, N_FREQS) @ self._filters.T).reshape(_BLOCK, -1)  # (_BLOCK, n_mels)
         log_mel: NDArray[np.float64] = np.log10(np.maximum(mel, np.float32(1e-10)).astype(np.float64))
         return log_mel.astype(np.float32)
 
@@ -151,7 +108,7 @@ class MelWindows:
     """
 
     def __init__(self, waveform: Waveform, n_mels: int) -> None:
-        self._log_mel = _LogMel(waveform, n_mels, padding=N_SAMPLES)
+        self._log_mel = LogMel(waveform, n_mels, padding=N_SAMPLES)
         self.n_mels = n_mels
 
     @property
@@ -178,46 +135,20 @@ class MelWindows:
         if seek < 0 or not 0 <= segment_size <= N_FRAMES:
             raise ValueError(f"no window of {segment_size} frames at frame {seek}")
         window = np.zeros((self.n_mels, N_FRAMES), np.float32)
-        _fill(window, self._log_mel, seek, min(seek + segment_size, self._log_mel.n_frames), self._log_max)
+        fill(window, self._log_mel, seek, min(seek + segment_size, self._log_mel.n_frames), self._log_max)
         return window
 
     @cached_property
     def _log_max(self) -> np.float32:
-        return _loudest(self._log_mel)
+        return loudest(self._log_mel)
 
 
-def log_mel_spectrogram(waveform: NDArray[np.float32], n_mels: int, padding: int = 0) -> NDArray[np.float32]:
-    """The log-mel spectrogram of a whole array at once, openai-whisper's function of the same name.
-
-    Args:
-        waveform: (n_samples,) float32 at 16 kHz.
-        n_mels: mel bins, 80 or 128.
-        padding: zero samples to append first.
-
-    Returns:
-        (n_mels, (n_samples + padding) // 160) float32.
-
-    Raises:
-        AudioError: with its padding the waveform has 200 samples or fewer, too few to mirror at the ends.
-    """
-    if len(waveform) + padding <= _HALF:
-        raise AudioError(
-            "too short for a spectrogram",
-            expected=f"more than {_HALF} samples",
-            found=len(waveform) + padding,
-        )
-    log_mel = _LogMel(ArrayWaveform(waveform), n_mels, padding)
-    spectrogram = np.empty((n_mels, log_mel.n_frames), np.float32)
-    if log_mel.n_frames:
-        _fill(spectrogram, log_mel, 0, log_mel.n_frames, _loudest(log_mel))
-    return spectrogram
-
-
-def _loudest(log_mel: _LogMel) -> np.float32:
+def loudest(log_mel: LogMel) -> np.float32:
+    """The largest value of a log-mel, which takes a pass over it."""
     return max(log_mel.block(index)[: log_mel.rows(index)].max() for index in range(log_mel.n_blocks))
 
 
-def _fill(out: NDArray[np.float32], log_mel: _LogMel, start: int, stop: int, log_max: np.float32) -> None:
+def fill(out: NDArray[np.float32], log_mel: LogMel, start: int, stop: int, log_max: np.float32) -> None:
     """Write the scaled frames ``start`` to ``stop`` into the first columns of ``out``."""
     lowest = log_max - _DYNAMIC_RANGE
     for index in range(start // _BLOCK, -(-stop // _BLOCK)):

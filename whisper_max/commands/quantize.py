@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from whisper_max.commands.checkpoint import add_checkpoint_options, checkpoint_from
 from whisper_max.commands.console import EXIT_OK, print_progress
-from whisper_max.commands.flags import HelpFormatter, Subcommands
+from whisper_max.commands.flags import Subcommands
 from whisper_max.errors import OptionError, OutputError
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ def add(commands: Subcommands) -> None:
         description="Write a model with int8 weights to one file, which --model and load_model take; or as a folder of "
         "CTranslate2's (int8) or a file of whisper.cpp's (ggml, f16 or q8_0).",
         epilog="example: python -m whisper_max quantize tiny.en tiny-int8.safetensors",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     add_checkpoint_options(parser)
     parser.add_argument("output", type=Path, metavar="OUT", help="the .safetensors or .bin file or the folder to write")
@@ -70,7 +68,7 @@ def _write(checkpoint: Checkpoint, output: Path, format: str) -> Path:
         if tokenizer.is_file() and tokenizer.parent != output:
             shutil.copyfile(tokenizer, output / tokenizer.name)  # faster-whisper fetches one where there is none
         return output / "model.bin"
-    from whisper_max.audio.mel import mel_filters
+    from whisper_max.audio.mel_filters import mel_filters
     from whisper_max.checkpoint.ggml_write import write_ggml
 
     filters = mel_filters(checkpoint.dims.n_mels)

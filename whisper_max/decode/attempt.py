@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from whisper_max.decode.contract import Alignment, TokenMasks
-from whisper_max.decode.decoded import NO_THRESHOLDS, Decoded, Loop, Thresholds, compression_ratio
+from whisper_max.decode.contract import Align
+from whisper_max.decode.decoded import NO_THRESHOLDS, Decoded, Thresholds, compression_ratio
 from whisper_max.decode.language import DetectedLanguage
-from whisper_max.decode.loops import MOST_LOOPS, first_loop, is_said
-from whisper_max.decode.masks import token_masks
+from whisper_max.decode.loop import Loop
+from whisper_max.decode.loops import LoopWatch
+from whisper_max.decode.more_rules import SpeechGoesOn
 from whisper_max.decode.options import DecodingOptions
-from whisper_max.decode.repetition import ForbidLoops
-from whisper_max.decode.rules import LogitRule, SpeechGoesOn, build_rules
+from whisper_max.decode.rules import LogitRule, build_rules
 from whisper_max.decode.search import Candidate, best_candidate
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import OptionError, WhisperMaxError
@@ -69,16 +68,10 @@ class DecodingTask:
         self.sample_len = options.sample_len or dims.n_text_ctx // 2
         self.n_ctx = dims.n_text_ctx
         self.rules: tuple[LogitRule, ...] = build_rules(tokenizer, options)
-        self._n_vocab = dims.n_vocab
         self._prompt_len = dims.n_text_ctx // 2 - 1  # 223 tokens before the start of the transcript
         self._start = _start_tokens(tokenizer, options)
         self._prefix = prefix_tokens(dims, tokenizer, options)
         self._hotwords = text_tokens(tokenizer, "hotwords", options.hotwords)[-self._prompt_len :]
-
-    @cached_property
-    def masks(self) -> TokenMasks | None:
-        """The rules as masks; None where one of them can't be."""
-        return token_masks(self.rules, self.tokenizer, self._n_vocab)
 
     @property
     def sot_index(self) -> int:
@@ -139,7 +132,7 @@ class Attempt:
     number: of the temperature, from 0. detected: the window's language, where the context asks for it. outcome: its
     transcript or the error that ended it, once it has left; ``align`` then takes its tokens and the first id that is no
     text, until the pool goes on. loops: what it would say over and over and is not allowed to. rules: those of the task
-    and of this window. watches: True while it is to be looked for loops.
+    and of this window. watch: looks for loops, where the task forbids them.
     """
 
     task: DecodingTask
@@ -147,14 +140,15 @@ class Attempt:
     number: int = 0
     detected: DetectedLanguage | None = None
     outcome: Decoded | WhisperMaxError | None = None
-    align: Callable[[Sequence[int], int], Alignment] = field(init=False)
+    align: Align = field(init=False)
     loops: list[Loop] = field(default_factory=list)
-    rules: tuple[LogitRule, ...] = field(init=False)
-    watches: bool = field(init=False)
+    rules: list[LogitRule] = field(init=False)
+    watch: LoopWatch | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rules = self._rules()
-        self.watches = self.task.forbids_loops
+        own = [SpeechGoesOn(self.task.tokenizer, self.earliest_end)] if self.earliest_end else []
+        self.rules = [*self.task.rules, *own]
+        self.watch = LoopWatch(self.task.tokenizer) if self.task.forbids_loops else None
 
     @property
     def options(self) -> DecodingOptions:
@@ -190,40 +184,12 @@ class Attempt:
             return 0
         return self.task.tokenizer.timestamp_begin + round(self.context.spoken_until / SECONDS_PER_TIMESTAMP)
 
-    def _rules(self) -> tuple[LogitRule, ...]:
-        tokenizer, earliest = self.task.tokenizer, self.earliest_end
-        own: list[LogitRule] = [SpeechGoesOn(tokenizer, earliest)] if earliest else []
-        if self.loops:
-            own.append(ForbidLoops(self.loops, tokenizer))
-        return (*self.task.rules, *own)
-
-    def breaks_loop(self, tokens: Sequence[int]) -> bool:
-        """Forbid the loop that a transcript ends in; False where there is none, or where it is said so often.
-
-        True: the window is to be decoded again, at the same temperature.
-        """
-        tokenizer = self.task.tokenizer
-        text = [token for token in tokens if tokenizer.is_text(token)]
-        loop = first_loop(text) if self.watches else None
-        if loop is None:
-            return False
-        if self.language is not None and tokenizer.language is not None:
-            tokenizer = replace(tokenizer, language=self.language)
-        start = tokenizer.sot_sequence_including_notimestamps
-        heard = [*start, *text[: loop.start + loop.repeats * len(loop.tokens)], tokenizer.eot]
-        if is_said(loop, self.align(heard, tokenizer.n_competing), len(start)):
-            self.watches = False
-            return False
-        self.loops.append(loop)
-        self.rules = self._rules()
-        self.watches = len(self.loops) < MOST_LOOPS
-        return True
-
     def decoded(self, candidates: Sequence[Candidate], no_speech_prob: float) -> Decoded:
         """The transcript of the best of its hypotheses."""
         task = self.task
         best = best_candidate(candidates, self.options.length_penalty, self.options.length_power)
         text = task.tokenizer.decode(best.tokens).strip()
+        begun = [0.0] * (len(best.tokens) - len(best.logprobs))  # tokens that were given are certain
         return Decoded(
             language=self.language or task.tokenizer.language or "en",
             tokens=best.tokens,
@@ -233,27 +199,24 @@ class Attempt:
             temperature=self.options.temperature,
             compression_ratio=compression_ratio(text),
             language_probs=self.detected.probabilities if self.detected else None,
-            token_logprobs=self._logprobs(best) if self.options.token_logprobs else None,
+            token_logprobs=[*begun, *best.logprobs] if self.options.token_logprobs else None,
             loops=tuple(self.loops),
         )
-
-    def _logprobs(self, best: Candidate) -> list[float]:
-        """Of each token of a transcript; those that it was begun with are certain."""
-        return [0.0] * (len(best.tokens) - len(best.logprobs)) + best.logprobs
 
     def ends_with(self, outcome: Decoded | WhisperMaxError) -> bool:
         """True where this is what becomes of the window; False where it is decoded again.
 
         That is without a loop, at the same temperature, or else at the next one.
         """
-        if isinstance(outcome, Decoded) and self.breaks_loop(outcome.tokens):
+        if self.watch is not None and isinstance(outcome, Decoded) and self.watch.breaks(self, outcome.tokens):
             return False
         is_last = self.number + 1 == len(self.task.temperatures)
         if isinstance(outcome, WhisperMaxError) or is_last or not self.task.thresholds.failed(outcome):
             self.outcome = outcome
             return True
         self.number += 1
-        self.watches = self.task.forbids_loops and len(self.loops) < MOST_LOOPS
+        if self.watch is not None:
+            self.watch.go_on(self)
         return False
 
     @property

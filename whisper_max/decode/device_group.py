@@ -10,19 +10,65 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from whisper_max.decode.attempt import Attempt
-from whisper_max.decode.contract import Alignment, AudioFeatures, DeviceBatch, DeviceInference, TokenMasks, WindowStart
+from whisper_max.decode.attempt import Attempt, DecodingTask
+from whisper_max.decode.contract import Alignment, AudioFeatures, Inference
 from whisper_max.decode.decoded import Decoded
+from whisper_max.decode.device_contract import DeviceBatch, DeviceInference, TokenMasks, WindowStart
+from whisper_max.decode.masks import token_masks
 from whisper_max.decode.sampling import random_streams
 from whisper_max.decode.search import Candidate
 from whisper_max.errors import WhisperMaxError
 
 Moving: TypeAlias = tuple[Attempt, AudioFeatures]
 """A window on its way to another group, and its audio."""
+
+
+class DeviceGroups:
+    """Which windows a device decodes, and in which groups: one for each set of rules and number of samples.
+
+    Args:
+        inference: a ``DeviceInference``.
+        max_windows: most slots of a group.
+    """
+
+    def __init__(self, inference: Inference, max_windows: int) -> None:
+        self._inference = cast(DeviceInference, inference)
+        self._max_windows = max_windows
+        self._masks: WeakKeyDictionary[DecodingTask, TokenMasks | None] = WeakKeyDictionary()
+
+    def key(self, attempt: Attempt) -> Hashable:
+        """Equal for attempts of the same group; None for one that the host has to decode."""
+        masks = self._masks_of(attempt)
+        return None if masks is None else (attempt.options.n_hyps, attempt.options.temperature > 0, masks.key)
+
+    def new_group(self, attempt: Attempt, key: Hashable) -> DeviceGroup | None:
+        """A group for an attempt with this key; None for one that the host has to decode."""
+        masks = self._masks_of(attempt)
+        return None if masks is None else DeviceGroup(self._inference, masks, attempt, self._max_windows, key)
+
+    @staticmethod
+    def give_back(groups: dict[Hashable, Any]) -> None:
+        """Free what the device holds for windows that have all left."""
+        for key, group in list(groups.items()):
+            if isinstance(group, DeviceGroup) and not group.n_windows:
+                del groups[key]
+                group.close()
+
+    def _masks_of(self, attempt: Attempt) -> TokenMasks | None:
+        """The rules of an attempt as masks; None for one that the host has to decode."""
+        options, task = attempt.options, attempt.task
+        if attempt.undetected or attempt.context.begun or options.beam_size is not None:
+            return None
+        if options.token_logprobs or attempt.loops:
+            return None
+        if task not in self._masks:
+            self._masks[task] = token_masks(task.rules, task.tokenizer, self._inference.dims.n_vocab)
+        return self._masks[task]
 
 
 class DeviceGroup:

@@ -7,14 +7,20 @@ same place, or here and there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whisper_max.decode.contract import Alignment, Float32
-from whisper_max.decode.decoded import Loop
+from whisper_max.decode.loop import Loop
+from whisper_max.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from whisper_max.decode.attempt import Attempt
 
 MOST_LOOPS = 4  # that are forbidden in a window; one that repeats itself in more ways is left to the temperatures
 _LONGEST = 75  # tokens of what is repeated; three times that fill a window
@@ -86,3 +92,76 @@ def is_said(loop: Loop, alignment: Alignment, first: int) -> bool:
     least = min(_STEP * period, _LONGEST_STEP)
     later = [after - before >= least for before, after in pairwise(middles.tolist())]
     return bool(sum(later) >= _SAID * len(later))
+
+
+class ForbidLoops:
+    """What was said over and over is not said again; timestamps between text tokens don't count."""
+
+    def __init__(self, loops: Iterable[Loop], tokenizer: Tokenizer) -> None:
+        self._sequences = sorted({sequence for loop in loops for sequence in loop.forbidden})
+        self._is_text = tokenizer.is_text
+
+    def apply(self, logits: Float32, sampled: Sequence[Sequence[int]]) -> None:
+        """Acts on every token."""
+        for row, tokens in zip(logits, sampled, strict=True):
+            text = tuple(token for token in tokens if self._is_text(token))
+            for *before, last in self._sequences:
+                if text[len(text) - len(before) :] == tuple(before):
+                    row[last] = -np.inf
+
+
+class LoopWatch:
+    """Looks for loops in what a window says, at each temperature anew, and forbids those that nobody says.
+
+    One hypothesis is stopped once it repeats itself; several are looked at in the end.
+
+    Args:
+        tokenizer: of the task.
+
+    Attributes:
+        stopped: True where the text seems to be a loop, which is for ``breaks`` to decide.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._finder: LoopFinder | None = None
+        self._looks = True
+        self.stopped = False
+
+    def begin(self, attempt: Attempt) -> None:
+        """Start with the tokens that the transcript is begun with."""
+        self._finder = LoopFinder() if self._looks and attempt.options.n_hyps == 1 else None
+        self.stopped = False
+        for token in attempt.context.begun:
+            self.take(token)
+
+    def take(self, token: int) -> None:
+        """The next token of the first hypothesis."""
+        if self._finder is not None and self._tokenizer.is_text(token):
+            self.stopped = self._finder.take(token) is not None or self.stopped
+
+    def breaks(self, attempt: Attempt, tokens: Sequence[int]) -> bool:
+        """Forbid an attempt the loop that its transcript ends in; False where there is none, or it is said so often.
+
+        True: the window is to be decoded again, at the same temperature. False: no other loop is looked for.
+        """
+        tokenizer = self._tokenizer
+        text = [token for token in tokens if tokenizer.is_text(token)]
+        loop = first_loop(text) if self._looks else None
+        if loop is None:
+            return False
+        if attempt.language is not None and tokenizer.language is not None:
+            tokenizer = replace(tokenizer, language=attempt.language)
+        start = tokenizer.sot_sequence_including_notimestamps
+        heard = [*start, *text[: loop.start + loop.repeats * len(loop.tokens)], tokenizer.eot]
+        if is_said(loop, attempt.align(heard, tokenizer.n_competing), len(start)):
+            self._looks, self._finder, self.stopped = False, None, False
+            return False
+        attempt.loops.append(loop)
+        attempt.rules.append(ForbidLoops([loop], tokenizer))
+        self._looks = len(attempt.loops) < MOST_LOOPS
+        return True
+
+    def go_on(self, attempt: Attempt) -> None:
+        """Look again at the next temperature."""
+        self._looks = len(attempt.loops) < MOST_LOOPS

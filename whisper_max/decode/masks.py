@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from whisper_max.decode.contract import TokenMasks
+from whisper_max.decode.device_contract import TokenMasks
 from whisper_max.decode.rules import LogitRule, SuppressBlank, SuppressTokens, TimestampRules
 from whisper_max.text.tokenizer import Tokenizer
 

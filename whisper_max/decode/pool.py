@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from whisper_max.decode.attempt import Attempt
 from whisper_max.decode.beam import BeamSearch
-from whisper_max.decode.contract import AudioFeatures, DecoderBatch, DeviceInference, Float32, Inference, TokenMasks
-from whisper_max.decode.decoded import Decoded
-from whisper_max.decode.device_group import DeviceGroup, Moving
+from whisper_max.decode.contract import AudioFeatures, DecoderBatch, Float32, Inference
+from whisper_max.decode.device_group import DeviceGroup, DeviceGroups, Moving
 from whisper_max.decode.language import detect_in_batch
-from whisper_max.decode.loops import LoopFinder
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.sampling import SamplingSearch, random_streams
 from whisper_max.decode.search import GreedySearch, Search
@@ -29,16 +27,13 @@ from whisper_max.errors import WhisperMaxError
 class DecodingPool:
     """Windows in decoding, at most ``max_windows``: one group, with a batch, for each number of hypotheses there is.
 
-    Where the model's device chooses tokens itself, the windows whose options allow it are decoded there, in a group for
-    each set of rules and number of samples, whose batch is given back once it is empty.
+    Where the model's device chooses tokens itself, the windows whose options allow it are decoded in ``DeviceGroups``.
     """
 
     def __init__(self, inference: Inference, max_windows: int) -> None:
         self._inference = inference
-        self._device: DeviceInference | None = None
-        if isinstance(inference, DeviceInference) and inference.chooses_tokens:
-            self._device = inference
         self._max_windows = max_windows
+        self._device = DeviceGroups(inference, max_windows) if inference.chooses_tokens else None
         self._groups: dict[Hashable, _HostGroup | DeviceGroup] = {}
 
     @property
@@ -61,7 +56,8 @@ class DecodingPool:
         """Let a window leave before it is finished; its slot is free at once."""
         for group in self._groups.values():
             group.remove(attempt)
-        self._give_back()
+        if self._device is not None:
+            self._device.give_back(self._groups)
 
     def advance(self) -> list[Attempt]:
         """Give out the windows that are finished; where none is, decode a token of each."""
@@ -71,36 +67,18 @@ class DecodingPool:
             finished += left
             for attempt, features in moving:
                 self.add([attempt], features)
-        self._give_back()
+        if self._device is not None:
+            self._device.give_back(self._groups)
         return finished
 
     def _group_key(self, attempt: Attempt) -> Hashable:
         """Equal for attempts that are decoded in the same batch."""
-        options = attempt.options
-        masks = self._masks(attempt)
-        return options.n_hyps if masks is None else (options.n_hyps, options.temperature > 0, masks.key)
-
-    def _masks(self, attempt: Attempt) -> TokenMasks | None:
-        """The rules of an attempt that the device can decode; None for one that the host has to."""
-        options = attempt.options
-        if self._device is None or attempt.undetected or attempt.context.begun:
-            return None
-        if options.beam_size is not None or options.token_logprobs or attempt.loops:
-            return None
-        return attempt.task.masks
+        key = None if self._device is None else self._device.key(attempt)
+        return attempt.options.n_hyps if key is None else key
 
     def _new_group(self, key: Hashable, attempt: Attempt) -> _HostGroup | DeviceGroup:
-        masks = self._masks(attempt)
-        if self._device is None or masks is None:
-            return _HostGroup(self._inference.new_batch(self._max_windows, attempt.options.n_hyps), key)
-        return DeviceGroup(self._device, masks, attempt, self._max_windows, key)
-
-    def _give_back(self) -> None:
-        """Free what the device holds for windows that have all left."""
-        for key, group in list(self._groups.items()):
-            if isinstance(group, DeviceGroup) and not group.n_windows:
-                del self._groups[key]
-                group.close()
+        group = None if self._device is None else self._device.new_group(attempt, key)
+        return group or _HostGroup(self._inference.new_batch(self._max_windows, attempt.options.n_hyps), key)
 
 
 class _Sequence:
@@ -121,40 +99,42 @@ class _Sequence:
         self.no_speech_prob = np.nan
         self.error: WhisperMaxError | None = None
         self.done = False
-        self._loops = LoopFinder() if attempt.watches and attempt.options.n_hyps == 1 else None
-        self.stopped = False  # True where it seems to be a loop, which is for the attempt to decide
-        self._watch(attempt.context.begun)
+        if attempt.watch is not None:
+            attempt.watch.begin(attempt)
 
     def take_token(self, logits: Float32) -> None:
         """The body of the token loop: mask, choose and append, until it is done.
 
         logits: (n_hyps, n_vocab) float32, of what may follow each hypothesis; overwritten.
         """
+        watch = self.attempt.watch
         try:
             for rule in self.attempt.rules:  # mask
                 rule.apply(logits, self.search.sampled)
             self.sources = self.search.update(logits)  # choose, and append to each hypothesis
-            self._watch(self.search.sampled[0][-1:])
+            if watch is not None:
+                watch.take(self.search.sampled[0][-1])
         except WhisperMaxError as error:
             self.error = error
-        self.done = self.stopped or self._is_over()
+        self.done = self._is_over() or (watch is not None and watch.stopped)
 
     def _is_over(self) -> bool:
         return self.error is not None or self.search.done or len(self.search.sampled[0]) >= self.most
 
-    def _watch(self, tokens: Sequence[int]) -> None:
-        """Stop once the text repeats itself; several hypotheses are looked at in the end."""
-        for token in tokens:
-            if self._loops is not None and self.attempt.task.tokenizer.is_text(token):
-                self.stopped = self._loops.take(token) is not None or self.stopped
+    def ends(self) -> bool | None:
+        """True where the window has its transcript, False where it is decoded again, None where it goes on after all.
 
-    def resume(self) -> None:
-        """Go on after what is no loop; it is not looked for another one."""
-        self._loops, self.stopped = None, False
-        self.done = self._is_over()
-
-    def outcome(self) -> Decoded | WhisperMaxError:
-        return self.error or self.attempt.decoded(self.search.candidates(), self.no_speech_prob)
+        That is where what seemed to be a loop is said so often.
+        """
+        watch = self.attempt.watch
+        if watch is not None and watch.stopped:
+            if watch.breaks(self.attempt, self.search.sampled[0]):
+                return False
+            self.done = self._is_over()
+            if not self.done:
+                return None
+        candidates = self.search.candidates()
+        return self.attempt.ends_with(self.error or self.attempt.decoded(candidates, self.no_speech_prob))
 
 
 def new_search(options: DecodingOptions, eot: int, stream: Sequence[int], begun: Sequence[int] = ()) -> Search:
@@ -208,7 +188,12 @@ class _HostGroup:
         free = [slot for slot, sequence in enumerate(self.slots) if sequence is None]
         slots = [*free, *range(len(self.slots), len(self.slots) + len(attempts))][: len(attempts)]
         self.batch.put(slots, features)
-        self._detect_languages([(slot, each) for slot, each in zip(slots, attempts, strict=True) if each.undetected])
+        if undetected := {slot: each for slot, each in zip(slots, attempts, strict=True) if each.undetected}:
+            tokenizer = attempts[0].task.tokenizer
+            for attempt, language in zip(
+                undetected.values(), detect_in_batch(self.batch, list(undetected), tokenizer), strict=True
+            ):
+                attempt.detected = language
         self.slots += [None] * (max(slots) + 1 - len(self.slots))
         for row, (slot, attempt) in enumerate(zip(slots, attempts, strict=True)):
             self.slots[slot] = _Sequence(attempt, features.select([row]))
@@ -216,14 +201,6 @@ class _HostGroup:
 
     def remove(self, attempt: Attempt) -> None:
         self.slots = [None if each is not None and each.attempt is attempt else each for each in self.slots]
-
-    def _detect_languages(self, undetected: Sequence[tuple[int, Attempt]]) -> None:
-        if not undetected:
-            return
-        tokenizer = undetected[0][1].task.tokenizer
-        detected = detect_in_batch(self.batch, [slot for slot, _ in undetected], tokenizer)
-        for (_, attempt), language in zip(undetected, detected, strict=True):
-            attempt.detected = language
 
     def _prefill(self, slots: Sequence[int]) -> None:
         """Start windows from their prompts, and take the first token of each."""
@@ -256,12 +233,10 @@ class _HostGroup:
                 continue
             attempt = sequence.attempt
             attempt.align = partial(self.batch.align, slot)
-            is_loop = sequence.stopped and attempt.breaks_loop(sequence.search.sampled[0])
-            if sequence.stopped and not is_loop:
-                sequence.resume()
-                if not sequence.done:
-                    continue
-            if not is_loop and attempt.ends_with(sequence.outcome()):
+            ends = sequence.ends()
+            if ends is None:
+                continue
+            if ends:
                 finished.append(attempt)
                 self.slots[slot] = None
             elif group_key(attempt) == self.key:

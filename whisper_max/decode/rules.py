@@ -6,19 +6,17 @@ tokens sampled so far (prompt and prefix are not among them). The hypotheses of 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from whisper_max.decode.contract import Float32
+from whisper_max.decode.more_rules import NoRepeatNgram, RepetitionPenalty, suppressed_texts
 from whisper_max.decode.options import DecodingOptions
-from whisper_max.decode.repetition import NoRepeatNgram, RepetitionPenalty
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import SECONDS_PER_TIMESTAMP, Tokenizer
 
-_NUMERALS = frozenset("0123456789%$£")
 _FORBIDDEN = np.float32(-np.inf)
 
 
@@ -108,24 +106,6 @@ class TimestampRules:
         return bool(best_timestamp + np.log(np.exp(timestamps - best_timestamp).sum()) > best_text)
 
 
-class SpeechGoesOn:
-    """A transcript is not over after a pair of timestamps before the first one at which it may be.
-
-    earliest: that timestamp's token.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, earliest: int) -> None:
-        self._tokenizer = tokenizer
-        self._earliest = earliest
-
-    def apply(self, logits: Float32, sampled: Sequence[Sequence[int]]) -> None:
-        """Acts after each pair of timestamps."""
-        for row, tokens in zip(logits, sampled, strict=True):
-            is_pair = len(tokens) > 1 and all(self._tokenizer.is_timestamp(token) for token in tokens[-2:])
-            if is_pair and tokens[-1] < self._earliest:
-                row[self._tokenizer.eot] = _FORBIDDEN
-
-
 def build_rules(tokenizer: Tokenizer, options: DecodingOptions) -> tuple[LogitRule, ...]:
     """The rules that the options ask for, in openai-whisper's order, the penalties on raw logits first.
 
@@ -164,13 +144,6 @@ def suppressed_tokens(tokenizer: Tokenizer, options: DecodingOptions) -> set[int
         suppressed |= {tokenizer.sot_lm, tokenizer.no_speech}
     if -1 in given:
         suppressed |= set(tokenizer.non_speech_tokens)
-    if options.suppress_numerals:
-        suppressed |= {token for token, text in _text_tokens(tokenizer) if not _NUMERALS.isdisjoint(text)}
-    if options.suppress_regex is not None:
-        pattern = re.compile(options.suppress_regex)
-        suppressed |= {token for token, text in _text_tokens(tokenizer) if pattern.fullmatch(text)}
+    if options.suppress_numerals or options.suppress_regex is not None:
+        suppressed |= suppressed_texts(tokenizer, options)
     return suppressed
-
-
-def _text_tokens(tokenizer: Tokenizer) -> list[tuple[int, str]]:
-    return [(token, tokenizer.decode([token])) for token in range(tokenizer.n_vocab) if tokenizer.is_text(token)]

@@ -120,7 +120,6 @@ def log_sum_exp(row: Float32, best: np.float32) -> np.float32:
 
 def candidate_of(tokens: list[int], sum_logprob: float, logprobs: list[float], eot: int) -> Candidate:
     """The tokens until the end, and the log-probabilities of those."""
-    ended = eot in tokens
-    return Candidate(
-        tokens[: tokens.index(eot)] if ended else tokens, sum_logprob, logprobs[:-1] if ended else logprobs
-    )
+    if eot not in tokens:
+        return Candidate(tokens, sum_logprob, logprobs)
+    return Candidate(tokens[: tokens.index(eot)], sum_logprob, logprobs[:-1])

@@ -1,13 +1,20 @@
-"""The attention heads that time words: the checkpoint's, else those of the decoder's upper half."""
+"""What words are timed by: the attention of the checkpoint's alignment heads, else of the decoder's upper half."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from max.driver import Buffer
 from numpy.typing import NDArray
 
 from whisper_max.checkpoint import Checkpoint
+from whisper_max.decode.contract import Alignment
+from whisper_max.engine.runtime import causal_mask
+
+if TYPE_CHECKING:
+    from whisper_max.engine.batch import DecoderGraphs
 
 
 class AlignmentHeads:
@@ -43,3 +50,18 @@ class AlignmentHeads:
         if remark is not None:
             self._report(remark)
         return self._numbers
+
+
+def align(model: DecoderGraphs, cross: Sequence[Buffer], tokens: Sequence[int], n_competing: int) -> Alignment:
+    """Run finished tokens over a window's cross keys and values; see ``DecoderBatch.align``."""
+    place, row = model.placement, np.array(tokens, np.int32)
+    inputs = [
+        row[None],
+        np.arange(len(row), dtype=np.int32),
+        causal_mask(len(row)),
+        model.alignment_heads.numbers(),
+        np.append(row[1:], 0).astype(np.int32),
+        np.array([n_competing], np.int32),
+    ]
+    weights, probs = model.graphs["align"].execute(*map(place.put, inputs), *cross)
+    return Alignment(place.get(weights), np.concatenate([np.zeros(1, np.float32), place.get(probs)[:-1]]))

@@ -11,9 +11,16 @@ from numpy.typing import NDArray
 
 from whisper_max.decode.contract import Alignment, Float32
 from whisper_max.dims import ModelDimensions
-from whisper_max.engine.alignment_heads import AlignmentHeads
-from whisper_max.engine.runtime import Graph
-from whisper_max.engine.tensors import Placement, causal_mask, copy_row, prompt_inputs, rows_of, runs_of, take_rows
+from whisper_max.engine.alignment_heads import AlignmentHeads, align
+from whisper_max.engine.runtime import (
+    Graph,
+    Placement,
+    copy_row,
+    prompt_inputs,
+    rows_of,
+    runs_of,
+    take_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -174,17 +181,4 @@ class KVBatch:
 
     def align(self, window: int, tokens: Sequence[int], n_competing: int) -> Alignment:
         """Run a window's finished tokens and return the attention of the alignment heads."""
-        placement = self._model.placement
-        row = np.array(tokens, np.int32)
-        inputs = [
-            row[None],
-            np.arange(len(row), dtype=np.int32),
-            causal_mask(len(row)),
-            self._model.alignment_heads.numbers(),
-            np.append(row[1:], 0).astype(np.int32),
-            np.array([n_competing], np.int32),
-        ]
-        cross = rows_of(self._cross, slice(window, window + 1))
-        weights, probs = self._model.graphs["align"].execute(*map(placement.put, inputs), *cross)
-        following = placement.get(probs)[:-1]
-        return Alignment(placement.get(weights), np.concatenate([np.zeros(1, np.float32), following]))
+        return align(self._model, rows_of(self._cross, slice(window, window + 1)), tokens, n_competing)

@@ -15,15 +15,13 @@ from whisper_max.dims import ModelDimensions
 from whisper_max.engine.alignment_heads import AlignmentHeads
 from whisper_max.engine.batch import DecoderGraphs, EncodedWindows, KVBatch
 from whisper_max.engine.kept_weights import kept_weights
-from whisper_max.engine.runtime import load_graphs
+from whisper_max.engine.runtime import Placement, load_graphs
 from whisper_max.engine.storage import narrowest_exact
-from whisper_max.engine.tensors import Placement
 from whisper_max.engine.weights import prepare_weights
 from whisper_max.errors import ArtifactError, DeviceError
 from whisper_max.hardware.forks import bind
 from whisper_max.hardware.target import Target
-from whisper_max.model.dtypes import kv_dtype
-from whisper_max.model.stages import stage_names
+from whisper_max.model.panels import kv_dtype
 
 
 class WhisperEngine:
@@ -38,6 +36,7 @@ class WhisperEngine:
 
     Attributes:
         code: what the compiled graphs were made for, one of the target's codes.
+        decoder: the graphs, and where they run.
 
     Raises:
         ArtifactError: the graphs can't be compiled or loaded.
@@ -65,7 +64,7 @@ class WhisperEngine:
             raise ArtifactError("the compiled graphs can't be loaded", where=target.code, found=error) from error
         bind(self)
         heads = AlignmentHeads(checkpoint, report)
-        self._decoder = DecoderGraphs(self._graphs, self._dims, self._placement, heads)
+        self.decoder = DecoderGraphs(self._graphs, self._dims, self._placement, heads)
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied: graphs and weights are bound to this process.
@@ -85,27 +84,16 @@ class WhisperEngine:
         (xa,) = self._graphs["encode"].execute(self._placement.put(mel))
         return EncodedWindows(xa)
 
-    def encode_stages(self, mel: Float32) -> dict[str, Float32]:
-        """Every stage of the encoder by name, (n_windows, n_audio_ctx, n_audio_state) float32; for verification."""
-        values = self._graphs["encode_stages"].execute(self._placement.put(mel))
-        return {
-            name: self._placement.floats(value) for name, value in zip(stage_names(self._dims), values, strict=True)
-        }
-
-    def cross_kv_stages(self, features: EncodedWindows) -> dict[str, Float32]:
-        """Cross keys and values by name, each (n_windows, n_audio_ctx, n_text_state) float32; for verification."""
-        names = [f"cross_kv.{layer}.{side}" for side in ("key", "value") for layer in range(self._dims.n_text_layer)]
-        buffers = self._decoder.cross_kv(features.n_windows)
-        self._decoder.fill_cross_kv(features.xa, buffers)
-        sides = (self._placement.floats(side).transpose(0, 2, 1, 3) for side in buffers)  # (B, T, H, hd)
-        flat = (side.reshape(*side.shape[:2], -1) for side in sides)
-        return dict(zip(names, flat, strict=True))
-
     @property
     def encode_size(self) -> int:
         """How many windows to encode together: on a CPU one keeps all cores busy, and more only take more memory."""
         return 1 if self._target.is_cpu else 8
 
+    @property
+    def chooses_tokens(self) -> bool:
+        """False: on a CPU the host chooses."""
+        return False
+
     def new_batch(self, max_windows: int, n_hyps: int = 1) -> KVBatch:
         """An empty decoder batch."""
-        return KVBatch(self._decoder, max_windows, n_hyps)
+        return KVBatch(self.decoder, max_windows, n_hyps)

@@ -14,8 +14,9 @@ from whisper_max.compile.compiler import compile_module
 from whisper_max.compile.store import Report, reporting
 from whisper_max.decode.contract import Float32
 from whisper_max.dims import ModelDimensions
+from whisper_max.engine.runtime import Placement
+from whisper_max.engine.stages import floats
 from whisper_max.engine.storage import PUBLISHED_STORAGE
-from whisper_max.engine.tensors import Placement
 from whisper_max.engine.weights import prepare_weights
 from whisper_max.errors import ArtifactError
 from whisper_max.hardware.target import Target
@@ -73,7 +74,7 @@ def compile_and_run(tensors: Mapping[str, Float32], mel: Float32, target: Target
         graph.execute(placement.put(mel))
         start = time.perf_counter()
         (xa,) = graph.execute(placement.put(mel))
-        values = placement.floats(xa)
+        values = floats(placement, xa)
     except (RuntimeError, ValueError) as error:
         raise ArtifactError("the compiled graph can't be run", where=target.code, found=error) from error
     return Ran(values, compiled - begin, time.perf_counter() - start)

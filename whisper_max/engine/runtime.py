@@ -1,4 +1,4 @@
-"""Compiled graphs, loaded and run.
+"""What runs on a device: compiled graphs, and the values that are moved there and back.
 
 ``max.engine`` imports ``max.graph``, which builds graphs and takes a tenth of a second and 30 MB. On a CPU what is
 compiled runs without: by ``max._core.engine``, which ``max.engine`` wraps. That is no public interface, so where it is
@@ -7,12 +7,16 @@ not as in MAX 26.7 the public one is taken; both give the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from max.driver import CPU, Buffer, Device
+from max.dtype import DType
 from numpy.typing import NDArray
 
 from whisper_max.hardware.forks import check_process
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from max._core import engine
 
 _PRIVATE = ("_wrap_compiled", "_load_all")
+MASKED = np.float32(-1e30)
+"""What is added to a forbidden score: far below any score, and finite."""
 
 
 class Graph(Protocol):
@@ -70,23 +76,92 @@ def load_graphs(module: bytes, device: Device, weights: Mapping[str, Buffer]) ->
     return graphs
 
 
-class HostGraphs:
-    """The graphs of a compiled module on a CPU, from arrays to arrays, for networks beside the model.
+@dataclass(frozen=True)
+class Placement:
+    """A device and the dtype of the caches on it.
 
-    Args:
-        module: in MAX's format.
-        weights: by the graphs' names.
-
-    Raises:
-        RuntimeError, ValueError: of MAX; the module doesn't fit, or a weight is missing or of another shape.
+    All that is given to a device or taken from it goes through here, and raises ``DeviceError`` in a forked process.
     """
 
-    def __init__(self, module: bytes, weights: Mapping[str, NDArray[np.float32]]) -> None:
-        self._weights = {name: Buffer.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
-        self._graphs = load_graphs(module, CPU(), self._weights)
+    device: Device
+    dtype: DType
 
-    def run(self, graph: str, values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """The outputs of a graph, by its name, for its one input."""
+    def put(self, array: NDArray[Any]) -> Buffer:
+        """A host array on the device, in its own dtype; shares its memory where the device is the host."""
         check_process()
-        outputs = self._graphs[graph].execute(Buffer.from_numpy(np.ascontiguousarray(values)))
-        return [output.to_numpy() for output in outputs]
+        buffer = Buffer.from_numpy(np.ascontiguousarray(array))
+        return buffer if self.device.is_host else buffer.to(self.device)
+
+    def get(self, buffer: Buffer) -> NDArray[Any]:
+        """A device buffer as a host array; shares its memory where the device is the host."""
+        check_process()
+        array: NDArray[Any] = (buffer if self.device.is_host else buffer.to(CPU())).to_numpy()
+        return array
+
+    def zeros(self, shape: Sequence[int]) -> Buffer:
+        """A zeroed buffer in the caches' dtype; on the host its pages are only taken when they are written."""
+        check_process()
+        if self.device.is_host and self.dtype in (DType.float32, DType.float16):
+            return Buffer.from_numpy(np.zeros(shape, self.dtype.to_numpy()))
+        return Buffer.zeros(shape, self.dtype, device=self.device)
+
+
+@lru_cache(maxsize=8)
+def causal_mask(length: int) -> NDArray[np.float32]:
+    """(length, length) float32 to add to scores: 0 up to the diagonal, ``MASKED`` above it."""
+    return np.triu(np.full((length, length), MASKED, np.float32), 1)
+
+
+def prompt_inputs(
+    prompts: Sequence[Sequence[int]], wanted: Iterable[tuple[int, int]], n_hyps: int
+) -> list[NDArray[Any]]:
+    """What the graph ``prefill`` takes before its caches, by its names and in its order.
+
+    Args:
+        prompts: the tokens of each window.
+        wanted: the window and the position in its prompt (negative counts from the end) of each row of logits.
+        n_hyps: rows of the cache that take each prompt.
+    """
+    length = max(map(len, prompts))
+    tokens = np.zeros((len(prompts), length), np.int32)
+    for row, prompt in zip(tokens, prompts, strict=True):
+        row[: len(prompt)] = prompt
+    positions = np.arange(length, dtype=np.int32)
+    mask = causal_mask(length)
+    logit_rows = np.array([window * length + at % len(prompts[window]) for window, at in wanted], np.int32)
+    window_of_row = np.repeat(np.arange(len(prompts), dtype=np.int32), n_hyps)
+    return [tokens, positions, mask, logit_rows, window_of_row]
+
+
+def runs_of(slots: Sequence[int]) -> list[slice]:
+    """The stretches of consecutive slots in a list, as slices of it."""
+    breaks = [index for index in range(1, len(slots)) if slots[index] != slots[index - 1] + 1]
+    return [slice(start, stop) for start, stop in pairwise([0, *breaks, len(slots)]) if start < stop]
+
+
+def rows_of(buffers: Sequence[Buffer], rows: slice) -> list[Buffer]:
+    """A stretch of leading rows of each buffer, sharing its memory."""
+    return [_rows_of(buffer, rows) for buffer in buffers]
+
+
+def _rows_of(buffer: Buffer, rows: slice) -> Buffer:
+    whole = rows.start == 0 and rows.stop == buffer.shape[0]
+    return buffer if whole else buffer[(rows, *[slice(None)] * (buffer.rank - 1))]
+
+
+def take_rows(buffer: Buffer, rows: Sequence[int]) -> Buffer:
+    """A new buffer of some leading rows, in the order given."""
+    taken = Buffer(dtype=buffer.dtype, shape=(len(rows), *buffer.shape[1:]), device=buffer.device)
+    for index, row in enumerate(rows):
+        copy_row(taken, index, buffer, row)
+    return taken
+
+
+def copy_row(target: Buffer, row: int, source: Buffer, source_row: int) -> None:
+    """Copy one leading row of a buffer into another; done when this returns, or before what the device does next.
+
+    On the host the copy runs beside the graphs that are started after it, so it has to be waited for.
+    """
+    _rows_of(target, slice(row, row + 1)).inplace_copy_from(_rows_of(source, slice(source_row, source_row + 1)))
+    if target.device.is_host:
+        target.device.synchronize()

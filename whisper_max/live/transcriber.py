@@ -17,7 +17,7 @@ from whisper_max.live.intake import Intake
 from whisper_max.live.options import LiveOptions
 from whisper_max.text.tokenizer import Vocabulary
 from whisper_max.transcribe.check import check_options
-from whisper_max.transcribe.recording import open_recording
+from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.scheduler import transcribe_windows
 
 

@@ -24,8 +24,8 @@ from whisper_max.errors import OptionError
 from whisper_max.measure.costs import Costs, Work
 from whisper_max.measure.timed import CROSS_KV, DECODE, ENCODER, MEL, STEP, Call, Stages, TimedInference, TimedMel
 from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
+from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.recording import open_recording
 from whisper_max.transcribe.scheduler import transcribe_windows
 from whisper_max.transcribe.window import Mel
 

@@ -24,6 +24,7 @@ from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.windows import decode_features
 from whisper_max.dims import HOP_LENGTH, ModelDimensions
 from whisper_max.engine import WhisperEngine
+from whisper_max.engine.stages import cross_kv_stages, encode_stages
 from whisper_max.errors import CheckpointError, OptionError
 from whisper_max.files.remote import Place
 from whisper_max.measure.drawing.charts import Limited, Spread, heat_map, limits, spreads
@@ -134,9 +135,9 @@ def stages(model: Model, mel: Float32, tokens: Sequence[int]) -> Iterator[tuple[
         tokens: that the decoder is given, all at once and then one after the other.
     """
     engine = cast(WhisperEngine, model.inference)
-    yield from engine.encode_stages(mel[None]).items()
+    yield from encode_stages(engine, mel[None]).items()
     features = engine.encode(mel[None])
-    yield from engine.cross_kv_stages(features).items()
+    yield from cross_kv_stages(engine, features).items()
     batch = engine.new_batch(1)
     batch.put([0], features)
     yield "logits.prefill", batch.prefill([0], [tokens], [range(len(tokens))])[0]  # (n_tokens, n_vocab)

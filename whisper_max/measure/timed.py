@@ -67,6 +67,11 @@ class TimedInference:
     def encode_size(self) -> int:
         return self._inference.encode_size
 
+    @property
+    def chooses_tokens(self) -> bool:
+        """False: the host does, so that each step is timed."""
+        return False
+
     def encode(self, mel: Float32) -> AudioFeatures:
         """Encode windows, timed."""
         with self._stages.timed(ENCODER, self._stages.costs.encode(len(mel)), len(mel)):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from whisper_max.engine import WhisperEngine
 from whisper_max.engine.batch import EncodedWindows
+from whisper_max.engine.stages import cross_kv_stages, encode_stages
 from whisper_max.errors import CheckpointError
 from whisper_max.measure.drawing.charts import Limited, limits
 from whisper_max.measure.drawing.svg import Drawing
@@ -112,10 +113,10 @@ def verify(engine: WhisperEngine, reference: Reference) -> Iterator[Comparison]:
         expected, found = (", ".join(f"{name} {dims[name]}" for name in names) for dims in (theirs, ours))
         raise CheckpointError("the reference is of another model", expected=expected, found=found)
     mel = reference.whole("mel").reshape(1, engine.dims.n_mels, engine.dims.n_frames)
-    for stage, value in engine.encode_stages(mel).items():
+    for stage, value in encode_stages(engine, mel).items():
         yield reference.compare(stage, value)
     features = engine.encode(mel)
-    for stage, value in engine.cross_kv_stages(features).items():
+    for stage, value in cross_kv_stages(engine, features).items():
         yield reference.compare(stage, value)
     for stage, row in _logits(engine, features, reference.manifest):
         if stage in reference.stages:

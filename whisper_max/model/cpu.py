@@ -1,7 +1,6 @@
 """``ops.Ops`` on a CPU: operations of our own (``kernels/``), all in float32 between matrices in panels.
 
-Several layers are one operation where that saves waking threads; what words are timed by has its own too, since MAX's
-product of matrices alone would take a third of the time in which all graphs are compiled.
+Several layers are one operation where that saves waking threads.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from collections.abc import Sequence
 from math import prod
 from typing import cast
 
-import numpy as np
 from max.dtype import DType
-from max.graph import BufferType, BufferValue, Dim, TensorType, TensorValue, ops
+from max.graph import BufferValue, Dim, TensorType, TensorValue, ops
 
-from whisper_max.dims import ModelDimensions
+from whisper_max.model.cpu_alignment import alignment as alignment
+from whisper_max.model.cpu_alignment import target_probs as target_probs
 from whisper_max.model.layers import norm_operands
 from whisper_max.model.weights import Weights
 
@@ -177,35 +176,3 @@ def step_block(
         parameters={"head_dim": int(cache[0].shape[3])},
     )
     return y.tensor
-
-
-class _Alignment:
-    """Weights of the heads in a buffer, which each layer's operation fills."""
-
-    def __init__(self, heads: TensorValue, length: Dim, dims: ModelDimensions) -> None:
-        shape = [heads.shape[0], length, dims.n_audio_ctx]
-        self._heads = heads
-        self._weights = ops.buffer_create(BufferType(DType.float32, shape, device=heads.device))
-
-    def add(self, layer: int, q: TensorValue, keys: TensorValue) -> None:
-        number = ops.constant(np.array([layer], np.int32), DType.int32, q.device)
-        ops.inplace_custom(
-            "whisper_max.attention_weights",
-            q.device,
-            [self._weights, q, keys, self._heads, number],
-            parameters={"head_dim": int(keys.shape[3])},
-        )
-
-    def result(self) -> TensorValue:
-        return ops.buffer_load(self._weights)
-
-
-def alignment(heads: TensorValue, length: Dim, dims: ModelDimensions) -> _Alignment:
-    return _Alignment(heads, length, dims)
-
-
-def target_probs(logits: TensorValue, targets: TensorValue, n_text_tokens: TensorValue) -> TensorValue:
-    result_type = TensorType(DType.float32, targets.shape, device=logits.device)
-    values = [logits, targets, n_text_tokens]
-    (probs,) = ops.custom("whisper_max.target_probs", logits.device, values, out_types=[result_type])
-    return probs.tensor

@@ -1,4 +1,4 @@
-"""The decoder: ``prefill`` runs whole prompts, ``step`` one token a row, ``align`` a finished text."""
+"""The decoder: ``prefill`` runs whole prompts, ``step`` one token a row; ``align.py`` has a finished text."""
 
 from __future__ import annotations
 
@@ -48,24 +48,6 @@ def step_input_types(dims: ModelDimensions, kv_dtype: DType, device: DeviceRef) 
         TensorType(DType.int32, ["rows"], device=device),
         *kv_cache_types(dims, kv_dtype, device),
         *cross_kv_types(dims, kv_dtype, device),
-    ]
-
-
-def align_input_types(dims: ModelDimensions, kv_dtype: DType, device: DeviceRef) -> list[GraphType]:
-    """The inputs of ``align``.
-
-    tokens, positions, mask: as for ``prefill``, one window. heads: (n_heads,) int32, alignment heads as
-    layer * n_text_head + head. targets: (length,) int32, the token to rate after each position. n_text_tokens: (1,)
-    int32, how many tokens of the vocabulary compete: those below eot. Then the cross keys and values.
-    """
-    return [
-        TensorType(DType.int32, [1, "length"], device=device),
-        TensorType(DType.int32, ["length"], device=device),
-        TensorType(DType.float32, ["length", "length"], device=device),
-        TensorType(DType.int32, ["n_heads"], device=device),
-        TensorType(DType.int32, ["length"], device=device),
-        TensorType(DType.int32, [1], device=device),
-        *[TensorType(kv_dtype, [1, *side.shape[1:]], device=device) for side in cross_kv_types(dims, kv_dtype, device)],
     ]
 
 
@@ -155,26 +137,3 @@ def step(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> Te
         own, audio = (cache.keys[layer], cache.values[layer]), (cross.keys[layer], cross.values[layer])
         x = weights.ops.step_block(x, lengths, weights / "blocks" / layer, own, audio, batch)
     return project_vocabulary(x, weights, dims)
-
-
-def align(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> tuple[TensorValue, TensorValue]:
-    """Run a finished text and return what word timing needs.
-
-    Returns the softmaxed cross-attention of the alignment heads, (n_heads, length, n_audio_ctx) float32, and at each
-    position the probability of its target among the text tokens, (length,) float32.
-    """
-    inputs, cross = split_cross_kv(inputs, dims)
-    tokens, positions, mask, heads, targets, n_text_tokens = (value.tensor for value in inputs)
-    mask = mask.cast(weights.dtype)
-    attended = weights.ops.alignment(heads, tokens.shape[1], dims)
-
-    def attend_self(layer: int, qkv: TensorValue) -> TensorValue:
-        return weights.ops.self_attention(qkv, dims.n_text_head, mask)
-
-    def attend_cross(layer: int, q: TensorValue) -> TensorValue:
-        attended.add(layer, q, cross.keys[layer])
-        return weights.ops.cross_attention(q, cross.keys[layer], cross.values[layer])
-
-    x = decoder(embed(tokens, positions, weights, dims), weights, dims, attend_self, attend_cross)
-    logits = project_vocabulary(x.reshape((tokens.shape[1], dims.n_text_state)), weights, dims)
-    return attended.result(), weights.ops.target_probs(logits, targets, n_text_tokens)

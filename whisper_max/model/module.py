@@ -8,18 +8,17 @@ from max.dtype import DType
 from max.graph import BufferType, DeviceRef, Graph, KernelLibrary, Module, TensorType, TensorValue, Value
 
 from whisper_max.dims import ModelDimensions
-from whisper_max.model import cpu, decoder, encoder, kv_cache
+from whisper_max.model import align, cpu, decoder, encoder, reorder
 from whisper_max.model.cross_kv import cross_kv, cross_kv_input_types
-from whisper_max.model.dtypes import kv_dtype
 from whisper_max.model.gpu import choose, stock
 from whisper_max.model.gpu import fast as fast_forms
 from whisper_max.model.ops import Ops
+from whisper_max.model.panels import kv_dtype
 from whisper_max.model.source import KERNELS as KERNELS
 from whisper_max.model.weights import Declared, Weights
 
 Forward = Callable[[Sequence[Value]], TensorValue | Sequence[TensorValue] | None]
-Add = Callable[[str, Iterable[TensorType | BufferType], Forward], None]
-GPU_GRAPHS = ("choose", "sample", "no_speech")
+InputTypes = Callable[[], Iterable[TensorType | BufferType]]
 
 
 def build_module(
@@ -32,7 +31,7 @@ def build_module(
     only: Collection[str] = (),
     library: KernelLibrary | None = None,
 ) -> tuple[Module, Declared]:
-    """Build every graph: encode, encode_stages, cross_kv, prefill, step, reorder and align; for a GPU ``GPU_GRAPHS``.
+    """Build every graph: encode, encode_stages, cross_kv, prefill, step, reorder, align; on a GPU those of ``choose``.
 
     Args:
         dims: the model's.
@@ -51,25 +50,29 @@ def build_module(
     weights = Weights(dtype, storage, device, ops_for(device, fast=fast))
     library = library or kernel_library()
 
-    def add(name: str, input_types: Iterable[TensorType | BufferType], forward: Forward) -> None:
+    def add(name: str, input_types: InputTypes, forward: Forward) -> None:
         if only and name not in only:
             return
-        with Graph(name, input_types=input_types, module=module, kernel_library=library) as graph:
+        with Graph(name, input_types=input_types(), module=module, kernel_library=library) as graph:
             result = forward(graph.inputs)
             graph.output(*([] if result is None else [result] if isinstance(result, TensorValue) else result))
 
     kv = kv_dtype(dtype, storage)
     audio, text = weights / "encoder", weights / "decoder"
-    mel_types = encoder.input_types(dims, device)
-    add("encode", mel_types, lambda inputs: encoder.encode(inputs[0].tensor, audio, dims))
-    add("encode_stages", mel_types, lambda inputs: encoder.encode_stages(inputs[0].tensor, audio, dims))
-    add("cross_kv", cross_kv_input_types(dims, dtype, kv, device), lambda inputs: cross_kv(inputs, text, dims))
-    add("prefill", decoder.prefill_input_types(dims, kv, device), lambda inputs: decoder.prefill(inputs, text, dims))
-    add("step", decoder.step_input_types(dims, kv, device), lambda inputs: decoder.step(inputs, text, dims))
-    add("reorder", kv_cache.reorder_input_types(dims, kv, device), kv_cache.reorder)
-    add("align", decoder.align_input_types(dims, kv, device), lambda inputs: decoder.align(inputs, text, dims))
+
+    def mel() -> list[TensorType]:
+        return encoder.input_types(dims, device)
+
+    add("encode", mel, lambda inputs: encoder.encode(inputs[0].tensor, audio, dims))
+    add("encode_stages", mel, lambda inputs: encoder.encode_stages(inputs[0].tensor, audio, dims))
+    add("cross_kv", lambda: cross_kv_input_types(dims, dtype, kv, device), lambda inputs: cross_kv(inputs, text, dims))
+    of = dims, kv, device
+    add("prefill", lambda: decoder.prefill_input_types(*of), lambda inputs: decoder.prefill(inputs, text, dims))
+    add("step", lambda: decoder.step_input_types(*of), lambda inputs: decoder.step(inputs, text, dims))
+    add("reorder", lambda: reorder.reorder_input_types(*of), reorder.reorder)
+    add("align", lambda: align.align_input_types(*of), lambda inputs: align.align(inputs, text, dims))
     if not device.is_cpu():
-        add_gpu_graphs(add, dims, device)
+        choose.add_graphs(lambda name, types, forward: add(name, lambda: types, forward), dims, device)
     return module, weights.declared
 
 
@@ -92,10 +95,3 @@ def ops_for(device: DeviceRef, *, fast: bool = False) -> Ops:
     if device.is_cpu():
         return cpu
     return fast_forms if fast else stock
-
-
-def add_gpu_graphs(add: Add, dims: ModelDimensions, device: DeviceRef) -> None:
-    """Add the graphs of ``GPU_GRAPHS``; they have no weights, and run on any device."""
-    add("choose", choose.choose_input_types(dims, device, sampled=False), choose.choose)
-    add("sample", choose.choose_input_types(dims, device, sampled=True), choose.sample)
-    add("no_speech", choose.no_speech_input_types(dims, device), choose.no_speech)

@@ -32,8 +32,8 @@ from whisper_max.server.references import Reference, voices_of
 from whisper_max.server.spool import DiskSpace
 from whisper_max.speakers.diarize import tell_apart
 from whisper_max.transcribe.channels import AnyRecording, open_channel_recording
+from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.options import SEPARATE, TranscribeOptions
-from whisper_max.transcribe.recording import open_recording
 
 T = TypeVar("T")
 

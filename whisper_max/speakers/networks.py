@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_max.engine.runtime import HostGraphs
+from whisper_max.engine.networks import HostGraphs
 from whisper_max.errors import ArtifactError
 from whisper_max.model.speakers.shapes import EMBEDDING, N_CLASSES, N_FRAMES, N_MELS
 from whisper_max.speakers.weights import Tensors, embedding_weights, segmentation_weights

@@ -14,12 +14,12 @@ from whisper_max.audio.separate import separate
 from whisper_max.audio.warnings import AudioWarning
 from whisper_max.audio.waveform import Waveform
 from whisper_max.decode.contract import Inference
-from whisper_max.errors import JournalError
 from whisper_max.text.tokenizer import Vocabulary
-from whisper_max.transcribe.journal import Journal
+from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.recording import Recording, open_recording
-from whisper_max.transcribe.result import Segment, TranscriptionResult
+from whisper_max.transcribe.recording import Recording
+from whisper_max.transcribe.result import TranscriptionResult
+from whisper_max.transcribe.segment import Segment
 from whisper_max.transcribe.split import split_segment
 from whisper_max.transcribe.turns import speaker_name
 from whisper_max.transcribe.window import Cut, Piece
@@ -101,61 +101,45 @@ class ChannelRecording:
         self._n_segments = 0
 
     @property
-    def _recordings(self) -> list[Recording]:
+    def channels(self) -> list[Recording]:
+        """The recordings of the channels; a piece has its channel's number from 0."""
         return [channel.recording for channel in self._channels]
 
     def scale(self) -> None:
         """As ``Recording.scale``, of each channel."""
-        for recording in self._recordings:
+        for recording in self.channels:
             recording.scale()
 
     def begin(self, inference: Inference) -> None:
         """Find the language of each channel, and its pieces; errors as ``Recording.begin``."""
-        for recording in self._recordings:
+        for recording in self.channels:
             recording.begin(inference)
-        self.warnings += [each for each in self._recordings[0].warnings if each not in self.warnings]  # of clips
+        self.warnings += [each for each in self.channels[0].warnings if each not in self.warnings]  # of clips
         self.wait()
 
     def wait(self) -> None:
         """Let every piece that has a window wait for a slot, the channels in turns."""
-        for recording in self._recordings:
+        for recording in self.channels:
             recording.wait()
-        queues = [deque(recording.waiting) for recording in self._recordings]
+        queues = [deque(recording.waiting) for recording in self.channels]
         self.waiting = deque()
         while any(queues):
             self.waiting.extend(queue.popleft() for queue in queues if queue)
 
-    def part(self, piece: Piece) -> Recording:
-        """The recording of the channel of a piece."""
-        return self._recordings[piece.channel]
-
     @property
     def n_side_by_side(self) -> int:
         """Most windows of it that are decoded together."""
-        return sum(recording.n_side_by_side for recording in self._recordings)
+        return sum(recording.n_side_by_side for recording in self.channels)
 
     @property
     def done(self) -> bool:
         """True where no window is left."""
-        return all(recording.done for recording in self._recordings)
+        return all(recording.done for recording in self.channels)
 
     @property
     def progress(self) -> tuple[int, int]:
         """Mel frames that are done of the channel that is farthest behind, and all of them."""
-        return min((each.progress for each in self._recordings), key=lambda progress: progress[0])
-
-    def replay(self, journal: Journal) -> list[Segment]:
-        """As ``Recording.replay``."""
-        segments: list[Segment] = []
-        for number, cut in enumerate(journal.cuts):
-            if not 0 <= cut.window.channel < len(self._channels):
-                raise JournalError(f"window {number + 1} is of no channel", where=journal.path)
-            channel = self._channels[cut.window.channel]
-            channel.segments += channel.recording.redo(journal, number)
-            segments += self._take_known()
-        for recording in self._recordings:
-            recording.keep(journal)
-        return segments
+        return min((each.progress for each in self.channels), key=lambda progress: progress[0])
 
     def commit(self, piece: Piece, cut: Cut) -> list[Segment]:
         """As ``Recording.commit``: the segments that are next, of whatever channel."""
@@ -203,7 +187,7 @@ class ChannelRecording:
             segment.speaker = self._speakers.setdefault(channel.number, name)
         for word in segment.words or ():
             word.speaker = segment.speaker
-        if len({each.language for each in self._recordings if each.language}) > 1 and segment.language is None:
+        if len({each.language for each in self.channels if each.language}) > 1 and segment.language is None:
             segment.language = channel.recording.language
             segment.language_probability = channel.recording.language_probability
         if not self.options.word_timestamps:

@@ -12,7 +12,7 @@ data left behind. What a window's segments are found to be depends on nothing bu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from whisper_max.audio.measures import loudest, voiced
 from whisper_max.audio.mel import N_FRAMES, MelWindows
 from whisper_max.audio.waveform import ArrayWaveform, Waveform
-from whisper_max.decode.contract import Alignment, DecoderBatch, Inference
+from whisper_max.decode.contract import Align, Alignment, DecoderBatch, Inference
 from whisper_max.decode.decoded import Decoded
 from whisper_max.decode.loops import first_loop
 from whisper_max.text.languages import UNSPACED
 from whisper_max.text.tokenizer import Tokenizer
-from whisper_max.transcribe.result import Doubt, Segment
+from whisper_max.transcribe.segment import Doubt, Segment
 from whisper_max.transcribe.stock_phrases import stock_phrase
 from whisper_max.transcribe.timing import alignment_tokens
 from whisper_max.transcribe.window import Cut, Piece
@@ -52,8 +52,6 @@ _SUPPORTED_COPY = 0.55  # what is not must
 _SILENT = -55.0  # dB of full scale: the loudest twentieth of a second of what nobody says
 _UNVOICED = 0.1  # of the frames: fewer have a pitch
 _FASTEST, _FASTEST_UNSPACED = 40.0, 20.0  # characters in a second, the second where a character is a syllable or more
-
-Align = Callable[[Sequence[int], int], Alignment]
 
 _silent_batches: WeakKeyDictionary[Inference, DecoderBatch] = WeakKeyDictionary()
 """A silent window of each model, made when it is first needed: as large as any other, and so long to encode."""

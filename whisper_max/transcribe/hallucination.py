@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from whisper_max.audio.mel import FRAMES_PER_SECOND, N_FRAMES
-from whisper_max.transcribe.result import Segment, Word
+from whisper_max.transcribe.segment import Segment, Word
 from whisper_max.transcribe.window import Cut, end_of_speech
 
 _PUNCTUATION = "\"'“¿([{-\"'.。,，!！?？:：”)]}、"

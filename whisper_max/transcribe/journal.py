@@ -20,13 +20,17 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
 from whisper_max.errors import JournalError, OutputError
-from whisper_max.transcribe.journal_records import value_from_json
+from whisper_max.transcribe.journal_records import is_possible, value_from_json
+from whisper_max.transcribe.segment import Segment
 from whisper_max.transcribe.window import Cut
 from whisper_max.version import VERSION
+
+if TYPE_CHECKING:
+    from whisper_max.transcribe.channels import AnyRecording
 
 FORMAT = 2
 """Of the file; raised when a line changes its meaning."""
@@ -79,6 +83,30 @@ class Journal:
             OutputError: the file can't be written, or the disk is full; the lines before are as they were.
         """
         self._append(asdict(cut))
+
+    def replay(self, recording: AnyRecording) -> list[Segment]:
+        """Do again what the journal holds, and write what comes after it here.
+
+        Returns:
+            the segments, as ``commit`` of the recording.
+
+        Raises:
+            JournalError: the journal's windows are not those of this transcription.
+        """
+        segments: list[Segment] = []
+        for number, cut in enumerate(self.cuts, start=1):
+            if not 0 <= cut.window.channel < len(recording.channels):
+                raise JournalError(f"window {number} is of no channel", where=self.path)
+            channel = recording.channels[cut.window.channel]
+            piece = next((piece for piece in channel.pieces if piece.next_window() == cut.window), None)
+            if piece is None:
+                raise JournalError(f"window {number} does not follow from those before", where=self.path)
+            if not is_possible(cut, channel.mel.n_frames, channel.tokenizer):
+                raise JournalError(f"window {number} is not one of this model's", where=self.path)
+            segments += recording.commit(piece, cut)
+        for channel in recording.channels:
+            channel.journal = self
+        return segments
 
     def close(self) -> None:
         """Close the file; it stays where it is."""

@@ -25,7 +25,7 @@ from whisper_max.text.tokenizer import Tokenizer
 from whisper_max.transcribe.known_text import KnownWord, Passage
 from whisper_max.transcribe.matching import TRUSTED, match, n_trusted, tokens_of
 from whisper_max.transcribe.options import Punctuation
-from whisper_max.transcribe.result import Segment, Word
+from whisper_max.transcribe.segment import Segment, Word
 from whisper_max.transcribe.timing import add_words, alignment_tokens, find_words
 from whisper_max.transcribe.window import Mel
 

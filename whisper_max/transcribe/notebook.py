@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from whisper_max.transcribe.result import Segment
+    from whisper_max.transcribe.segment import Segment
 
 _LARGEST = 20 << 20  # bytes of a recording that are put into the page
 _PLAY = "var a=this.closest('div').querySelector('audio');if(a){{a.currentTime={start:.2f};a.play()}}"

@@ -4,66 +4,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from whisper_max.audio.mel import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES, MelWindows
+from whisper_max.audio.mel import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES
 from whisper_max.audio.warnings import AudioWarning
 from whisper_max.audio.waveform import Waveform
 from whisper_max.decode.attempt import DecodingTask
-from whisper_max.decode.contract import AudioFeatures, Inference
-from whisper_max.decode.decoded import Loop
+from whisper_max.decode.contract import Align, AudioFeatures, Inference
 from whisper_max.decode.language import DetectedLanguage
-from whisper_max.errors import JournalError, OptionError
-from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
+from whisper_max.text.tokenizer import Tokenizer, Vocabulary, build_tokenizer
 from whisper_max.transcribe.clips import clip_warnings, seek_clips
-from whisper_max.transcribe.journal import Journal
-from whisper_max.transcribe.journal_records import is_possible
+from whisper_max.transcribe.doubted import Doubted
 from whisper_max.transcribe.language import find_language
 from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.result import Segment, TranscriptionResult
-from whisper_max.transcribe.sound import Sound
-from whisper_max.transcribe.speakers import TellApart
-from whisper_max.transcribe.speech import Speech, listen
-from whisper_max.transcribe.tidy import keep_within, tidied
-from whisper_max.transcribe.turns import Turns
+from whisper_max.transcribe.result import TranscriptionResult
+from whisper_max.transcribe.segment import Segment
+from whisper_max.transcribe.speech import Speech
+from whisper_max.transcribe.tidy import Tidy
 from whisper_max.transcribe.window import Cut, Mel, Piece, Window
+from whisper_max.transcribe.words import time_words
 
-_SHOWN = 60  # characters of a loop in a message
-
-
-def open_recording(
-    waveform: Waveform,
-    vocabulary: Vocabulary,
-    n_mels: int,
-    options: TranscribeOptions,
-    *,
-    as_openai: bool = False,
-    channel: int | None = None,
-    tell_apart: TellApart | None = None,
-) -> Recording:
-    """A recording that waits for its model: what of it is to be transcribed, found where the options ask for that.
-
-    Args:
-        waveform: stays open as long as the recording is used.
-        vocabulary, n_mels: of the model.
-        options: checked by ``check_options``.
-        as_openai: look for the language in silent windows too, and leave segments as openai-whisper has them.
-        channel: which one it is, of several that are put together.
-        tell_apart: finds the speakers, where the options ask for them.
-
-    Raises:
-        OptionError: the extra ``vad`` is not installed, or speakers are asked for and can't be told apart.
-        AudioError: a spooled recording can't be read back.
-    """
-    found, count = None, options.speaker_count
-    if count is not None:
-        if as_openai or tell_apart is None:
-            raise OptionError("speakers are not told apart here", where="speakers", found=repr(options.speakers))
-        found = tell_apart(waveform, count)
-    heard, speech = listen(waveform, options)
-    sound = None if as_openai else Sound(waveform, heard)
-    mel, warnings = MelWindows(heard, n_mels), [*waveform.warnings, *(found.warnings if found else ())]
-    turns = Turns(found.turns, found.names) if found else None
-    return Recording(vocabulary, mel, options, speech, warnings, sound, turns, channel=channel, heard=heard)
+if TYPE_CHECKING:
+    from whisper_max.transcribe.journal import Journal
 
 
 class Recording:
@@ -75,24 +37,20 @@ class Recording:
         options: of the transcription, checked by ``check_options``.
         speech: what ``listen`` found, for options that ask for it.
         warnings: what was found while the recording was decoded.
-        sound: of the recording. With it, silent windows are passed over when the language is looked for, and segments
-            end with the recording, break at pauses and have elided words whole; without, all is as openai-whisper has
-            it.
-        turns: who speaks when, where that is known: segments are split where speakers change. It takes ``sound``.
-        channel: the number from 0 of the channel that this is, of several that are transcribed one by one and put
-            together: segments have words for that, whatever the options ask for.
+        tidy: gives segments their final form; with it, silent windows are passed over when the language is looked for.
+            Without, all is as openai-whisper has it.
+        channel: the number from 0 of the channel that this is, of several that are transcribed one by one.
         heard: what is transcribed: all of it, or its speech; None where nothing but the mel is known.
 
     Attributes:
-        speech: as given.
         tokenizer: of the recording's language.
         language: its code; empty where nothing is said and no language was given.
         detected: that language; None where it was given, or where nothing is said.
         decoding: how its windows are decoded.
         pieces: the recording as a whole, or its pieces where the batch size is above 1.
         waiting: those that have a window to decode and are not being decoded.
-        warnings: those given, and those of clips.
-        dropped: segments that the guard left out, with times in the recording.
+        warnings: those given, and those of clips and loops.
+        journal: has every cut before it is accepted; None where none is kept.
     """
 
     def __init__(
@@ -102,26 +60,24 @@ class Recording:
         options: TranscribeOptions,
         speech: Speech | None = None,
         warnings: Sequence[AudioWarning] = (),
-        sound: Sound | None = None,
-        turns: Turns | None = None,
+        tidy: Tidy | None = None,
         channel: int | None = None,
         heard: Waveform | None = None,
     ) -> None:
         self.mel = mel
-        self.heard = heard
         self.options = options
+        self.speech = speech
+        self.channel = channel
+        self.heard = heard
         self.detected: DetectedLanguage | None = None
         self.warnings = list(warnings)
         self.waiting: deque[Piece] = deque()
-        self.dropped: list[Segment] = []
+        self.journal: Journal | None = None
         self._vocabulary = vocabulary
-        self.speech = speech
-        self._sound = sound
-        self._turns = turns
-        self.channel = channel
+        self._timeline = None if speech is None else speech.timeline
+        self._tidy = tidy
+        self._doubted: Doubted | None = None
         self._encoded: AudioFeatures | None = None  # the first window, where its language was looked for
-        self._journal: Journal | None = None
-        self._part: tuple[int, int] = (0, 1)
         self._first = 0  # the first piece that is not done: its segments need not wait
         self._n_segments = 0
 
@@ -135,74 +91,70 @@ class Recording:
         Raises:
             OptionError: a clip is not inside the recording.
         """
-        options, vocabulary = self.options, self._vocabulary
-        task, multilingual = options.task, vocabulary.is_multilingual
-        tokenizer = build_tokenizer(vocabulary, multilingual=multilingual, language=options.language, task=task)
-        self.language = tokenizer.language or "en"
+        options, multilingual = self.options, self._vocabulary.is_multilingual
+        self.tokenizer = self._tokenizer(options.language)
+        self.language = self.tokenizer.language or "en"
         if options.language is None and multilingual:
-            if self.mel.n_frames == 0:  # no sample, or no speech: there is nothing to tell it from
-                self.language = ""
-            else:
-                self.detected, self._encoded = find_language(inference, tokenizer, self.mel, options, self._sound)
-                self.language = self.detected.code
-                tokenizer = build_tokenizer(vocabulary, multilingual=True, language=self.language, task=task)
-        self.tokenizer = tokenizer
+            self._detect_language(inference)
         guards = options.guard != "off"
+        self._doubted = Doubted(inference) if guards else None
         self.decoding = DecodingTask(
-            inference.dims, tokenizer, options.decodings, options.thresholds, forbids_loops=guards
+            inference.dims, self.tokenizer, options.decodings, options.thresholds, forbids_loops=guards
         )
-        self.pieces = self._split(inference.dims.n_text_ctx)
-        self.warnings += clip_warnings(options.clip_seconds, self._n_recorded_frames)
+        clips = [(0, self.n_recorded_frames)]
+        if options.clip_seconds != [0.0]:  # not the whole of it
+            clips = seek_clips(options.clip_seconds, self.n_recorded_frames, strict=options.strict)
+            self.warnings += clip_warnings(options.clip_seconds, self.n_recorded_frames)
+        n_text_ctx = inference.dims.n_text_ctx
+        if self.speech is None:
+            self.pieces = [Piece(self.mel.n_frames, n_text_ctx, self.tokenizer, options, clips, self.channel or 0)]
+        else:
+            self.pieces = self.speech.pieces(self, n_text_ctx, clips)
         self._finished: list[list[Segment]] = [[] for _ in self.pieces]  # segments that wait for pieces before theirs
         self.wait()
 
-    def _split(self, n_text_ctx: int) -> list[Piece]:
-        n_frames, speech, options = self.mel.n_frames, self.speech, self.options
-        if speech is None:
-            return [Piece(n_frames, n_text_ctx, self.tokenizer, options, channel=self.channel or 0)]
-        clips = speech.clips(seek_clips(options.clip_seconds, self._n_recorded_frames, strict=options.strict))
-        if options.batch_size == 1:
-            return [Piece(n_frames, n_text_ctx, self.tokenizer, options, clips, channel=self.channel or 0)]
-        return [
-            Piece(n_frames, n_text_ctx, self.tokenizer, options, [part.clip], part.speech_end, self.channel or 0)
-            for part in speech.parts(clips)
-        ]
+    def _tokenizer(self, language: str | None) -> Tokenizer:
+        vocabulary, task = self._vocabulary, self.options.task
+        return build_tokenizer(vocabulary, multilingual=vocabulary.is_multilingual, language=language, task=task)
+
+    def _detect_language(self, inference: Inference) -> None:
+        if self.mel.n_frames == 0:  # no sample, or no speech: there is nothing to tell it from
+            self.language = ""
+            return
+        sound = None if self._tidy is None else self._tidy.sound
+        self.detected, self._encoded = find_language(inference, self.tokenizer, self.mel, self.options, sound)
+        self.language = self.detected.code
+        self.tokenizer = self._tokenizer(self.language)
 
     def wait(self) -> None:
         """Let every piece that has a window wait for a slot."""
-        self.waiting = deque(piece for piece in self._own_pieces() if not piece.done)
+        self.waiting = deque(piece for piece in self.pieces if not piece.done)
 
     def keep_part(self, part: int, n_parts: int) -> None:
-        """Do only the pieces of one of several parts, from 0, of about as many pieces each; the others stay undone."""
-        self._part = part, n_parts
+        """Do only the pieces of one of several parts, from 0, of about as many pieces each."""
+        n_pieces = len(self.pieces)
+        for piece in (*self.pieces[: n_pieces * part // n_parts], *self.pieces[n_pieces * (part + 1) // n_parts :]):
+            piece.end()
         self.wait()
 
-    def _own_pieces(self) -> list[Piece]:
-        part, n_parts = self._part
-        n_pieces = len(self.pieces)
-        return self.pieces[n_pieces * part // n_parts : n_pieces * (part + 1) // n_parts]
+    def recorded_frame(self, frame: int) -> int:
+        """Where in the recording a frame of its mel is, which may be of its speech alone."""
+        return frame if self.speech is None else self.speech.recorded_frame(frame)
 
     @property
-    def _n_recorded_frames(self) -> int:
-        if self.speech is None or self.speech.timeline is None:
-            return self.mel.n_frames
-        return self.speech.timeline.n_recorded // HOP_LENGTH
+    def n_recorded_frames(self) -> int:
+        """Mel frames of the recording, those without speech included."""
+        return self.mel.n_frames if self._timeline is None else self._timeline.n_recorded // HOP_LENGTH
 
     @property
     def duration(self) -> float:
         """Seconds of the recording."""
-        return self._n_recorded_frames / FRAMES_PER_SECOND
+        return self.n_recorded_frames / FRAMES_PER_SECOND
 
     @property
-    def duration_after_vad(self) -> float | None:
-        """Seconds of speech; None where silence is transcribed too."""
-        if self.speech is None or self.speech.timeline is None:
-            return None
-        return self.mel.n_frames / FRAMES_PER_SECOND
-
-    def part(self, _piece: Piece) -> Recording:
-        """The recording of a piece."""
-        return self
+    def channels(self) -> list[Recording]:
+        """The recordings of its channels, each of which has pieces; here the recording itself."""
+        return [self]
 
     @property
     def n_side_by_side(self) -> int:
@@ -212,47 +164,27 @@ class Recording:
     @property
     def done(self) -> bool:
         """True where no window is left."""
-        if self._part != (0, 1):
-            return all(piece.done for piece in self._own_pieces())
         return all(piece.done for piece in self.pieces[self._first :])
 
     @property
     def progress(self) -> tuple[int, int]:
         """Mel frames of the recording that are done, as they would come one after the other, and all of them."""
-        total = self._n_recorded_frames
-        if self.done:
-            return total, total
-        seek = self.pieces[self._first].seek
-        return min(seek if self.speech is None else self.speech.recorded_frame(seek), total), total
+        total = self.n_recorded_frames
+        return total if self.done else min(self.recorded_frame(self.pieces[self._first].seek), total), total
 
     def encoded(self, window: Window) -> AudioFeatures | None:
         """The window's features where they were made when the language was looked for; once."""
         features, self._encoded = self._encoded, None
         return features if (window.seek, window.size) == (0, N_FRAMES) else None
 
-    def replay(self, journal: Journal) -> list[Segment]:
-        """Do again what a journal holds, and write what comes after it there.
-
-        Raises:
-            JournalError: the journal's windows are not those of this transcription.
-        """
-        segments = [segment for number in range(len(journal.cuts)) for segment in self.redo(journal, number)]
-        self.keep(journal)
-        return segments
-
-    def redo(self, journal: Journal, number: int) -> list[Segment]:
-        """Accept the cut of a journal with this number from 0; errors as ``replay``, and returns as ``commit``."""
-        cut = journal.cuts[number]
-        piece = next((piece for piece in self.pieces if piece.next_window() == cut.window), None)
-        if piece is None:
-            raise JournalError(f"window {number + 1} does not follow from those before", where=journal.path)
-        if not is_possible(cut, self.mel.n_frames, self.tokenizer):
-            raise JournalError(f"window {number + 1} is not one of this model's", where=journal.path)
-        return self.commit(piece, cut)
-
-    def keep(self, journal: Journal) -> None:
-        """Write what comes from now on to a journal."""
-        self._journal = journal
+    def refine(self, piece: Piece, cut: Cut, align: Align) -> None:
+        """Give a cut what the options ask for beside its segments: words, and doubts whether they were said."""
+        if self.options.word_timestamps:
+            time_words(piece, cut, align)
+        elif self._tidy is not None:
+            self._tidy.attach_words(self, piece, cut, align)
+        if self._doubted is not None:
+            self._doubted.judge(self, piece, cut, align)
 
     def commit(self, piece: Piece, cut: Cut) -> list[Segment]:
         """Accept the cut of a piece's window, once the journal has it.
@@ -261,88 +193,41 @@ class Recording:
             the segments that are next in the recording, with their ids and with times in the recording. Those of a
             piece wait until the pieces before it are done.
         """
-        if self._journal is not None:
-            self._journal.append(cut)
+        if self.journal is not None:
+            self.journal.append(cut)
         self._finished[self.pieces.index(piece)] += piece.commit(cut)
-        self._drop(cut.dropped)
-        self.warnings += [self._loop_warning(cut, loop) for loop in cut.result.loops]
-        segments = self._take_finished()
+        if self._doubted is not None:
+            self._doubted.note(self, cut)
+        segments, self._finished[self._first] = self._finished[self._first], []
         while self.pieces[self._first].done and self._first + 1 < len(self.pieces):
             self._first += 1
-            segments += self._take_finished()
+            segments += self._finished[self._first]
+            self._finished[self._first] = []
         if self.speech is not None:
             self.speech.restore(segments)
-        if self._sound is not None:
-            parts = self.speech is not None
-            how = self._sound, self.tokenizer, self.options, self.duration
-            keep_words = self.options.word_timestamps or self.channel is not None
-            segments = tidied(segments, *how, parts=parts, keep_words=keep_words, turns=self._turns)
+        if self._tidy is not None:
+            segments = self._tidy.tidied(self, segments)
         for segment in segments:
             segment.id = self._n_segments
             self._n_segments += 1
         return segments
 
-    def _drop(self, segments: Sequence[Segment]) -> None:
-        if self.speech is not None:
-            self.speech.restore(segments)
-        keep_within(segments, self.duration)
-        for segment in segments:
-            segment.words = segment.words if self.options.word_timestamps else None
-            self.dropped.append(segment)
-
-    def _dropped_in_order(self) -> list[Segment]:
-        """What was left out, as it comes in the recording, whichever of its pieces were done first."""
-        dropped = sorted(self.dropped, key=lambda segment: (segment.start, segment.end, segment.seek))
-        for id, segment in enumerate(dropped):
-            segment.id = id
-        return dropped
-
-    def _loop_warning(self, cut: Cut, loop: Loop) -> AudioWarning:
-        first, last = cut.window.seek, cut.window.seek + cut.window.size
-        if self.speech is not None:
-            first, last = self.speech.recorded_frame(first), self.speech.recorded_frame(last)
-        start, end = first / FRAMES_PER_SECOND, min(last / FRAMES_PER_SECOND, self.duration)
-        text = self.tokenizer.decode(loop.tokens).strip()
-        shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-        message = f"{start:.2f} to {end:.2f} s: decoded again without {loop.repeats} times {shown!r}, which nobody says"
-        return AudioWarning("loop", start, end, message)
-
-    def _take_finished(self) -> list[Segment]:
-        segments, self._finished[self._first] = self._finished[self._first], []
-        return segments
-
-    def wants_words(self, cut: Cut) -> bool:
-        """True where segments can't be ended and broken as they are to be without the times of their words."""
-        if self._sound is None or cut.skipped:
-            return False
-        if self.options.align_segments or self._turns is not None or self.channel is not None:
-            return True
-        return self.speech is not None and self.speech.is_parted(cut.segments)
-
     def result(self, segments: Sequence[Segment]) -> TranscriptionResult:
         """The whole transcript, from all of its segments."""
-        tokens = [token for segment in segments for token in segment.tokens]
+        dropped = [] if self._doubted is None else self._doubted.dropped()
+        found = [] if self._doubted is None else self._doubted.warnings()
+        early = [] if self._tidy is None else self._tidy.sound.early(segments)
         return TranscriptionResult(
-            text=self.tokenizer.decode(tokens),
+            text=self.tokenizer.decode([token for segment in segments for token in segment.tokens]),
             segments=list(segments),
             language=self.language,
             language_probability=self.language_probability,
             duration=self.duration,
-            duration_after_vad=self.duration_after_vad,
+            duration_after_vad=None if self._timeline is None else self.mel.n_frames / FRAMES_PER_SECOND,
             options=self.options.to_dict() | {"language": self.language},
-            warnings=[*self.warnings, *self._dropped_warnings(), *(self._sound.early(segments) if self._sound else ())],
-            dropped=self._dropped_in_order(),
+            warnings=[*self.warnings, *found, *early],
+            dropped=dropped,
         )
-
-    def _dropped_warnings(self) -> list[AudioWarning]:
-        """That text was left out, once, however much there is of it."""
-        if not self.dropped:
-            return []
-        start, end = min(each.start for each in self.dropped), max(each.end for each in self.dropped)
-        seconds = sum(each.end - each.start for each in self.dropped)
-        what = f"{len(self.dropped)} segments, {seconds:.1f} s" if len(self.dropped) > 1 else f"{seconds:.1f} s"
-        message = f"{start:.2f} to {end:.2f} s: text of {what} is left out, which the audio does not support"
-        return [AudioWarning("dropped", start, end, message)]
 
     @property
     def language_probability(self) -> float:

@@ -12,17 +12,14 @@ from itertools import count
 
 import numpy as np
 
-from whisper_max.decode.attempt import Attempt, Context
+from whisper_max.decode.attempt import Attempt
 from whisper_max.decode.contract import AudioFeatures, Float32, Inference
-from whisper_max.decode.language import DetectedLanguage
 from whisper_max.decode.pool import DecodingPool
 from whisper_max.errors import WhisperMaxError
 from whisper_max.transcribe.channels import AnyRecording
-from whisper_max.transcribe.guard import Guard
 from whisper_max.transcribe.recording import Recording
-from whisper_max.transcribe.result import Segment
-from whisper_max.transcribe.window import Cut, Piece, Window
-from whisper_max.transcribe.words import attach_words, time_words
+from whisper_max.transcribe.segment import Segment
+from whisper_max.transcribe.window import Piece, Window
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,6 @@ class Scheduler:
     def __init__(self, inference: Inference, *, max_windows: int) -> None:
         self._inference = inference
         self._pool = DecodingPool(inference, max_windows)
-        self._guard = Guard(inference)
         self._max_windows = max_windows
         self._ids = count()
         self._recordings: dict[int, AnyRecording] = {}  # the next to be given a slot comes first
@@ -136,18 +132,13 @@ class Scheduler:
             self._recordings[id] = self._recordings.pop(id)  # the others come first now
             piece = recording.waiting.popleft()
             if (window := piece.next_window()) is not None:
-                chosen.append(_Work(id, recording.part(piece), piece, window))
+                chosen.append(_Work(id, recording.channels[piece.channel], piece, window))
         return chosen
 
     def _join(self, works: Sequence[_Work], features: AudioFeatures) -> None:
         attempts = []
         for work in works:
-            detects, language = work.recording.options.multilingual, work.piece.tokenizer.language
-            spoken_until = work.piece.spoken_until(work.window)
-            context = Context(
-                work.window.prompt, (work.window.seek,), language, detects, work.window.begun, spoken_until=spoken_until
-            )
-            attempt = Attempt(work.recording.decoding, context)
+            attempt = Attempt(work.recording.decoding, work.piece.context(work.window))
             self._work[attempt] = work
             attempts.append(attempt)
         self._pool.add(attempts, features)
@@ -156,7 +147,9 @@ class Scheduler:
         """Make segments of what was decoded, and let the piece's next window wait for its turn."""
         recording, piece = self._recordings[work.id], work.piece
         try:
-            segments = recording.commit(piece, _cut(work, attempt, self._guard))
+            cut = piece.cut(work.window, attempt.result)
+            work.recording.refine(piece, cut, attempt.align)
+            segments = recording.commit(piece, cut)
         except WhisperMaxError as error:
             self._fail(work.id, error)
             return
@@ -169,21 +162,6 @@ class Scheduler:
     def _fail(self, id: int, error: WhisperMaxError) -> None:
         self.remove(id)
         self._updates.append(Update(id, done=True, error=error))
-
-
-def _cut(work: _Work, attempt: Attempt, guard: Guard) -> Cut:
-    """What was decoded of a window, judged, with words where they are asked for."""
-    recording, piece, decoded = work.recording, work.piece, attempt.result
-    if decoded.language_probs is not None:
-        piece.set_language(DetectedLanguage(decoded.language, decoded.language_probs))
-    cut = piece.cut(work.window, decoded)
-    if recording.options.word_timestamps:
-        time_words(piece, cut, attempt.align)
-    elif recording.wants_words(cut):
-        attach_words(piece, cut, attempt.align)
-    if recording.options.guard != "off":
-        guard.judge(piece, cut, attempt.align, recording.heard)
-    return cut
 
 
 def transcribe_windows(

@@ -10,7 +10,7 @@ import numpy as np
 from whisper_max.audio.mel import N_FRAMES, N_SAMPLES
 from whisper_max.audio.warnings import AudioWarning
 from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
-from whisper_max.transcribe.result import Segment, Word
+from whisper_max.transcribe.segment import Segment, Word
 
 _SILENT = 1e-3  # of full scale: no sample of silence is louder; -60 dB
 _BLOCK = SAMPLE_RATE // 20  # samples, 50 ms

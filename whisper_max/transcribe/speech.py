@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_max.audio.mel import HOP_LENGTH, N_FRAMES
+from whisper_max.audio.mel import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES
 from whisper_max.audio.speech import SpeechWaveform, Timeline
 from whisper_max.audio.vad import new_detector, speech_probabilities, speech_spans, vad_chunks
 from whisper_max.audio.vad_options import VAD_CHUNK
 from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
+from whisper_max.decode.attempt import Context
 from whisper_max.transcribe.clips import Clip
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.pieces import Chances, Part, cut_parts
-from whisper_max.transcribe.result import Segment, Word
+from whisper_max.transcribe.segment import Segment, Word
 from whisper_max.transcribe.tidy import PAUSE
+from whisper_max.transcribe.window import Piece, Window
+
+if TYPE_CHECKING:
+    from whisper_max.transcribe.recording import Recording
+
+_LAST_WORDS = 1.0  # seconds before the end of speech from which on a transcript may end: its end is not that exact
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,13 @@ class Speech:
     def clips(self, clips: Sequence[Clip]) -> list[Clip]:
         """Clips of the recording as clips of its speech."""
         return [(self._spoken(start), self._spoken(end)) for start, end in clips]
+
+    def pieces(self, recording: Recording, n_text_ctx: int, clips: Sequence[Clip]) -> list[Piece]:
+        """The pieces of clips of a recording: one for all, or one for each part where the batch size is above 1."""
+        clips = self.clips(clips)
+        if recording.options.batch_size == 1:
+            return [SpokenPiece(recording, n_text_ctx, clips)]
+        return [SpokenPiece(recording, n_text_ctx, [part.clip], part.speech_end) for part in self.parts(clips)]
 
     def parts(self, clips: Sequence[Clip]) -> list[Part]:
         """Clips of the speech, cut in silences into parts of a window."""
@@ -68,6 +83,35 @@ class Speech:
 
     def _spoken(self, frame: int) -> int:
         return frame if self.timeline is None else self.timeline.spoken(frame * HOP_LENGTH) // HOP_LENGTH
+
+
+class SpokenPiece(Piece):
+    """A piece of the speech of a recording.
+
+    Args:
+        recording: whose language is known.
+        n_text_ctx: positions of the text decoder.
+        clips: of the speech.
+        speech_end: the frame up to which somebody speaks near the end of the clips; 0 where that is not known.
+    """
+
+    def __init__(self, recording: Recording, n_text_ctx: int, clips: Sequence[Clip], speech_end: int = 0) -> None:
+        n_frames, channel = recording.mel.n_frames, recording.channel or 0
+        super().__init__(n_frames, n_text_ctx, recording.tokenizer, recording.options, clips, channel)
+        self.last_speech = self.seek / FRAMES_PER_SECOND
+        self._speech_end = speech_end
+
+    def context(self, window: Window) -> Context:
+        """With the time before which the transcript can't be over; 0.0 where a later window hears the rest.
+
+        A model may end a transcript between two sentences and leave the second for the next window. Where the piece
+        ends with this one, that would cost a window more for a few words.
+        """
+        context = super().context(window)
+        if window.seek + window.size < self.clips[0][1]:
+            return context
+        spoken_until = max(0.0, (self._speech_end - window.seek) / FRAMES_PER_SECOND - _LAST_WORDS)
+        return replace(context, spoken_until=spoken_until)
 
 
 def listen(waveform: Waveform, options: TranscribeOptions) -> tuple[Waveform, Speech | None]:

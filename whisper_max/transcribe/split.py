@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 
 from whisper_max.text.tokenizer import Tokenizer
-from whisper_max.transcribe.result import Segment
+from whisper_max.transcribe.segment import Segment
 
 
 def split_segment(segment: Segment, breaks: Sequence[int], tokenizer: Tokenizer) -> list[Segment]:

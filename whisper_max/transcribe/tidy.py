@@ -5,56 +5,66 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
+from whisper_max.decode.contract import Align
 from whisper_max.text.tokenizer import Tokenizer
-from whisper_max.transcribe.options import TranscribeOptions
-from whisper_max.transcribe.result import Segment, Word
+from whisper_max.transcribe.segment import Segment, Word
 from whisper_max.transcribe.sound import Sound
 from whisper_max.transcribe.split import split_segment
 from whisper_max.transcribe.turns import Turns
+from whisper_max.transcribe.window import Cut, Piece
+from whisper_max.transcribe.words import attach_words
+
+if TYPE_CHECKING:
+    from whisper_max.transcribe.recording import Recording
 
 PAUSE = 1.5  # seconds between two words over which no segment reaches
 _ELIDING = ("fr", "it", "ca", "oc", "lb", "br")  # languages in which an article is joined to its noun
 _APOSTROPHES = "'’"
 
 
-def tidied(
-    segments: Sequence[Segment],
-    sound: Sound,
-    tokenizer: Tokenizer,
-    options: TranscribeOptions,
-    duration: float,
-    *,
-    parts: bool,
-    keep_words: bool,
-    turns: Turns | None = None,
-) -> list[Segment]:
-    """Segments in their final form.
+class Tidy:
+    """Gives the segments of a recording their final form.
 
     Args:
-        segments: with times in the recording, and words where they are needed.
-        sound: of the recording, which lasts ``duration`` seconds.
-        parts: only parts of the recording are transcribed, so that a segment may reach over a pause.
-        keep_words: leave segments those words that they have.
+        sound: of the recording.
         turns: who speaks when, where that is known.
     """
-    tidy: list[Segment] = []
-    for segment in segments:
-        if not segment.words:
-            tidy.append(segment)
-            continue
-        if options.align_segments:
-            sound.settle(segment.words)
-            segment.start, segment.end = segment.words[0].start, segment.words[-1].end
-        tidy += break_at_pauses(segment, tokenizer) if parts or options.align_segments else [segment]
-    keep_within(tidy, duration)
-    if turns is not None:
-        tidy = turns.label(tidy, tokenizer)
-    if not keep_words:
-        for segment in tidy:
-            segment.words = None
-    join_elisions(tidy, tokenizer.language or "")
-    return tidy
+
+    def __init__(self, sound: Sound, turns: Turns | None = None) -> None:
+        self.sound = sound
+        self._turns = turns
+
+    def attach_words(self, recording: Recording, piece: Piece, cut: Cut, align: Align) -> None:
+        """Give a cut its words where its segments can't be ended and broken as they are to be without."""
+        if cut.skipped:
+            return
+        needed = recording.options.align_segments or self._turns is not None or recording.channel is not None
+        if needed or (recording.speech is not None and recording.speech.is_parted(cut.segments)):
+            attach_words(piece, cut, align)
+
+    def tidied(self, recording: Recording, segments: Sequence[Segment]) -> list[Segment]:
+        """Segments in their final form, from those with times in the recording, and words where they are needed."""
+        options, tokenizer = recording.options, recording.tokenizer
+        breaks = options.align_segments or recording.speech is not None  # of the speech a segment may reach over it
+        tidy: list[Segment] = []
+        for segment in segments:
+            if not segment.words:
+                tidy.append(segment)
+                continue
+            if options.align_segments:
+                self.sound.settle(segment.words)
+                segment.start, segment.end = segment.words[0].start, segment.words[-1].end
+            tidy += break_at_pauses(segment, tokenizer) if breaks else [segment]
+        keep_within(tidy, recording.duration)
+        if self._turns is not None:
+            tidy = self._turns.label(tidy, tokenizer)
+        if not (options.word_timestamps or recording.channel is not None):  # channels are put together by words
+            for segment in tidy:
+                segment.words = None
+        join_elisions(tidy, tokenizer.language or "")
+        return tidy
 
 
 def keep_within(segments: Sequence[Segment], duration: float) -> None:

@@ -13,7 +13,7 @@ from whisper_max.decode.contract import Alignment
 from whisper_max.text.tokenizer import Tokenizer
 from whisper_max.transcribe.alignment import token_times
 from whisper_max.transcribe.options import Punctuation
-from whisper_max.transcribe.result import Segment, Word
+from whisper_max.transcribe.segment import Segment, Word
 
 _SENTENCE_ENDS = ".。!！?？"
 _LONGEST_MEDIAN = 0.7  # seconds: a median word is not thought longer

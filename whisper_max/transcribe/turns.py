@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 from types import MappingProxyType
 
 from whisper_max.text.tokenizer import Tokenizer
-from whisper_max.transcribe.result import Segment
+from whisper_max.transcribe.segment import Segment
 from whisper_max.transcribe.split import split_segment
 
 _FARTHEST = 1.0  # seconds between a word and the turn that it may still be of: words are timed less exactly than turns

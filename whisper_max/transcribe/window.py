@@ -13,16 +13,15 @@ from itertools import pairwise
 from typing import Protocol
 
 from whisper_max.audio.mel import FRAMES_PER_SECOND, N_FRAMES
-from whisper_max.decode.attempt import text_tokens
+from whisper_max.decode.attempt import Context, text_tokens
 from whisper_max.decode.contract import Float32
 from whisper_max.decode.decoded import Decoded
 from whisper_max.decode.language import DetectedLanguage
 from whisper_max.text.tokenizer import SECONDS_PER_TIMESTAMP, Tokenizer
-from whisper_max.transcribe.clips import Clip, seek_clips
+from whisper_max.transcribe.clips import Clip
 from whisper_max.transcribe.options import HIGH_TEMPERATURE, TranscribeOptions
-from whisper_max.transcribe.result import Segment
+from whisper_max.transcribe.segment import Segment
 
-_LAST_WORDS = 1.0  # seconds before the end of speech from which on a transcript may end: its end is not that exact
 _FRAMES_PER_TIMESTAMP = round(SECONDS_PER_TIMESTAMP * FRAMES_PER_SECOND)  # 2
 
 
@@ -98,12 +97,8 @@ class Piece:
         n_text_ctx: positions of the text decoder.
         tokenizer: of the recording's language and of the task.
         options: of the transcription.
-        clips: the parts to transcribe, in place of those of the options.
-        speech_end: the frame up to which somebody speaks near the end of the clips; 0 where that is not known.
+        clips: the parts to transcribe; None for the whole.
         channel: of a recording whose channels are transcribed one by one.
-
-    Raises:
-        OptionError: a clip is not inside the recording.
     """
 
     def __init__(
@@ -113,20 +108,16 @@ class Piece:
         tokenizer: Tokenizer,
         options: TranscribeOptions,
         clips: Sequence[Clip] | None = None,
-        speech_end: int = 0,
         channel: int = 0,
     ) -> None:
         self.n_frames = n_frames
         self.tokenizer = tokenizer
         self.options = options
-        self._clips = (
-            list(clips) if clips is not None else seek_clips(options.clip_seconds, n_frames, strict=options.strict)
-        )
-        self._speech_end = speech_end
+        self.clips = [(0, n_frames)] if clips is None else list(clips)  # those that are not done
         self.channel = channel
-        self._seek = self._clips[0][0]
+        self._seek = self.clips[0][0]
         self._spoken: DetectedLanguage | None = None  # of the window, where each has its own
-        self.last_speech = 0.0 if clips is None else self._seek / FRAMES_PER_SECOND  # the end of the last word
+        self.last_speech = 0.0  # the end of the last word
         self._initial_prompt = _initial_prompt(tokenizer, options)
         self._begun = _first_tokens(tokenizer, options, n_text_ctx)
         self._kept = n_text_ctx // 2 - 1  # older tokens reach no prompt
@@ -137,7 +128,7 @@ class Piece:
     @property
     def seek(self) -> int:
         """Where the next window starts, unless its clip ends before; the recording's length at the end."""
-        return min(self._seek, self.n_frames) if self._clips else self.n_frames
+        return min(self._seek, self.n_frames) if self.clips else self.n_frames
 
     @property
     def done(self) -> bool:
@@ -146,27 +137,25 @@ class Piece:
 
     def next_window(self) -> Window | None:
         """The window to decode now; None at the end."""
-        while self._clips:
-            start, end = self._clips[0]
+        while self.clips:
+            start, end = self.clips[0]
             self._seek = max(self._seek, start)
             if self._seek < end:
                 size = min(self.options.window_frames, self.n_frames - self._seek, end - self._seek)
                 begun = self._begun if self._seek == 0 else ()
                 return Window(self._seek, size, self._prompt(), begun, self.channel)
-            self._clips = self._clips[1:]
-            if self._clips:
-                self._seek = self._clips[0][0]
+            self.clips = self.clips[1:]
+            if self.clips:
+                self._seek = self.clips[0][0]
         return None
 
-    def spoken_until(self, window: Window) -> float:
-        """Seconds of a window before which its transcript can't be over; 0.0 where a later window hears the rest.
+    def end(self) -> None:
+        """Leave the windows that are left undone."""
+        self.clips = []
 
-        A model may end a transcript between two sentences and leave the second for the next window. Where the piece
-        ends with this one, that would cost a window more for a few words.
-        """
-        if window.seek + window.size < self._clips[0][1]:
-            return 0.0
-        return max(0.0, (self._speech_end - window.seek) / FRAMES_PER_SECOND - _LAST_WORDS)
+    def context(self, window: Window) -> Context:
+        """What a window is decoded after, and by what its random numbers are known."""
+        return Context(window.prompt, (window.seek,), self.tokenizer.language, self.options.multilingual, window.begun)
 
     def _prompt(self) -> tuple[int, ...]:
         if not self.options.carry_initial_prompt:
@@ -174,28 +163,29 @@ class Piece:
         newest = self._history[-self._carried :] if self._carried else ()
         return (*self._initial_prompt, *newest)
 
-    def set_language(self, language: DetectedLanguage) -> None:
-        """Take the next window as one in this language."""
-        self.tokenizer = replace(self.tokenizer, language=language.code)
-        self._spoken = language
-
     def cut(self, window: Window, decoded: Decoded) -> Cut:
-        """Make segments of what was decoded."""
+        """Make segments of what was decoded; its language, where that was detected, is the piece's from now on."""
+        if decoded.language_probs is not None:
+            self.tokenizer = replace(self.tokenizer, language=decoded.language)
+            self._spoken = DetectedLanguage(decoded.language, decoded.language_probs)
         if self._is_silence(decoded):
             return Cut(window, decoded, window.seek + window.size, skipped=True)
-        begin = self.tokenizer.timestamp_begin
-        timed = [self.tokenizer.is_timestamp(token) for token in decoded.tokens]
+        tokens, begin = decoded.tokens, self.tokenizer.timestamp_begin
+        timed = [self.tokenizer.is_timestamp(token) for token in tokens]
         cut = Cut(window, decoded, window.seek + window.size, ends_in_silence=timed[-2:] == [False, True])
         borders = [i + 1 for i, (first, second) in enumerate(pairwise(timed)) if first and second]
-        if not borders:
-            cut.segments.append(self._whole_window(window, decoded))
+        if not borders:  # one segment, to the last timestamp or to the window's end
+            last = next((token - begin for token in reversed(tokens) if self.tokenizer.is_timestamp(token)), 0)
+            end = last * SECONDS_PER_TIMESTAMP if last else window.duration
+            cut.segments.append(self._segment(window, decoded, slice(None), 0.0, end))
             return cut
         if cut.ends_in_silence:
-            borders.append(len(decoded.tokens))
-        for first, last in pairwise([0, *borders]):
-            cut.segments.append(self._timed_segment(window, decoded, slice(first, last)))
+            borders.append(len(tokens))
+        for part in (slice(first, last) for first, last in pairwise([0, *borders])):
+            start, end = ((token - begin) * SECONDS_PER_TIMESTAMP for token in (tokens[part][0], tokens[part][-1]))
+            cut.segments.append(self._segment(window, decoded, part, start, end))
         if not cut.ends_in_silence:  # the last segment is unfinished: the next window starts where it does
-            cut.seek = window.seek + (decoded.tokens[borders[-1] - 1] - begin) * _FRAMES_PER_TIMESTAMP
+            cut.seek = window.seek + (tokens[borders[-1] - 1] - begin) * _FRAMES_PER_TIMESTAMP
         return cut
 
     def _is_silence(self, decoded: Decoded) -> bool:
@@ -228,26 +218,14 @@ class Piece:
         del self._history[: -self._kept]
         return cut.segments
 
-    def _whole_window(self, window: Window, decoded: Decoded) -> Segment:
-        """The only segment of a window: to its last timestamp, or to its end."""
-        begin = self.tokenizer.timestamp_begin
-        last = next((token - begin for token in reversed(decoded.tokens) if self.tokenizer.is_timestamp(token)), 0)
-        duration = last * SECONDS_PER_TIMESTAMP if last else window.duration
-        return self._segment(window, decoded, window.start, window.start + duration, slice(None))
-
-    def _timed_segment(self, window: Window, decoded: Decoded, part: slice) -> Segment:
-        """A segment between the first and the last token of a part, which are timestamps."""
-        begin, tokens = self.tokenizer.timestamp_begin, decoded.tokens[part]
-        start, end = ((token - begin) * SECONDS_PER_TIMESTAMP for token in (tokens[0], tokens[-1]))
-        return self._segment(window, decoded, window.start + start, window.start + end, part)
-
-    def _segment(self, window: Window, decoded: Decoded, start: float, end: float, part: slice) -> Segment:
+    def _segment(self, window: Window, decoded: Decoded, part: slice, start: float, end: float) -> Segment:
+        """A segment of a part of the tokens, with times from the window's start."""
         tokens = decoded.tokens[part]
         return Segment(
             id=0,
             seek=window.seek,
-            start=start,
-            end=end,
+            start=window.start + start,
+            end=window.start + end,
             text=self.tokenizer.decode([token for token in tokens if self.tokenizer.is_text(token)]),
             tokens=tokens,
             temperature=decoded.temperature,

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from whisper_max.audio.mel import FRAMES_PER_SECOND
-from whisper_max.decode.contract import Alignment
+from whisper_max.decode.contract import Align
 from whisper_max.transcribe.hallucination import skip_hallucinations
-from whisper_max.transcribe.result import Segment
+from whisper_max.transcribe.segment import Segment
 from whisper_max.transcribe.timing import WordTiming, add_words, alignment_tokens, find_words
 from whisper_max.transcribe.window import Cut, Piece, end_of_speech
-
-Align = Callable[[Sequence[int], int], Alignment]
-"""Called with tokens and the first id that is no text: how the window's audio goes with them."""
 
 
 def time_words(piece: Piece, cut: Cut, align: Align) -> None:

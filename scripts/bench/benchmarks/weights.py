@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from whisper_max.audio.mel import mel_filters
+from whisper_max.audio.mel_filters import mel_filters
 from whisper_max.checkpoint import Checkpoint, ModelFiles, read_checkpoint, resolve
 from whisper_max.checkpoint.names import ggml, huggingface
 from whisper_max.checkpoint.table import ZEROS

@@ -23,7 +23,7 @@ from whisper_max.checkpoint.layout import LOGITS, TOKEN_EMBEDDING
 from whisper_max.decode.rules import LogitRule, SuppressBlank, SuppressTokens, TimestampRules
 from whisper_max.decode.search import GreedySearch
 from whisper_max.dims import ModelDimensions
-from whisper_max.engine.tensors import Placement, causal_mask
+from whisper_max.engine.runtime import Placement, causal_mask
 from whisper_max.engine.weights import prepare_weights, to_device, weight_rules
 from whisper_max.model.stages import ROW_STATE, stage_names
 

@@ -63,9 +63,10 @@ def build(dims: ModelDimensions, dtype: DType, device_kind: str, fast: bool, che
     from max.graph import BufferType, DeviceRef, Graph, TensorType, TensorValue, Value, ops
 
     from whisper_max.model.gpu import fast as gpu
+    from whisper_max.model.gpu.choose import add_graphs
     from whisper_max.model.gpu.decode_attention import decode_cross_attention, decode_self_attention
     from whisper_max.model.layers import layer_norm
-    from whisper_max.model.module import add_gpu_graphs, build_module, kernel_library, ops_for
+    from whisper_max.model.module import build_module, kernel_library, ops_for
     from whisper_max.model.weights import Weights
 
     device = DeviceRef.GPU() if device_kind == "gpu" else DeviceRef.CPU()
@@ -148,7 +149,7 @@ def build(dims: ModelDimensions, dtype: DType, device_kind: str, fast: bool, che
 
     add_op("decode cross-attention", [tensor("windows", "hyps", t), audio, audio], cross, ["windows", "hyps", t])
     if device_kind == "cpu":
-        add_gpu_graphs(add, dims, device)
+        add_graphs(add, dims, device)
     return module
 
 

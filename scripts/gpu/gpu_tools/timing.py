@@ -20,12 +20,12 @@ from max.engine import InferenceSession, read
 from gpu_tools.modules import find_checks
 from gpu_tools.random_model import random_tensors
 from whisper_max.compile.store import find_module
-from whisper_max.decode.contract import TokenMasks, WindowStart
+from whisper_max.decode.device_contract import TokenMasks, WindowStart
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.batch import EncodedWindows
 from whisper_max.engine.gpu.decoding import DeviceDecoding
 from whisper_max.engine.gpu.memory import is_out_of_memory
-from whisper_max.engine.tensors import Placement
+from whisper_max.engine.runtime import Placement
 from whisper_max.engine.weights import prepare_weights
 from whisper_max.hardware.target import Target
 

@@ -19,6 +19,7 @@ from whisper_max.audio.mel import MelWindows
 from whisper_max.checkpoint import read_checkpoint, resolve
 from whisper_max.engine import WhisperEngine
 from whisper_max.engine.gpu.engine import GpuEngine
+from whisper_max.engine.stages import encode_stages
 from whisper_max.hardware.target import Target
 from whisper_max.load import load_model, tokens_of
 
@@ -80,7 +81,7 @@ def compare_models(
 
 def _features(model: Model, mel: NDArray[np.float32]) -> NDArray[np.float64]:
     engine = cast(WhisperEngine, model.inference)
-    features: NDArray[np.float64] = engine.encode_stages(mel)["ln_post"].astype(np.float64)
+    features: NDArray[np.float64] = encode_stages(engine, mel)["ln_post"].astype(np.float64)
     return features
 
 

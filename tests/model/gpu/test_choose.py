@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from max.driver import Buffer
 
-from whisper_max.decode.rules import LogitRule, SpeechGoesOn, SuppressBlank, SuppressTokens, TimestampRules
+from whisper_max.decode.more_rules import SpeechGoesOn
+from whisper_max.decode.rules import LogitRule, SuppressBlank, SuppressTokens, TimestampRules
 from whisper_max.decode.sampling import SamplingSearch
 from whisper_max.decode.search import GreedySearch, log_sum_exp
 from whisper_max.model.stages import BROKEN, GOING_ON, IMPOSSIBLE, ROW_STATE

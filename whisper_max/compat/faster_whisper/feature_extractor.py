@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_max.audio.mel import CHUNK_LENGTH, HOP_LENGTH, N_FFT, log_mel_spectrogram, mel_filters
+from whisper_max.audio.mel import CHUNK_LENGTH, HOP_LENGTH
+from whisper_max.audio.mel_array import log_mel_spectrogram
+from whisper_max.audio.mel_filters import N_FFT, mel_filters
 from whisper_max.audio.waveform import SAMPLE_RATE
 from whisper_max.errors import OptionError
 

@@ -24,7 +24,8 @@ from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import Tokenizer
 from whisper_max.transcribe import result as native
 from whisper_max.transcribe.check import check_options
-from whisper_max.transcribe.recording import Recording, open_recording
+from whisper_max.transcribe.opening import open_recording
+from whisper_max.transcribe.recording import Recording
 from whisper_max.transcribe.scheduler import transcribe_windows
 
 Transcript = tuple[Iterable[Segment], TranscriptionInfo]

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_max.audio import io
-from whisper_max.audio import mel as log_mel
+from whisper_max.audio import io, mel_array
 from whisper_max.audio.mel import (
     CHUNK_LENGTH,
     FRAMES_PER_SECOND,
     HOP_LENGTH,
-    N_FFT,
     N_FRAMES,
     N_SAMPLES,
     N_SAMPLES_PER_TOKEN,
     TOKENS_PER_SECOND,
 )
+from whisper_max.audio.mel_filters import N_FFT
+from whisper_max.audio.mel_filters import mel_filters as native_filters
 from whisper_max.audio.waveform import SAMPLE_RATE
 from whisper_max.compat.errors import as_peers
 from whisper_max.compat.loading import is_gpu
@@ -98,7 +98,7 @@ def mel_filters(device: object, n_mels: int) -> HostArray:
     check_device(device)
     if n_mels not in (80, 128):
         raise OptionError("no Whisper model has so many", where="n_mels", expected="80 or 128", found=n_mels)
-    return log_mel.mel_filters(n_mels).view(HostArray)
+    return native_filters(n_mels).view(HostArray)
 
 
 def log_mel_spectrogram(
@@ -120,4 +120,4 @@ def log_mel_spectrogram(
         check_device(device)
     source = audio if isinstance(audio, str | os.PathLike) else np.asarray(audio)
     with as_peers():
-        return log_mel.log_mel_spectrogram(io.load_audio(source), n_mels, padding).view(HostArray)
+        return mel_array.log_mel_spectrogram(io.load_audio(source), n_mels, padding).view(HostArray)

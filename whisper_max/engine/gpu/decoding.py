@@ -15,11 +15,11 @@ from max.driver import Buffer, DeviceEvent, Usage
 from max.dtype import DType
 from numpy.typing import NDArray
 
-from whisper_max.decode.contract import TokenMasks, WindowEnd, WindowStart
+from whisper_max.decode.device_contract import TokenMasks, WindowEnd, WindowStart
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.batch import EncodedWindows
 from whisper_max.engine.gpu.replay import ReplayedGraph
-from whisper_max.engine.tensors import Placement, prompt_inputs, rows_of, runs_of
+from whisper_max.engine.runtime import Placement, prompt_inputs, rows_of, runs_of
 from whisper_max.errors import OptionError, WhisperMaxError
 from whisper_max.hardware.forks import check_process
 from whisper_max.model.stages import BROKEN, IMPOSSIBLE, ROW_STATE

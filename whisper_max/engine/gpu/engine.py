@@ -9,7 +9,8 @@ from typing import TypeVar
 from max.driver import Buffer
 
 from whisper_max.checkpoint import Checkpoint
-from whisper_max.decode.contract import Float32, TokenMasks
+from whisper_max.decode.contract import Float32
+from whisper_max.decode.device_contract import TokenMasks
 from whisper_max.engine.batch import EncodedWindows, KVBatch
 from whisper_max.engine.engine import WhisperEngine
 from whisper_max.engine.gpu.decoding import DeviceDecoding
@@ -22,7 +23,7 @@ from whisper_max.engine.gpu.memory import (
     is_out_of_memory,
     plan_memory,
 )
-from whisper_max.engine.tensors import rows_of
+from whisper_max.engine.runtime import rows_of
 from whisper_max.errors import OptionError
 from whisper_max.hardware.target import Target
 from whisper_max.model.digest import FAST
@@ -35,7 +36,7 @@ MOST_IDLE = 4
 
 
 class GpuEngine(WhisperEngine):
-    """``WhisperEngine`` on a GPU. Implements ``decode.contract.DeviceInference`` too.
+    """``WhisperEngine`` on a GPU. Implements ``decode.device_contract.DeviceInference`` too.
 
     Args:
         checkpoint, target, report, bundle: as for ``WhisperEngine``.

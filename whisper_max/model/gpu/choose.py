@@ -7,7 +7,7 @@ and its last timestamp. Steps and choices follow one another without the host, w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from max.dtype import DType
 from max.graph import BufferType, BufferValue, DeviceRef, TensorType, TensorValue, Value, ops
@@ -16,6 +16,11 @@ from whisper_max.dims import ModelDimensions
 from whisper_max.model.gpu.decode_attention import MASKED
 from whisper_max.model.stages import BROKEN, GOING_ON, IMPOSSIBLE
 
+Add = Callable[
+    [str, Iterable[TensorType | BufferType], Callable[[Sequence[Value]], TensorValue | Sequence[TensorValue] | None]],
+    None,
+]
+"""Adds a graph to a module: its name, the types of its inputs, and what makes its outputs of them."""
 LARGEST = 3.4e38
 """A logit above it is infinite."""
 CHUNK = 256
@@ -223,3 +228,10 @@ def no_speech(inputs: Sequence[Value]) -> TensorValue:
     exponentials = ops.exp(logits - ops.max(logits))
     chosen = ops.where(_indices(logits, 1) == ops.unsqueeze(token, 0), exponentials, 0.0)
     return ops.squeeze(ops.sum(chosen) / ops.sum(exponentials), -1)
+
+
+def add_graphs(add: Add, dims: ModelDimensions, device: DeviceRef) -> None:
+    """Add the graphs choose, sample and no_speech; they have no weights, and run on any device."""
+    add("choose", choose_input_types(dims, device, sampled=False), choose)
+    add("sample", choose_input_types(dims, device, sampled=True), sample)
+    add("no_speech", no_speech_input_types(dims, device), no_speech)

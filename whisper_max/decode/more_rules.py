@@ -1,15 +1,18 @@
-"""Logit rules against a transcript that repeats itself; see ``rules``."""
+"""Logit rules beyond openai-whisper's: against words said before, an early end, and tokens by their text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whisper_max.decode.contract import Float32
-from whisper_max.decode.decoded import Loop
+from whisper_max.decode.options import DecodingOptions
 from whisper_max.text.tokenizer import Tokenizer
+
+_NUMERALS = frozenset("0123456789%$£")
 
 
 class RepetitionPenalty:
@@ -47,17 +50,31 @@ class NoRepeatNgram:
         return np.array([text[i + before] for i in starts if list(text[i : i + before]) == last], dtype=np.intp)
 
 
-class ForbidLoops:
-    """What was said over and over is not said again; timestamps between text tokens don't count."""
+class SpeechGoesOn:
+    """A transcript is not over after a pair of timestamps before the first one at which it may be.
 
-    def __init__(self, loops: Iterable[Loop], tokenizer: Tokenizer) -> None:
-        self._sequences = sorted({sequence for loop in loops for sequence in loop.forbidden})
-        self._is_text = tokenizer.is_text
+    earliest: that timestamp's token.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, earliest: int) -> None:
+        self._tokenizer = tokenizer
+        self._earliest = earliest
 
     def apply(self, logits: Float32, sampled: Sequence[Sequence[int]]) -> None:
-        """Acts on every token."""
+        """Acts after each pair of timestamps."""
         for row, tokens in zip(logits, sampled, strict=True):
-            text = tuple(token for token in tokens if self._is_text(token))
-            for *before, last in self._sequences:
-                if text[len(text) - len(before) :] == tuple(before):
-                    row[last] = -np.inf
+            is_pair = len(tokens) > 1 and all(self._tokenizer.is_timestamp(token) for token in tokens[-2:])
+            if is_pair and tokens[-1] < self._earliest:
+                row[self._tokenizer.eot] = -np.inf
+
+
+def suppressed_texts(tokenizer: Tokenizer, options: DecodingOptions) -> set[int]:
+    """The tokens that ``suppress_numerals`` and ``suppress_regex`` name by their text."""
+    texts = [(token, tokenizer.decode([token])) for token in range(tokenizer.n_vocab) if tokenizer.is_text(token)]
+    suppressed: set[int] = set()
+    if options.suppress_numerals:
+        suppressed |= {token for token, text in texts if not _NUMERALS.isdisjoint(text)}
+    if options.suppress_regex is not None:
+        pattern = re.compile(options.suppress_regex)
+        suppressed |= {token for token, text in texts if pattern.fullmatch(text)}
+    return suppressed

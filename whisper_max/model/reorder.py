@@ -1,0 +1,33 @@
+"""Hypotheses that continue others: a cache filled with rows of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from max.dtype import DType
+from max.graph import BufferType, DeviceRef, TensorType, Value, ops
+
+from whisper_max.dims import ModelDimensions
+from whisper_max.model.kv_cache import kv_cache_types
+
+
+def reorder_input_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> list[TensorType | BufferType]:
+    """The inputs of ``reorder``: the caches to fill, those to read, the row to read for each row, slots in use (1,)."""
+    head_dim = dims.n_text_state // dims.n_text_head
+    source = TensorType(dtype, ["source_rows", dims.n_text_head, "capacity", head_dim], device=device)
+    return [
+        TensorType(DType.int32, ["rows"], device=device),
+        TensorType(DType.int64, [1], device=DeviceRef.CPU()),
+        *kv_cache_types(dims, dtype, device),
+        *[source] * (2 * dims.n_text_layer),
+    ]
+
+
+def reorder(inputs: Sequence[Value]) -> None:
+    """Fill a cache with rows of another, in the order given; only the slots in use are copied."""
+    row_of, slots, *caches = inputs
+    rows, n_slots = row_of.tensor, slots.tensor
+    every, used = slice(None), (slice(0, n_slots[0]), "n_slots")
+    for target, source in zip(caches[: len(caches) // 2], caches[len(caches) // 2 :], strict=True):
+        kept = source.tensor[every, every, used, every]  # (source_rows, H, n_slots, hd)
+        ops.buffer_store_slice(target.buffer, ops.gather(kept, rows, axis=0), [every, every, used, every])
