@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whisper_max.commands.console import EXIT_FAILED, EXIT_OK, print_error, progress, say, shown
-from whisper_max.commands.flags import TRANSCRIBE_GROUPS, HelpFormatter, Subcommands
+from whisper_max.commands.flags import TRANSCRIBE_GROUPS, Subcommands
 from whisper_max.commands.inputs import Input, find_recordings
 from whisper_max.commands.loading import load_from
 from whisper_max.commands.transcribe import check_vad_options, layout_from, options_from, segment_line
@@ -35,8 +35,6 @@ def add(commands: Subcommands) -> None:
         description="Time every word of a text that is known: a script, lyrics, or subtitles (srt, vtt), which keep"
         " their cues. Words that the recording does not say have a low probability in json.",
         epilog="example: python -m whisper_max align talk.mp3 talk.txt -f srt,json -o out",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("audio", metavar="AUDIO", help="the recording; - is standard input")
     parser.add_argument("text", metavar="TEXT", help="a file of text in UTF-8: srt, vtt, or plain text")

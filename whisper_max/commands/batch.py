@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from whisper_max.commands.console import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, print_error, progress, say, shown
 from whisper_max.commands.flags import (
     TRANSCRIBE_GROUPS,
-    HelpFormatter,
     Option,
     Subcommands,
     output_formats,
@@ -94,8 +93,6 @@ def add(commands: Subcommands) -> None:
         description="Transcribe many recordings on Ray, each as transcribe does it. The same command again does what is"
         " missing.",
         epilog="example: python -m whisper_max batch s3://archive/2026/ --output s3://archive/text --ray auto -f srt",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "recordings",

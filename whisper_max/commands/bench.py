@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from whisper_max.commands.console import BAR_DELAY, EXIT_OK, Table, is_terminal, print_table
-from whisper_max.commands.flags import HelpFormatter, Subcommands, add_plot_option, output_file
+from whisper_max.commands.flags import Subcommands, add_plot_option, output_file
 from whisper_max.commands.loading import add_model_options, load_from
 from whisper_max.files.remote import source_name
 from whisper_max.version import VERSION
@@ -43,8 +43,6 @@ def add(commands: Subcommands) -> None:
         description="Time every stage beside the least that it could take here, and whole runs. Without --audio the"
         " recording is noise and each window gets a fixed number of steps.",
         epilog="example: python -m whisper_max bench --compute_type int8 --batch 8 --json speed.json",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     add_model_options(parser, but=("device",))
     parser.add_argument("--batch", type=int, metavar="N", default=1, help="windows decoded at once, beside one alone")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from whisper_max.commands.checkpoint import COMPUTE_TYPES, TARGET_HELP, add_checkpoint_options, checkpoint_from
 from whisper_max.commands.console import EXIT_OK, print_progress
-from whisper_max.commands.flags import HelpFormatter, Subcommands
+from whisper_max.commands.flags import Subcommands
 
 if TYPE_CHECKING:
     from whisper_max.compile.build import Storage
@@ -23,8 +23,6 @@ def add(commands: Subcommands) -> None:
         help="compile a model's graphs for this or other machines",
         description="Compile a model's graphs ahead of their first use, for this machine or for others.",
         epilog="example: python -m whisper_max compile medium --target cpu:x86-64-v3 cuda:sm_90a -o artifacts",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     add_checkpoint_options(parser)
     parser.add_argument("--target", nargs="+", required=True, metavar="TARGET", help=TARGET_HELP)

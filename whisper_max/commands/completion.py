@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from whisper_max.commands.console import EXIT_OK
-from whisper_max.commands.flags import HelpFormatter, Subcommands
+from whisper_max.commands.flags import Subcommands
 from whisper_max.errors import OptionError
 
 _SHELLS = ("bash", "zsh", "tcsh")
@@ -22,8 +22,6 @@ def add(commands: Subcommands) -> None:
         help=_HELP,
         description=f"{_HELP.capitalize()}; it needs the extra completion.",
         epilog="example: whisper-max completion bash",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("shell", choices=_SHELLS, help="the shell")
     parser.set_defaults(run=run)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whisper_max.commands.console import EXIT_FAILED, EXIT_OK, Cell, Table, print_table, progress
-from whisper_max.commands.flags import HelpFormatter, Subcommands, language, output_file
+from whisper_max.commands.flags import Subcommands, language, output_file
 from whisper_max.commands.loading import add_model_options, load_from
 from whisper_max.files.remote import source_name
 
@@ -32,8 +32,6 @@ def add(commands: Subcommands) -> None:
         " JSON; with --against, name the first stage at which another model, compute type or device leaves its"
         " tolerance.",
         epilog="example: python -m whisper_max debug talk.mp3 --against int8 -o looked_at",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("audio", metavar="AUDIO", help="a recording")
     parser.add_argument("--start", type=_seconds, default=0.0, metavar="SECONDS", help="where the window begins")

@@ -25,7 +25,7 @@ from whisper_max.commands.console import (
     say,
     shown,
 )
-from whisper_max.commands.flags import HelpFormatter, Subcommands, add_plot_option, language, output_file
+from whisper_max.commands.flags import Subcommands, add_plot_option, language, output_file
 from whisper_max.commands.loading import add_model_options
 from whisper_max.errors import OptionError
 from whisper_max.files.remote import source_name
@@ -51,8 +51,6 @@ def add(commands: Subcommands) -> None:
         description="Transcribe a recording by each tier, each in a process of its own: openai-whisper where an"
         " environment has it, float32, int8, batches, GPU. Those that aren't there say why and are skipped.",
         epilog="example: python -m whisper_max demo talk.mp3 --reference ~/whisper-env --json tiers.json",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("audio", metavar="AUDIO", help="a recording")
     parser.add_argument("--tiers", metavar="TIER[,...]", help=f"only these of {_NAMES}")

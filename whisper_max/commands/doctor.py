@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from whisper_max.commands.console import EXIT_FAILED, EXIT_OK, Cell, Table, is_terminal, print_progress, print_table
-from whisper_max.commands.flags import MODEL_OPTIONS, HelpFormatter, Subcommands
+from whisper_max.commands.flags import MODEL_OPTIONS, Subcommands
 
 if TYPE_CHECKING:
     from whisper_max.measure.doctor import Check
@@ -22,8 +22,6 @@ def add(commands: Subcommands) -> None:
         help=_HELP,
         description=f"{_HELP.capitalize()}.",
         epilog="example: python -m whisper_max doctor --graphs --device gpu",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--graphs", action="store_true", help="also compile a graph of one block, run it and check what it gives"

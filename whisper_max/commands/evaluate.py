@@ -13,7 +13,6 @@ from whisper_max.commands.flags import (
     DECODING_OPTIONS,
     MODEL_OPTIONS,
     VAD_OPTIONS,
-    HelpFormatter,
     Subcommands,
     add_plot_option,
     output_file,
@@ -41,8 +40,6 @@ def add(commands: Subcommands) -> None:
         " (relative to it), transcript, language. It takes the extra [evaluate].",
         usage="%(prog)s [OPTION]... MANIFEST",
         epilog="example: python -m whisper_max evaluate manifest.jsonl --filter language=en --json scores.json",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="a .jsonl file")
     scored = parser.add_argument_group("what is scored")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from whisper_max.commands.checkpoint import COMPUTE_TYPES, TARGET_HELP, add_checkpoint_options, checkpoint_from
 from whisper_max.commands.console import EXIT_OK, print_progress
-from whisper_max.commands.flags import HelpFormatter, Subcommands
+from whisper_max.commands.flags import Subcommands
 
 _HERE_HELP = f"{TARGET_HELP}; the most portable that this CPU runs when not given"
 
@@ -21,8 +21,6 @@ def add(commands: Subcommands) -> None:
         description="Write a bundle: weights, compiled graphs and vocabulary in one folder, which --model and"
         " load_model take.",
         epilog="example: python -m whisper_max export base base-bundle --target cpu:x86-64-v3 cpu:x86-64-v4",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     add_checkpoint_options(parser)
     parser.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder, or an older bundle")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from whisper_max.commands.checkpoint import add_checkpoint_options
 from whisper_max.commands.console import EXIT_OK, print_progress
-from whisper_max.commands.flags import HelpFormatter, Subcommands
+from whisper_max.commands.flags import Subcommands
 
 if TYPE_CHECKING:
     from whisper_max.measure.inspect import Inspection
@@ -22,8 +22,6 @@ def add(commands: Subcommands) -> None:
         help="what a model file or folder is: size, format, quantisation, languages, words",
         description="Print what a model is, without loading it.",
         epilog="example: python -m whisper_max inspect fine-tuned/ --json",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     add_checkpoint_options(parser)
     parser.add_argument("--json", action="store_true", help="print it as JSON")

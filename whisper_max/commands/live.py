@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
 from whisper_max.commands.console import EXIT_OK, say
-from whisper_max.commands.flags import HelpFormatter, Subcommands, language, output_file
+from whisper_max.commands.flags import Subcommands, language, output_file
 from whisper_max.commands.loading import add_model_options, load_from
 from whisper_max.errors import AudioError, OptionError
 from whisper_max.files.remote import Place
@@ -46,8 +46,6 @@ def add(commands: Subcommands) -> None:
         "else 16-bit little-endian samples, from standard input, a pipe or an address, or a microphone. Ctrl-C ends it "
         "and keeps the transcript.",
         epilog="example: arecord -q -f S16_LE -r 16000 | python -m whisper_max live --language en -o talk.srt",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("source", nargs="?", default=STDIN, help=_SOURCE)
     add_model_options(parser)

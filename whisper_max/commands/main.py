@@ -15,10 +15,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import pairwise
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from whisper_max.commands.console import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, print_error
-from whisper_max.commands.flags import TRANSCRIBE_GROUPS
+from whisper_max.commands.flags import TRANSCRIBE_GROUPS, HelpFormatter, Subcommands
 from whisper_max.errors import OptionError, OutputError, WhisperMaxError
 from whisper_max.version import VERSION
 
@@ -48,6 +48,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(EXIT_USAGE, f"error: {message}; see {self.prog} --help\n")
 
 
+class CommandParser(Parser):
+    """The parser of a command: options have their whole names, and its help says their defaults."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **settings)
+
+
 def build_parser(prog: str = "python -m whisper_max", commands: Sequence[str] = _COMMANDS) -> argparse.ArgumentParser:
     """The parser of subcommands; each sets ``run`` to the function that does it.
 
@@ -63,7 +70,9 @@ def build_parser(prog: str = "python -m whisper_max", commands: Sequence[str] = 
         allow_abbrev=False,
     )
     parser.add_argument("-V", "--version", action="version", version=f"whisper_max {VERSION}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    subparsers: Subcommands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=CommandParser
+    )
     for command in commands:
         import_module(f"whisper_max.commands.{command}").add(subparsers)
     return parser

@@ -15,7 +15,7 @@ _HELP = "the models known by name, and which are on this machine"
 
 def add(commands: Subcommands) -> None:
     """Register the command."""
-    parser = commands.add_parser("models", help=_HELP, description=f"Print {_HELP}.", allow_abbrev=False)
+    parser = commands.add_parser("models", help=_HELP, description=f"Print {_HELP}.")
     parser.add_argument("--json", action="store_true", help="print what is on this machine as JSON")
     parser.set_defaults(run=run)
 

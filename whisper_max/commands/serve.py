@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from whisper_max.commands.flags import HelpFormatter, Subcommands, folder, optional_int
+from whisper_max.commands.flags import Subcommands, folder, optional_int
 from whisper_max.errors import OptionError
 
 
@@ -86,8 +86,6 @@ def add(commands: Subcommands) -> None:
         description="Serve OpenAI's audio API and a web page. Every flag is also a variable: WHISPER_MAX_PORT for"
         " --port. Ctrl-C or SIGTERM ends it once running requests are answered.",
         epilog="example: python -m whisper_max serve --models tiny.en --port 9000",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     for title, settings in _GROUPS:
         group = parser.add_argument_group(title)

@@ -30,7 +30,6 @@ from whisper_max.commands.flags import (
     TRANSCRIBE_GROUPS,
     VAD_OPTIONS,
     WORD_OPTIONS,
-    HelpFormatter,
     Subcommands,
 )
 from whisper_max.commands.inputs import STDIN, Input, find_recordings
@@ -55,8 +54,6 @@ def add(commands: Subcommands) -> None:
         usage="%(prog)s [OPTION]... AUDIO...",
         description="Transcribe recordings. Options are openai-whisper's; dashes may stand for underscores.",
         epilog="example: python -m whisper_max transcribe talk.mp3 interviews/ --language en -f srt,txt -o out",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("audio", nargs="+", metavar="AUDIO", help=AUDIO_HELP)
     for title, options in TRANSCRIBE_GROUPS:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from whisper_max.commands.console import EXIT_FAILED, EXIT_OK, Cell, Table, print_table, progress
-from whisper_max.commands.flags import MODEL_OPTIONS, HelpFormatter, Subcommands, add_plot_option
+from whisper_max.commands.flags import MODEL_OPTIONS, Subcommands, add_plot_option
 from whisper_max.commands.loading import add_model_options, load_from
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ def add(commands: Subcommands) -> None:
         help="prove a model against stored reference values",
         description="Compare every stage of a model with stored values of openai-whisper.",
         epilog="example, in a clone: python -m whisper_max verify base --reference tests/reference/base",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL_OPTIONS[0].help)
     parser.add_argument("--reference", type=Path, required=True, metavar="DIR", help="folder of reference values")
