@@ -97,6 +97,44 @@ def test_the_answer_does_not_wait_and_segments_come_as_they_are_found(serving, t
         assert rest == all["data"][1:]
 
 
+def test_a_full_disk_ends_nothing_and_loses_nothing(serving, tmp_path, monkeypatch):
+    monkeypatch.setattr(desk_module, "_AGAIN", 0.05)
+    loader = FakeLoader()
+    with serving(loader, jobs=str(tmp_path)) as server:
+        loader.inference.go_on.clear()
+        first = leave(server.url).json()["id"]
+        server.wait(lambda: job_of(server.url, first)["status"] == "running")
+        with full_disk(monkeypatch) as refused:
+            loader.inference.go_on.set()
+            response = leave(server.url)
+            assert (response.status_code, response.json()["error"]["code"]) == (507, "disk_full")
+            before = len(refused)
+            server.wait(lambda: len(refused) > before + 3)
+            assert job_of(server.url, first)["status"] == "running"
+        assert until_ended(server.url, first)["status"] == "done"
+        assert until_ended(server.url, leave(server.url).json()["id"])["status"] == "done"
+        assert len(httpx.get(f"{server.url}/v1/jobs").json()["data"]) == 2
+
+
+@contextmanager
+def full_disk(monkeypatch):
+    """Every change of the list of jobs fails as SQLite fails on a full disk; gives those that did."""
+    write, refused = JobStore._write, []
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    @contextmanager
+    def refuse(store):
+        with write(store):
+            refused.append(store)
+            raise error
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JobStore, "_write", refuse)
+        yield refused
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [

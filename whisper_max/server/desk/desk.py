@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from whisper_max.server.admission import Admission
 from whisper_max.server.desk.store import MOST_ATTEMPTS, Answer, JobStore, StoredJob
@@ -30,6 +32,9 @@ log = logging.getLogger(__name__)
 
 _LOOK = 1.0  # seconds between looks at what is due
 _RETRY_AFTER = 60  # seconds that who finds the desk full is told
+_AGAIN = 10.0  # seconds after which what the disk refused is tried again
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -138,7 +143,7 @@ class Desk:
         while True:
             self._wake.clear()
             while len(self._tasks) < self._settings.jobs_at_once and not self._admission.stopping.is_set():
-                job = await asyncio.to_thread(self.store.claim)
+                job = await _kept(self.store.claim)
                 if job is None:
                     break
                 task = asyncio.create_task(self._run(job))
@@ -157,7 +162,7 @@ class Desk:
             if job.attempts > MOST_ATTEMPTS:
                 raise APIError(500, f"the server ended {MOST_ATTEMPTS} times while it worked on this", code="gave_up")
             result = await self._transcribe(job, self.running[job.id])
-            await asyncio.to_thread(self.store.finish, job.id, result)
+            await _kept(partial(self.store.finish, job.id, result))
         except asyncio.CancelledError:
             self.store.give_back(job.id)  # at once: nothing waits for a thread any more
             raise
@@ -171,11 +176,11 @@ class Desk:
             return
         refusal = as_api_error(error)
         if (retry := refusal.headers.get("Retry-After")) is None:
-            await asyncio.to_thread(self.store.fail, job.id, refusal.status, refusal.body()["error"])
+            await _kept(partial(self.store.fail, job.id, refusal.status, refusal.body()["error"]))
             return
         with suppress(TimeoutError):  # the server is busy, or about to end
             await asyncio.wait_for(self._admission.stopping.wait(), float(retry))
-        await asyncio.to_thread(self.store.give_back, job.id)
+        await _kept(partial(self.store.give_back, job.id))
 
     async def _transcribe(self, job: StoredJob, running: Running) -> Answer:
         asked = self._asked(job.fields)
@@ -199,24 +204,39 @@ class Desk:
         while True:
             await asyncio.sleep(_LOOK)
             if self.webhooks is not None:
-                for job in await asyncio.to_thread(self.store.due):
+                for job in await _kept(self.store.due):
                     with suppress(KeyError):  # it was deleted meanwhile
-                        await asyncio.to_thread(self._deliver, job, self.webhooks)
+                        await _kept(
+                            partial(self._note, job, await asyncio.to_thread(self._deliver, job, self.webhooks))
+                        )
 
-    def _deliver(self, job: StoredJob, webhooks: Webhooks) -> None:
+    def _deliver(self, job: StoredJob, webhooks: Webhooks) -> bool:
         kind = "completed" if job.error is None else "failed"
         event = {"id": f"evt_{job.id}", "object": "event", "type": f"transcription.job.{kind}", "created_at": job.ended}
         data = {**shown(job, self._settings), **({} if job.error is not None else _result(self.store.answer(job.id)))}
-        if webhooks.deliver(str(job.webhook), f"msg_{job.id}", json.dumps({**event, "data": data}).encode()):
+        return webhooks.deliver(str(job.webhook), f"msg_{job.id}", json.dumps({**event, "data": data}).encode())
+
+    def _note(self, job: StoredJob, was_told: bool) -> None:
+        if was_told:
             self.store.told(job.id)
         else:
             self.store.not_told(job.id, WAITS[job.tries] if job.tries < len(WAITS) else None)
 
     async def _expire(self) -> None:
         while True:
-            if n := await asyncio.to_thread(self.store.expire, self._settings.jobs_age * 3600):
+            if n := await _kept(partial(self.store.expire, self._settings.jobs_age * 3600)):
                 log.info("%d jobs have expired", n)
             await asyncio.sleep(min(60.0, self._settings.jobs_age * 3600))
+
+
+async def _kept(change: Callable[[], T]) -> T:
+    """What the store does, off the event loop; where the disk refuses it, as when it is full, again until it can."""
+    while True:
+        try:
+            return await asyncio.to_thread(change)
+        except OSError as error:
+            log.error("jobs: %s; tried again in %g s", error.strerror or error, _AGAIN)
+            await asyncio.sleep(_AGAIN)
 
 
 async def _follow(job: Job, running: Running) -> TranscriptionResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -76,6 +77,8 @@ class Answer:
 class JobStore:
     """The jobs of one server; from any thread.
 
+    Every method raises OSError where the disk is full, or can't be read or written.
+
     Args:
         folder: theirs alone; it is made where it is not there.
 
@@ -128,12 +131,12 @@ class JobStore:
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._db:  # which commits, or rolls back where anything is raised
+        with _as_os_error(), self._lock, self._db:  # which commits, or rolls back where anything is raised
             self._db.execute("BEGIN IMMEDIATE")
             yield self._db
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._lock:
+        with _as_os_error(), self._lock:
             return self._db.execute(query, values).fetchall()
 
     # ---------------------------------------------------------------- in
@@ -149,15 +152,12 @@ class JobStore:
         with ExitStack() as undo:
             undo.callback(path.unlink, missing_ok=True)
             n_bytes = _copy(file, path)
-            try:
-                with self._write() as db:
-                    db.execute(
-                        "INSERT INTO jobs (id, owner, status, file_name, n_bytes, fields, created, webhook)"
-                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                        (id, owner, QUEUED, name, n_bytes, json.dumps(fields), time.time(), webhook),
-                    )
-            except sqlite3.Error as error:
-                raise OSError(f"the list of jobs can't be written: {error}") from error
+            with self._write() as db:
+                db.execute(
+                    "INSERT INTO jobs (id, owner, status, file_name, n_bytes, fields, created, webhook)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (id, owner, QUEUED, name, n_bytes, json.dumps(fields), time.time(), webhook),
+                )
             undo.pop_all()
         return self.get(id)
 
@@ -286,6 +286,16 @@ class JobStore:
         """Let another server have the folder."""
         with self._lock:
             self._closing.close()
+
+
+@contextmanager
+def _as_os_error() -> Iterator[None]:
+    """Say of SQLite's errors what they are here: the disk's."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        number = errno.ENOSPC if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL else errno.EIO
+        raise OSError(number, f"the list of jobs can't be read or written: {error}") from error
 
 
 def _stored(row: tuple[Any, ...]) -> StoredJob:
