@@ -36,6 +36,7 @@ LINES = "[00:00.000 --> 00:07.600]  And so, my fellow Americans,\n[00:07.600 -->
 DEFAULT_OPTIONS = {
     "channels": "mixed",
     "speakers": None,
+    "speaker_file": None,
     "guard": "mark",
     "align_segments": False,
     "track": None,
