@@ -164,6 +164,8 @@ def test_small_screens_need_no_sideways_scrolling(open_page, mock_address, behav
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     upload(page)
     page.click("#more summary")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator("#segments").scroll_into_view_if_needed()  # rows far below what is in sight are not drawn
     page.click(".word >> nth=3")
     page.keyboard.press("1")
     page.keyboard.press("Control+f")

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_max.decode.contract import Float32
-from whisper_max.decode.options import DecodingOptions
 from whisper_max.text.tokenizer import Tokenizer
 
 _NUMERALS = frozenset("0123456789%$£")
@@ -68,13 +67,13 @@ class SpeechGoesOn:
                 row[self._tokenizer.eot] = -np.inf
 
 
-def suppressed_texts(tokenizer: Tokenizer, options: DecodingOptions) -> set[int]:
-    """The tokens that ``suppress_numerals`` and ``suppress_regex`` name by their text."""
+def suppressed_texts(tokenizer: Tokenizer, numerals: bool, regex: str | None) -> set[int]:
+    """The tokens of digits and currency signs, where asked for, and those whose whole text a pattern matches."""
     texts = [(token, tokenizer.decode([token])) for token in range(tokenizer.n_vocab) if tokenizer.is_text(token)]
     suppressed: set[int] = set()
-    if options.suppress_numerals:
+    if numerals:
         suppressed |= {token for token, text in texts if not _NUMERALS.isdisjoint(text)}
-    if options.suppress_regex is not None:
-        pattern = re.compile(options.suppress_regex)
+    if regex is not None:
+        pattern = re.compile(regex)
         suppressed |= {token for token, text in texts if pattern.fullmatch(text)}
     return suppressed

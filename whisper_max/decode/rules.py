@@ -145,5 +145,5 @@ def suppressed_tokens(tokenizer: Tokenizer, options: DecodingOptions) -> set[int
     if -1 in given:
         suppressed |= set(tokenizer.non_speech_tokens)
     if options.suppress_numerals or options.suppress_regex is not None:
-        suppressed |= suppressed_texts(tokenizer, options)
+        suppressed |= suppressed_texts(tokenizer, options.suppress_numerals, options.suppress_regex)
     return suppressed
