@@ -38,7 +38,7 @@ class S3Store:
 def s3_store() -> Iterator[S3Store]:
     """A server with the empty bucket ``archive``, which the environment's settings lead to."""
     moto = pytest.importorskip("moto.server", reason="moto[server] is not installed")
-    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
     import boto3
 
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
@@ -52,6 +52,7 @@ def s3_store() -> Iterator[S3Store]:
             "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         }.items():
             patch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()  # clients of an earlier server ask that one
         boto3.client("s3").create_bucket(Bucket="archive")
         yield S3Store("s3://archive", f"http://{host}:{port}")
     server.stop()

@@ -32,6 +32,7 @@ def test_captions_come_while_somebody_talks(page, behaviour, download):
     page.wait_for_selector("[data-state=done]")
     said = text(page, ".segment-text")
     assert said.startswith("one two three four")
+    until(page, "Number(document.querySelector('#waveform').getAttribute('aria-valuemax')) > 0")  # once it is decoded
     seconds = page.evaluate("document.querySelector('#waveform').getAttribute('aria-valuemax')")
     assert abs(float(seconds) - behaviour.live_seconds) <= 1
     assert download(page, "txt", "recording") == f"{said}\n"

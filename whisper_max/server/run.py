@@ -9,6 +9,7 @@ import signal
 import ssl
 import sys
 import time
+from contextvars import Context
 from http import HTTPStatus
 from types import FrameType
 from typing import Any
@@ -106,7 +107,7 @@ class DrainingServer(Server):
             self.should_exit = True
             if sig == signal.SIGINT and not self.interrupted:
                 self.interrupted = self.force_exit = True
-                log.info("interrupted: what runs is cut off")
+                Context().run(log.info, "interrupted: what runs is cut off")  # not by the request that it came upon
                 logging.getLogger("uvicorn.error").disabled = True  # of stack traces, one for each request
             return
         self._end = time.monotonic() + self._grace
