@@ -1,7 +1,8 @@
 """How exactly a known text is timed: mean and 95th percentile of the distance to the times of the transcript's words.
 
 Each recording is transcribed with word times; then its own text is aligned, as it is, with 10 % of its words removed,
-and with 10 % changed to other words of the recording. Words that stayed are compared by their starts and ends.
+and with 10 % changed to other words of the recording. Words that stayed are compared by their starts and ends, found
+by the characters before them, as scripts without spaces are aligned by character.
 
     python scripts/bench/align_known.py AUDIO... [--model base] [--compute_type int8] [--json FILE]
 
@@ -18,6 +19,7 @@ import random
 import resource
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,14 @@ Float32 = NDArray[np.float32]
 _SHARE = 0.1
 _PASSAGE = 40  # words
 _SURE = 0.5  # of words that stayed, those surer than this count as found
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Of a text that was made. word: of the transcript, None for one that was put in another's place."""
+
+    text: str
+    word: Word | None
 
 
 def main() -> None:
@@ -64,11 +74,9 @@ def main() -> None:
             found = timed(model, path, text, result.language)
             if kind == "same":
                 seconds["align"] += time.perf_counter() - begin
-            for index, word in enumerate(found):
-                if (old := kept[index]) is None:
-                    doubt.setdefault(kind, []).append(word.probability)
-                else:
-                    distances.setdefault(kind, []).extend((abs(word.start - old.start), abs(word.end - old.end)))
+            apart, likely = compared(kept, found)
+            distances.setdefault(kind, []).extend(apart)
+            doubt.setdefault(kind, []).extend(likely)
     report = {
         kind: {
             "boundaries": len(each),
@@ -79,6 +87,8 @@ def main() -> None:
         for kind, each in distances.items()
     }
     for kind, likely in doubt.items():
+        if not likely:
+            continue
         report[kind]["median_probability_of_changed"] = round(float(np.median(likely)), 3)
     print(json.dumps({"seconds": {name: round(each, 1) for name, each in seconds.items()}, **report}, indent=1))
     if args.json is not None:
@@ -145,25 +155,50 @@ def edited(words: Sequence[Word], rng: random.Random) -> tuple[str, list[int | N
     return " ".join(pieces), kept
 
 
-def altered(words: list[Word], kind: str, rng: random.Random) -> tuple[str, list[Word | None]]:
-    """A text made of words, and for each word of it the one that it is, or None where it was changed."""
-    pieces: list[str] = []
-    kept: list[Word | None] = []
+def altered(words: list[Word], kind: str, rng: random.Random) -> tuple[str, list[Piece]]:
+    """A text made of words, and its pieces."""
+    pieces: list[Piece] = []
     for word in words:
-        for part in whole(word):
-            lucky = kind == "same" or rng.random() >= _SHARE
-            if lucky:
-                pieces.append(part.word)
-                kept.append(part)
-            elif kind == "changed":
-                pieces.append(rng.choice(words).word.strip())
-                kept.append(None)
-    return " ".join(piece.strip() for piece in pieces), kept
+        if len(word.word.split()) != 1:  # a phrase, of which some words could not be told apart
+            continue
+        if kind == "same" or rng.random() >= _SHARE:
+            pieces.append(Piece(word.word.strip(), word))
+        elif kind == "changed":
+            pieces.append(Piece(rng.choice(words).word.strip(), None))
+    spaced = any(word.word.startswith(" ") for word in words[1:])
+    return (" " if spaced else "").join(piece.text for piece in pieces), pieces
 
 
-def whole(word: Word) -> list[Word]:
-    """The word, where it is one of a text that is split at spaces."""
-    return [word] if len(word.word.split()) == 1 else []
+def compared(pieces: Sequence[Piece], found: Sequence[Word]) -> tuple[list[float], list[float]]:
+    """How far boundaries are apart that are those of a word and of its piece, and how likely changed words are."""
+    starts: dict[int, float] = {}  # by the number of characters before, white space not counted
+    ends: dict[int, float] = {}
+    changed: set[int] = set()
+    at = 0
+    for piece in pieces:
+        stop = at + n_characters(piece.text)
+        if piece.word is None:
+            changed.update(range(at, stop))
+        else:
+            starts[at], ends[stop] = piece.word.start, piece.word.end
+        at = stop
+    apart: list[float] = []
+    likely: list[float] = []
+    at = 0
+    for word in found:
+        stop = at + n_characters(word.word)
+        if at in changed:
+            likely.append(word.probability)
+        else:
+            apart += [abs(word.start - starts[at])] if at in starts else []
+            apart += [abs(word.end - ends[stop])] if stop in ends else []
+        at = stop
+    return apart, likely
+
+
+def n_characters(text: str) -> int:
+    """White space not counted."""
+    return len("".join(text.split()))
 
 
 def timed(model: Model, path: Path | Float32, text: str, language: str) -> list[Word]:

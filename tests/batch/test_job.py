@@ -239,7 +239,7 @@ def test_a_full_disk_is_said_once_and_rows_wait(tmp_path: Path, monkeypatch: pyt
     for row in rows(2):
         results.add(row)
 
-    def full(path):
+    def full(path, *, flush=True):
         raise OSError(28, os.strerror(28))
 
     with monkeypatch.context() as patch:

@@ -18,6 +18,7 @@ from whisper_max.batch.worker import MOST_DEATHS, UNSERVED, Worker
 from whisper_max.errors import OptionError, UnknownModelError
 from whisper_max.files.remote import place
 from whisper_max.output import write_result
+from whisper_max.transcribe import journal
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.speakers import Diarization
 from whisper_max.transcribe.turns import Turn
@@ -255,6 +256,16 @@ def test_side_by_side_is_as_alone(home: Path, talk: Path):
     assert [row.status for row in rows] == [DONE] * 5
     assert [files(home / "out", source.stem) for source in sources] == wanted
     assert not list((home / "cache").rglob("*.jsonl"))
+
+
+@pytest.mark.parametrize(("size", "kept"), [(1, True), (300_000, False), (3 << 20, True)])
+def test_a_short_recording_has_no_journal(home: Path, talk: Path, size: int, kept: bool, monkeypatch):
+    opened = []
+    real = journal._open_locked
+    monkeypatch.setattr(journal, "_open_locked", lambda path: (opened.append(path), real(path))[1])
+    (row,) = Worker(job(home / "out"), load=model)([item(talk, home / "out", size=size)])
+    assert row.status == DONE
+    assert bool(opened) is kept
 
 
 @pytest.mark.parametrize("files_at_once", [1, 8])

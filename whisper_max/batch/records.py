@@ -54,7 +54,8 @@ class Records:
             OutputError: it can't be written.
         """
         record = {"record": _FORMAT, "model": self.model, **asdict(result), "source": None}
-        write_whole(self._result, gzip.compress(json.dumps(record).encode("ascii"), mtime=0))
+        content = gzip.compress(json.dumps(record).encode("ascii"), mtime=0)
+        write_whole(self._result, content, flush=False)  # damaged, it is made again
 
     def part(self, part: int, n_parts: int) -> bytes | None:
         """The journal of a part; None where it is not there."""

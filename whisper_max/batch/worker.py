@@ -43,6 +43,7 @@ UNSERVED = "unserved"
 """The status of a row that this worker can't do and another may: it has no model."""
 MOST_DEATHS = 4
 """Workers that may die over a recording before it is given up: a row that kills must not kill for ever."""
+_JOURNAL_BYTES = 1 << 20  # of a recording, from which going on pays: each line of a journal waits for the disk
 _LOAD_AGAIN = 30.0  # seconds after which a model that could not be loaded is tried again
 
 
@@ -80,9 +81,17 @@ class _Opened:
     version: str
 
     @property
+    def is_short(self) -> bool:
+        """Whether it is a whole recording of few bytes, as far as that is known."""
+        return self.item.n_parts == 1 and 1 < self.item.size < _JOURNAL_BYTES
+
+    @property
     def journal(self) -> Path | None:
-        """Where on this machine a worker that is started again finds what was done; None where nothing can be kept."""
-        if why_unwritable() is not None:
+        """Where on this machine a worker that is started again finds what was done.
+
+        None where nothing can be kept, and for a short recording, which is soon done again.
+        """
+        if self.is_short or why_unwritable() is not None:
             return None
         part = "" if self.item.n_parts == 1 else f".{self.item.part + 1}-{self.item.n_parts}"
         return cache_dir() / "batch" / f"{self.records.content}.{self.records.options}{part}.journal.jsonl"

@@ -26,11 +26,15 @@ def try_to_write(path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
     """A file to write: beside its place until the block ends, then flushed to the disk and moved there.
 
     The folder is made when missing. Where the block, the disk or the move fails, nothing is left behind and what was
     there before stays. No reader ever sees a part of it.
+
+    Args:
+        path: its place.
+        flush: else a machine that loses power may leave it empty, which whoever reads it must bear.
 
     Raises:
         OSError: the folder or the file can't be written.
@@ -40,8 +44,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     try:
         with open(temporary, "xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -82,13 +82,13 @@ def write_atomically(path: Place, text: str) -> None:
     write_whole(path, text.encode("utf-8", errors="backslashreplace"))
 
 
-def write_whole(path: Place, content: bytes) -> None:
-    """As ``write_atomically``, of bytes."""
+def write_whole(path: Place, content: bytes, *, flush: bool = True) -> None:
+    """As ``write_atomically``, of bytes. flush: as ``whole_file`` has it."""
     try:
         if isinstance(path, RemotePath):
             path.write_bytes(content)
             return
-        with whole_file(path) as file:
+        with whole_file(path, flush=flush) as file:
             file.write(content)
     except OSError as error:
         raise OutputError("can't be written", where=path, found=error.strerror or error) from error
