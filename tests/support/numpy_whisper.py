@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import erf
 
 from whisper_max.checkpoint.layout import LOGITS, TOKEN_EMBEDDING
 from whisper_max.dims import ModelDimensions
 
-_erf = np.vectorize(math.erf)
 Float64 = NDArray[np.float64]
 
 
@@ -115,11 +115,11 @@ class NumpyWhisper:
     def _conv(self, name: str, x: Float64, stride: int) -> Float64:
         padded = np.pad(x, ((0, 0), (1, 1)))
         taps = np.stack([padded[:, tap : tap + x.shape[1] : stride] for tap in range(3)], axis=-1)  # (n_in, T, 3)
-        found: Float64 = np.einsum("oik,itk->ot", self._t(f"{name}.weight"), taps)
+        found: Float64 = np.einsum("oik,itk->ot", self._t(f"{name}.weight"), taps, optimize=True)
         return found + self._t(f"{name}.bias")[:, None]
 
     def _gelu(self, x: Float64) -> Float64:
-        return 0.5 * x * (1 + _erf(x / math.sqrt(2)))
+        return 0.5 * x * (1 + erf(x / math.sqrt(2)))
 
     def _norm(self, name: str, x: Float64) -> Float64:
         centred = x - x.mean(-1, keepdims=True)
