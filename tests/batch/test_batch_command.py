@@ -5,7 +5,6 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import soundfile
 import whisper_max.ray
 from tests.support.fake_inference import DIMS, FakeInference
 from tests.support.s3_store import SECRET, s3_store
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max.api import Model
 from whisper_max.batch.results import Results
 from whisper_max.batch.worker import Worker
@@ -24,8 +23,6 @@ from whisper_max.commands.main import main
 from whisper_max.errors import UnknownModelError
 from whisper_max.files.remote import place
 from whisper_max.ray import Cluster
-
-vocabulary = cache(synthetic_vocabulary)
 
 
 class Here:

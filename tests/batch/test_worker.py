@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from tests.support.fake_inference import DIMS, FakeInference
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max.api import Model
 from whisper_max.batch.job import DONE, FAILED, PART, Item, Job
 from whisper_max.batch.worker import MOST_DEATHS, UNSERVED, Worker
@@ -25,7 +25,6 @@ from whisper_max.transcribe.turns import Turn
 
 JFK = Path(__file__).parents[2] / "samples" / "jfk.flac"
 FORMATS = ("json", "srt", "txt")
-vocabulary = cache(synthetic_vocabulary)
 
 
 class Counting(FakeInference):

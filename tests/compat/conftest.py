@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support.fake_inference import DIMS, ENGLISH_DIMS, FakeInference
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max import api
-
-vocabulary = cache(synthetic_vocabulary)
 
 
 class SpyModel(api.Model):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.support.fake_inference import DIMS, ENGLISH_DIMS, FakeInference, checksum, fake_mel
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max.decode.attempt import Context, DecodingTask
 from whisper_max.decode.decoded import Thresholds
 from whisper_max.decode.language import detect_language
@@ -14,7 +14,6 @@ from whisper_max.decode.windows import decode, decode_windows
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import build_tokenizer
 
-vocabulary = cache(synthetic_vocabulary)
 TEMPERATURES = (0.0, 0.4, 0.8)
 
 
@@ -212,7 +211,7 @@ def test_decode_detects_the_language_of_each_window():
 
 
 def test_english_only_models_detect_nothing():
-    english = synthetic_vocabulary(english=True)
+    english = vocabulary(english=True)
     inference = FakeInference(ENGLISH_DIMS)
     (result,) = decode(inference, english, windows(1))
     assert (result.language, result.language_probs) == ("en", None)

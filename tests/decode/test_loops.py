@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import fake_inference
 from tests.support.fake_inference import DIMS, FakeInference, checksum, fake_mel
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max.decode.attempt import Attempt, Context, DecodingTask
 from whisper_max.decode.contract import Alignment
 from whisper_max.decode.decoded import Thresholds
@@ -15,8 +15,6 @@ from whisper_max.decode.loops import MOST_LOOPS, ForbidLoops, first_loop, is_sai
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.pool import DecodingPool
 from whisper_max.text.tokenizer import build_tokenizer
-
-vocabulary = cache(synthetic_vocabulary)
 
 
 @cache

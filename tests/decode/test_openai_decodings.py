@@ -1,13 +1,12 @@
 """Decoding a fake model gives what openai-whisper's own decoding gives (``dump_decoding_reference.py``)."""
 
 import json
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.support.fake_inference import DIMS, ENGLISH_DIMS, FakeInference, checksum, fake_mel
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max.decode.attempt import Context
 from whisper_max.decode.language import detect_language
 from whisper_max.decode.options import DecodingOptions
@@ -16,7 +15,6 @@ from whisper_max.text.tokenizer import build_tokenizer
 
 SCENARIOS = json.loads((Path(__file__).parent / "data" / "openai_decodings.json").read_text(encoding="utf-8"))
 TOLERANCE = 5e-5  # PyTorch's float32 log_softmax over 51865 values is itself off by up to 3e-5; NumPy's by 5e-7
-vocabulary = cache(synthetic_vocabulary)
 
 
 @pytest.mark.parametrize("first", range(0, len(SCENARIOS), 50))

@@ -13,14 +13,12 @@ import openai
 import soundfile
 
 from tests.support.fake_inference import DIMS, FakeInference
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max import api
 from whisper_max.server.app import create_app
 from whisper_max.server.loading import Loader
 from whisper_max.server.run import DrainingServer
 from whisper_max.server.settings import Settings
-
-vocabulary = cache(synthetic_vocabulary)
 
 
 class SlowInference(FakeInference):

@@ -1,5 +1,6 @@
 """A byte-pair vocabulary of the published size made by rule, so that tests need no checkpoint."""
 
+from functools import cache
 from itertools import product
 from string import ascii_lowercase, printable
 
@@ -19,6 +20,8 @@ def synthetic_ranks(n_text: int = N_TEXT) -> dict[bytes, int]:
     return ranks
 
 
+@cache
 def synthetic_vocabulary(num_languages: int = 99, *, english: bool = False) -> Vocabulary:
+    """One for all tests of a process, which takes a tenth of a second to make and another to encode by."""
     n_text = N_TEXT - english
     return Vocabulary(synthetic_ranks(n_text), n_text + 1509 + num_languages)

@@ -1,5 +1,4 @@
 from contextlib import closing
-from functools import cache
 
 import numpy as np
 import pytest
@@ -7,7 +6,7 @@ import pytest
 from tests.support.fake_device import FakeDevice
 from tests.support.fake_inference import ENGLISH_DIMS, FakeInference, FakeMel, checksum
 from tests.support.recordings import begun
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max.audio.speech import Timeline
 from whisper_max.decode.attempt import Context
 from whisper_max.decode.language import detect_language, most_likely_language
@@ -20,7 +19,6 @@ from whisper_max.transcribe.scheduler import transcribe_side_by_side, transcribe
 from whisper_max.transcribe.speech import Speech
 from whisper_max.transcribe.window import Window
 
-vocabulary = cache(synthetic_vocabulary)
 N_FRAMES = 21_000
 
 
@@ -292,6 +290,6 @@ def test_the_language_is_voted_on():
 
 
 def test_an_english_model_has_no_languages_to_tell_apart():
-    english = synthetic_vocabulary(english=True)
+    english = vocabulary(english=True)
     with pytest.raises(OptionError, match=r"^multilingual: an English-only .* languages; take a model without \.en$"):
         begun(FakeInference(ENGLISH_DIMS), english, FakeMel(500), TranscribeOptions(multilingual=True))

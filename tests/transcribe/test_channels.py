@@ -1,7 +1,6 @@
 """Each channel a speaker: equal to each alone, put together by time."""
 
 import json
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.fake_inference import DIMS, FakeInference
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from tests.transcribe.test_turns import segment_of, tokenizer
 from whisper_max.api import Model
 from whisper_max.errors import JournalError, OptionError
@@ -21,8 +20,6 @@ from whisper_max.transcribe.options import TranscribeOptions
 
 RATE = 16000
 PLAIN: dict[str, Any] = {"language": "en", "temperature": 0.0}
-
-vocabulary = cache(synthetic_vocabulary)
 
 
 def model():

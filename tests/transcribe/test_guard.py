@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.fake_inference import DIMS, FakeInference, FakeMel
 from tests.support.recordings import begun
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max.audio.measures import loudest, voiced
 from whisper_max.audio.waveform import ArrayWaveform
 from whisper_max.decode.contract import Alignment
@@ -25,7 +25,6 @@ from whisper_max.transcribe.scheduler import transcribe_windows
 from whisper_max.transcribe.stock_phrases import PHRASES, stock_phrase
 from whisper_max.transcribe.window import Cut, Piece, Window
 
-vocabulary = cache(synthetic_vocabulary)
 RATE = 16000
 
 

@@ -1,13 +1,12 @@
 """A known text in the recording that says it: words as they are written, in order, within it; or a clear answer."""
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.fake_inference import DIMS, FakeInference
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max.api import Model
 from whisper_max.errors import AlignmentError, OptionError
 from whisper_max.output import FORMATS, render
@@ -17,8 +16,6 @@ from whisper_max.transcribe.result import Word
 
 PLAIN = {"language": "en", "temperature": 0.0}
 SAMPLE = Path(__file__).parents[2] / "samples" / "jfk.flac"
-
-vocabulary = cache(synthetic_vocabulary)
 
 
 def known(*texts):

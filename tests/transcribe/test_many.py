@@ -1,20 +1,18 @@
 """Many recordings side by side behind the public API, with a model of fake logits."""
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
 import soundfile
 
 from tests.support.fake_inference import DIMS, FakeInference
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max import api
 from whisper_max.audio import io as audio_io
 from whisper_max.audio import waveform as waveform_module
 from whisper_max.errors import AudioError, JournalError, OptionError
 
-vocabulary = cache(synthetic_vocabulary)
 OPTIONS = {"temperature": (0.0, 0.6), "logprob_threshold": -0.5, "word_timestamps": True}
 
 

@@ -1,21 +1,19 @@
 """Transcribing with a fake model gives what openai-whisper gives (``scripts/reference/dump_decoding_reference.py``)."""
 
 import json
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.support.fake_inference import DIMS, ENGLISH_DIMS, FakeInference, FakeMel, checksum
 from tests.support.recordings import begun
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.scheduler import transcribe_windows
 
 SCENARIOS = json.loads((Path(__file__).parent / "data" / "openai_transcriptions.json").read_text(encoding="utf-8"))
 NUMBERS = ["id", "seek", "start", "end", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob"]
 TOLERANCE = 5e-5  # PyTorch's float32 log_softmax over 51865 values is itself off by up to 3e-5; NumPy's by 5e-7
-vocabulary = cache(synthetic_vocabulary)
 
 
 @pytest.mark.parametrize("first", range(0, len(SCENARIOS), 20))

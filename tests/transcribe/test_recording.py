@@ -1,15 +1,12 @@
-from functools import cache
-
 import pytest
 
 from tests.support.fake_inference import DIMS, ENGLISH_DIMS, FakeInference, FakeMel
 from tests.support.recordings import begun
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max.errors import OptionError
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.scheduler import transcribe_side_by_side, transcribe_windows
 
-vocabulary = cache(synthetic_vocabulary)
 LENGTHS = [7000, 0, 3000, 500, 12_345, 9000, 1, 6400, 3001]
 
 
@@ -95,7 +92,7 @@ def test_language_detection_encodes_a_full_first_window_once():
 
 def test_english_only_models():
     inference = FakeInference(ENGLISH_DIMS)
-    english = synthetic_vocabulary(english=True)
+    english = vocabulary(english=True)
     transcription = begun(inference, english, FakeMel(500))
     assert (transcription.language, transcription.detected, inference.encoded) == ("en", None, 0)
     for options in (TranscribeOptions(language="fr"), TranscribeOptions(task="translate")):

@@ -5,12 +5,11 @@ import pytest
 from tests.support.fake_device import FakeDevice
 from tests.support.fake_inference import DIMS, FakeInference, FakeMel
 from tests.support.recordings import begun
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max.errors import AudioError, OptionError
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.scheduler import Scheduler, transcribe_windows
 
-vocabulary = cache(synthetic_vocabulary)
 RECORDINGS = [
     (7000, {"temperature": (0.0, 0.6), "logprob_threshold": -0.5, "language": "en"}),
     (0, {"language": "de"}),

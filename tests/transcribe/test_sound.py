@@ -1,13 +1,11 @@
 """Segments that agree with the recording's sound: its end, its pauses, its silence; and the adapter's, which don't."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 
 from tests.support.fake_inference import FakeInference
 from tests.support.recordings import begun
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max.audio.mel import MelWindows
 from whisper_max.audio.speech import SpeechWaveform, Timeline
 from whisper_max.audio.waveform import ArrayWaveform
@@ -19,8 +17,6 @@ from whisper_max.transcribe.scheduler import transcribe_windows
 from whisper_max.transcribe.sound import Sound
 from whisper_max.transcribe.speech import Speech
 from whisper_max.transcribe.tidy import break_at_pauses, join_elisions, keep_within
-
-vocabulary = cache(synthetic_vocabulary)
 
 
 def recording(*parts, seed=0):

@@ -1,5 +1,3 @@
-from functools import cache
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +5,7 @@ from hypothesis import strategies as st
 
 from tests.support.fake_inference import ENGLISH_DIMS, FakeInference
 from tests.support.recordings import begun
-from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
 from whisper_max.audio.mel import MelWindows
 from whisper_max.audio.speech import SpeechWaveform, Timeline
 from whisper_max.audio.vad_options import VadOptions
@@ -18,8 +16,6 @@ from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.result import Segment, Word
 from whisper_max.transcribe.scheduler import transcribe_windows
 from whisper_max.transcribe.speech import Speech, listen
-
-vocabulary = cache(synthetic_vocabulary)
 
 
 def segment(start, end, words=None, seek=0):
@@ -151,7 +147,7 @@ def test_listening_for_speech(monkeypatch):
 
 
 def nothing_said(inference, **options):
-    words = vocabulary() if inference.dims.is_multilingual else synthetic_vocabulary(english=True)
+    words = vocabulary() if inference.dims.is_multilingual else vocabulary(english=True)
     recording = ArrayWaveform(np.zeros(16000 * 50, np.float32))
     timeline = Timeline([], recording.n_samples)
     mel = MelWindows(SpeechWaveform(recording, timeline), inference.dims.n_mels)
