@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 from max.driver import CPU
 from max.dtype import DType
@@ -14,20 +11,24 @@ from max.graph import BufferType, DeviceRef, Graph, KernelLibrary, Module, Tenso
 from tests.support.numpy_whisper import random_tensors
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.weights import prepare_weights
-from whisper_max.model import cpu, decoder
-from whisper_max.model.cross_kv import cross_kv, cross_kv_input_types
+from whisper_max.model import decoder
+from whisper_max.model.decoder import cross_kv, cross_kv_input_types
 from whisper_max.model.gpu import fast as gpu
 from whisper_max.model.gpu.choose import add_graphs
+from whisper_max.model.layers import Ops, Weights
 from whisper_max.model.module import KERNELS
-from whisper_max.model.weights import Weights
 
 N_HEAD, HEAD_DIM = 3, 64
-ON_A_HOST: Any = SimpleNamespace(**vars(cpu) | {"step_block": gpu.step_block})
-"""The layers of a CPU, but the attention of a GPU's step."""
 DIMS = ModelDimensions(
     n_mels=80, n_audio_ctx=52, n_audio_state=128, n_audio_head=2, n_audio_layer=1,
     n_vocab=1908, n_text_ctx=48, n_text_state=128, n_text_head=2, n_text_layer=2,
 )  # fmt: skip
+
+
+class OnAHost(Ops):
+    """The layers of a CPU, but the attention of a GPU's step."""
+
+    step_block = gpu.FastOps.step_block
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +46,7 @@ def device_graphs(device_tensors):
     """The graphs of ``gpu.choose``, the two kinds of split attention, and what decodes the small model."""
     module, library, device = Module(), KernelLibrary(), DeviceRef.CPU()
     library.load_paths([KERNELS])
-    text = Weights(DType.float32, DType.float32, device, ON_A_HOST) / "decoder"
+    text = Weights(DType.float32, DType.float32, device, OnAHost()) / "decoder"
 
     def tensor(dtype, *shape):
         return TensorType(dtype, list(shape), device=device)

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from whisper_max.engine.weights import stored
 from whisper_max.hardware.processors import vnni
-from whisper_max.model import cpu
-from whisper_max.model.module import KERNELS
+from whisper_max.model.layers import Ops
+from whisper_max.model.module import KERNELS, weights_for
 from whisper_max.model.panels import PANEL, n_panels
-from whisper_max.model.weights import Weights
 
 HEAD_DIM, N_HEAD = 64, 2
 N_STATE, N_AUDIO, CAPACITY = HEAD_DIM * N_HEAD, 52, 17
 N_COLUMNS = 211
 DEVICE = DeviceRef.CPU()
 FLOAT = DType.float32
+cpu = Ops()
 STORAGES = ["float32", "float16", "int8"]
 CACHES = {"float32": ["float32", "float16"], "float16": ["float32"], "int8": ["float16"]}
 CASES = [(storage, kv) for storage in STORAGES for kv in CACHES[storage]]
@@ -79,7 +79,7 @@ def fused():
 
     x = tensor(FLOAT, "rows", N_STATE)
     for storage in STORAGES:
-        weights = Weights(FLOAT, DType[storage], DEVICE, cpu) / storage
+        weights = weights_for(FLOAT, DType[storage], DEVICE) / storage
 
         def add(name, types, forward, weights=weights, storage=storage):
             with Graph(f"{name}_{storage}", input_types=types, module=module, kernel_library=library) as graph:

@@ -12,7 +12,7 @@ from max.engine import InferenceSession
 from max.graph import DeviceRef, Graph, KernelLibrary, Module, TensorType
 
 from whisper_max.hardware.processors import vnni as vnni_of_this_processor
-from whisper_max.model.cpu import int8_self_attention
+from whisper_max.model.int8 import int8_self_attention
 from whisper_max.model.module import KERNELS
 
 HEAD_DIM, N_HEAD = 64, 3

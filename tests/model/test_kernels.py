@@ -15,16 +15,16 @@ from max.graph import BufferType, DeviceRef, Graph, KernelLibrary, Module, Tenso
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.weights import in_int8_panels, in_panels, quantized
 from whisper_max.hardware.processors import vnni as vnni_of_this_processor
-from whisper_max.model import cpu
+from whisper_max.model.layers import Ops, Weights
 from whisper_max.model.module import KERNELS
 from whisper_max.model.panels import GROUP, PANEL, n_panels
-from whisper_max.model.weights import Weights
 
 HEAD_DIM = 64
 N_HEAD = 2
 N_STATE = HEAD_DIM * N_HEAD
 DEVICE = DeviceRef.CPU()
 FLOAT, INT = DType.float32, DType.int32
+cpu = Ops()
 _erf = np.vectorize(math.erf)
 
 

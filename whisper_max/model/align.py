@@ -8,9 +8,8 @@ from max.dtype import DType
 from max.graph import DeviceRef, TensorType, TensorValue, Value
 
 from whisper_max.dims import ModelDimensions
-from whisper_max.model.decoder import GraphType, decoder, embed, project_vocabulary
-from whisper_max.model.kv_cache import cross_kv_types, split_cross_kv
-from whisper_max.model.weights import Weights
+from whisper_max.model.decoder import GraphType, cross_kv_types, decoder, embed, project_vocabulary, split_cross_kv
+from whisper_max.model.layers import Weights
 
 
 def align_input_types(dims: ModelDimensions, kv_dtype: DType, device: DeviceRef) -> list[GraphType]:
@@ -46,8 +45,9 @@ def align(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> t
         return weights.ops.self_attention(qkv, dims.n_text_head, mask)
 
     def attend_cross(layer: int, q: TensorValue) -> TensorValue:
-        attended.add(layer, q, cross.keys[layer])
-        return weights.ops.cross_attention(q, cross.keys[layer], cross.values[layer])
+        keys, values = cross[layer]
+        attended.add(layer, q, keys)
+        return weights.ops.cross_attention(q, keys, values)
 
     x = decoder(embed(tokens, positions, weights, dims), weights, dims, attend_self, attend_cross)
     logits = project_vocabulary(x.reshape((tokens.shape[1], dims.n_text_state)), weights, dims)

@@ -1,21 +1,83 @@
-"""The decoder: ``prefill`` runs whole prompts, ``step`` one token a row; ``align.py`` has a finished text."""
+"""The decoder: ``cross_kv`` makes a window's audio ready, ``prefill`` runs whole prompts, ``step`` one token a row.
+
+``align.py`` has a finished text. The caches are explicit values in the graphs' signatures. Self-attention keeps, for
+each layer, keys and values of every token so far: buffers of shape (rows, H, capacity, hd), updated in place, where
+row = window * hyps + hypothesis. Each row has its own length, so rows start and finish independently. Cross-attention
+keeps, for each layer, keys and values of the audio: (windows, H, n_audio_ctx, hd), written once per window and shared
+by the window's hypotheses.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from max.dtype import DType
-from max.graph import BufferType, DeviceRef, TensorType, TensorValue, Value, ops
+from max.graph import BufferType, BufferValue, DeviceRef, TensorType, TensorValue, Value, ops
 
 from whisper_max.dims import ModelDimensions
-from whisper_max.model.kv_cache import cross_kv_types, kv_cache_types, split_cross_kv, split_kv_cache, store_prompt
-from whisper_max.model.layers import split_heads
-from whisper_max.model.weights import Weights
+from whisper_max.model.layers import Weights, split_heads
 
 GraphType: TypeAlias = TensorType | BufferType
 LayerAttention = Callable[[int, TensorValue], TensorValue]
 """(layer, projected x) -> attended. Self-attention takes q, k and v side by side, cross-attention the queries."""
+KVCache: TypeAlias = list[tuple[BufferValue, BufferValue]]
+"""Keys and values of self-attention, layer by layer."""
+CrossKV: TypeAlias = list[tuple[TensorValue, TensorValue]]
+"""Keys and values of cross-attention, layer by layer."""
+
+
+def kv_cache_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> list[BufferType]:
+    """Key buffers of all layers, then value buffers."""
+    shape = ["rows", dims.n_text_head, "capacity", dims.n_text_state // dims.n_text_head]
+    return [BufferType(dtype, shape, device=device)] * (2 * dims.n_text_layer)
+
+
+def cross_kv_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> list[TensorType]:
+    """Cross keys of all layers, then cross values."""
+    shape = ["windows", dims.n_text_head, dims.n_audio_ctx, dims.n_text_state // dims.n_text_head]
+    return [TensorType(dtype, shape, device=device)] * (2 * dims.n_text_layer)
+
+
+def split_kv_cache(inputs: Sequence[Value], dims: ModelDimensions) -> tuple[Sequence[Value], KVCache]:
+    """Take the inputs of ``kv_cache_types`` off the end of a graph's; returns those before them, and the cache."""
+    before, layers = _split(inputs, dims)
+    return before, [(keys.buffer, values.buffer) for keys, values in layers]
+
+
+def split_cross_kv(inputs: Sequence[Value], dims: ModelDimensions) -> tuple[Sequence[Value], CrossKV]:
+    """Take the inputs of ``cross_kv_types`` off the end of a graph's; returns those before them, and the rest."""
+    before, layers = _split(inputs, dims)
+    return before, [(keys.tensor, values.tensor) for keys, values in layers]
+
+
+def _split(inputs: Sequence[Value], dims: ModelDimensions) -> tuple[Sequence[Value], list[tuple[Value, Value]]]:
+    n = dims.n_text_layer
+    return inputs[: -2 * n], list(zip(inputs[-2 * n : -n], inputs[-n:], strict=True))
+
+
+def store_prompt(buffer: BufferValue, new: TensorValue) -> None:
+    """Write the first slots of one layer. new: (rows, H, length, hd) in the buffer's dtype."""
+    every = slice(None)
+    length = ops.shape_to_tensor(new.shape)[2].cast(DType.int64)
+    ops.buffer_store_slice(buffer, new, [every, every, (slice(0, length), new.shape[2]), every])
+
+
+def cross_kv_input_types(dims: ModelDimensions, dtype: DType, kv_dtype: DType, device: DeviceRef) -> list[GraphType]:
+    """xa: (windows, n_audio_ctx, n_audio_state); then the buffers to fill, keys of all layers before values."""
+    xa = TensorType(dtype, ["windows", dims.n_audio_ctx, dims.n_audio_state], device=device)
+    return [xa, *[side.as_buffer() for side in cross_kv_types(dims, kv_dtype, device)]]
+
+
+def cross_kv(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> None:
+    """Fill the cross keys and values of every layer, each (windows, H, n_audio_ctx, hd)."""
+    (xa,), cross = split_kv_cache(inputs, dims)
+    n_in, n_out = dims.n_audio_state, dims.n_text_state
+    for layer, (keys, values) in enumerate(cross):
+        block = weights / "blocks" / layer
+        weights.ops.store_heads(keys, xa.tensor, block, "cross_attn.key", n_in, n_out, bias=False)
+        weights.ops.store_heads(values, xa.tensor, block, "cross_attn.value", n_in, n_out)
 
 
 def prefill_input_types(dims: ModelDimensions, kv_dtype: DType, device: DeviceRef) -> list[GraphType]:
@@ -92,14 +154,8 @@ def decoder(
 ) -> TensorValue:
     """All blocks. x: (..., n_text_state), same shape out."""
     for layer in range(dims.n_text_layer):
-
-        def attend_own(qkv: TensorValue, layer: int = layer) -> TensorValue:
-            return attend_self(layer, qkv)
-
-        def attend_audio(q: TensorValue, layer: int = layer) -> TensorValue:
-            return attend_cross(layer, q)
-
-        x = decoder_block(x, weights / "blocks" / layer, dims.n_text_state, attend_own, attend_audio)
+        attend = partial(attend_self, layer), partial(attend_cross, layer)
+        x = decoder_block(x, weights / "blocks" / layer, dims.n_text_state, *attend)
     return x
 
 
@@ -112,13 +168,13 @@ def prefill(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) ->
 
     def attend_self(layer: int, qkv: TensorValue) -> TensorValue:
         _, k, v = ops.split(qkv, [dims.n_text_state] * 3, axis=-1)
-        for buffer, new in ((cache.keys[layer], k), (cache.values[layer], v)):
+        for buffer, new in zip(cache[layer], (k, v), strict=True):
             heads = split_heads(new, dims.n_text_head).cast(buffer.dtype)
             store_prompt(buffer, ops.gather(heads, window_of_row, axis=0))  # (rows, H, length, hd)
         return weights.ops.self_attention(qkv, dims.n_text_head, mask)
 
     def attend_cross(layer: int, q: TensorValue) -> TensorValue:
-        return weights.ops.cross_attention(q, cross.keys[layer], cross.values[layer])
+        return weights.ops.cross_attention(q, *cross[layer])
 
     x = decoder(embed(tokens, positions, weights, dims), weights, dims, attend_self, attend_cross)
     x = x.reshape((tokens.shape[0] * tokens.shape[1], dims.n_text_state))  # (windows * length, n_text_state)
@@ -134,6 +190,5 @@ def step(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> Te
     tokens = tokens.reshape((batch[0] * batch[1],)).rebind(lengths.shape)  # (rows,)
     x = embed(tokens, lengths, weights, dims)  # (rows, n_text_state)
     for layer in range(dims.n_text_layer):
-        own, audio = (cache.keys[layer], cache.values[layer]), (cross.keys[layer], cross.values[layer])
-        x = weights.ops.step_block(x, lengths, weights / "blocks" / layer, own, audio, batch)
+        x = weights.ops.step_block(x, lengths, weights / "blocks" / layer, cache[layer], cross[layer], batch)
     return project_vocabulary(x, weights, dims)

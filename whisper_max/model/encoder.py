@@ -6,8 +6,7 @@ from max.dtype import DType
 from max.graph import DeviceRef, TensorType, TensorValue, ops
 
 from whisper_max.dims import ModelDimensions
-from whisper_max.model.layers import layer_norm
-from whisper_max.model.weights import Weights
+from whisper_max.model.layers import Weights, layer_norm
 
 KERNEL_SIZE = 3
 

@@ -1,30 +1,245 @@
-"""The parts every block is made of that are the same everywhere: layer norm, and heads put side by side or apart.
+"""What graphs are made of: layers and their weights.
 
-Those that differ, linear layers and attention among them, are in ``ops.Ops``.
+``Weights`` are placeholders that are bound when the compiled graph is loaded. Keeping weights outside the graph makes
+a compiled artifact depend on dimensions, dtypes and device alone, so one artifact serves every checkpoint of a size.
+
+``Ops`` is the one place where graphs differ by device. It says what there is to compute, and how a CPU does it: by
+operations of our own (``kernels/``), in float32 between matrices in panels; several layers are one operation where that
+saves waking threads. ``gpu.stock`` does it by MAX's operations, and ``gpu.fast`` has other forms of attention.
+``module.weights_for`` chooses among them, once; a graph's builders have the choice as ``Weights.ops``.
 """
 
 from __future__ import annotations
 
-from max.dtype import DType
-from max.graph import TensorValue, ops
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
 
-from whisper_max.model.weights import Weights
+from max.dtype import DType
+from max.graph import BufferValue, DeviceRef, Dim, TensorType, TensorValue, ops
+
+from whisper_max.model.alignment import AlignmentOps
+from whisper_max.model.panels import PANEL, n_panels
 
 LAYER_NORM_EPSILON = 1e-5  # torch.nn.LayerNorm's default, which Whisper was trained with
+Declared = dict[str, tuple[tuple[int, ...], DType]]
+"""Full name -> shape and dtype of a weight."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A prefix into the model's weights.
+
+    ``weights / "blocks" / 3`` narrows the prefix; calling it declares one weight. ``declared`` collects every weight,
+    by full name, shared by all prefixes of one graph module.
+
+    dtype: of activations and of weights that are small. storage: of the matrices of linear layers. On a GPU it is
+    ``dtype``; on a CPU float32 or float16 (widened as it is read, exact), or int8 (``int8.Int8Weights``). ops: the
+    layers of the device.
+    """
+
+    dtype: DType
+    storage: DType
+    device: DeviceRef
+    ops: Ops
+    prefix: str = ""
+    declared: Declared = field(default_factory=dict)
+
+    def __truediv__(self, part: str | int) -> Weights:
+        return replace(self, prefix=f"{self.prefix}{part}.")
+
+    def __call__(self, name: str, *shape: int) -> TensorValue:
+        """Declare the weight ``prefix + name`` of the given shape and return it as a graph value."""
+        return self._declare(name, shape, self.dtype)
+
+    def norm(self, name: str, n_state: int) -> list[TensorValue]:
+        """Declare weight and bias of a layer norm, each (n_state,)."""
+        return [self(f"{name}.weight", n_state), self(f"{name}.bias", n_state)]
+
+    def panels(self, name: str, n_in: int, n_out: int) -> list[TensorValue]:
+        """Declare a linear layer's matrix in panels: (n_panels, n_in, PANEL) in the storage dtype."""
+        return [self._declare(f"{name}.weight", (n_panels(n_out), n_in, PANEL), self.storage)]
+
+    def layer(self, name: str, n_in: int, n_out: int) -> list[TensorValue]:
+        """Declare a linear layer for the kernels: the matrix and the bias, zeros where there is none."""
+        matrix = self.panels(name, n_in, n_out)
+        return [*matrix, self._declare(f"{name}.bias", (n_panels(n_out) * PANEL,), self.dtype)]
+
+    def operands(self, name: str, n_in: int, n_out: int) -> list[TensorValue]:
+        """Declare what the linear kernels take: a layer, and what they are told of the processor."""
+        return [*self.layer(name, n_in, n_out), *self.processor()]
+
+    def processor(self) -> list[TensorValue]:
+        """Declare what the kernels are told of the processor: nothing, but in int8."""
+        return []
+
+    def kernel(self, name: str) -> str:
+        """The custom operation ``name`` for matrices in the storage dtype."""
+        return f"whisper_max.{name}"
+
+    def _declare(self, name: str, shape: tuple[int, ...], dtype: DType) -> TensorValue:
+        full_name = self.prefix + name
+        self.declared[full_name] = (shape, dtype)
+        return ops.constant_external(full_name, TensorType(dtype, list[int](shape), device=self.device))
+
+
+class Ops(AlignmentOps):
+    """The layers of one kind of device; here of a CPU."""
+
+    def linear(
+        self,
+        x: TensorValue,
+        weights: Weights,
+        name: str,
+        n_in: int,
+        n_out: int,
+        *,
+        bias: bool = True,
+        gelu: bool = False,
+        residual: TensorValue | None = None,
+    ) -> TensorValue:
+        """``x @ weight.T + bias``, then an exact (erf) GELU or the sum with a residual, where asked.
+
+        x: (..., n_in) -> (..., n_out), the shape of residual. On a CPU a layer without a bias has one of zeros.
+        """
+        values = [_rows(x), *weights.operands(name, n_in, n_out)]
+        shape = [*x.shape[:-1], n_out]
+        if residual is None:
+            return _run(weights.kernel("linear"), values, shape, gelu=gelu)
+        values.insert(1, _rows(residual))
+        return _run(weights.kernel("linear_residual"), values, shape)
+
+    def normed_linear(
+        self, x: TensorValue, weights: Weights, norm: str, name: str, n_in: int, n_out: int, *, bias: bool = True
+    ) -> TensorValue:
+        """``linear(layer_norm(x))``. x: (..., n_in) -> (..., n_out)."""
+        values = [_rows(x), *weights.norm(norm, n_in), *weights.operands(name, n_in, n_out)]
+        return _run(weights.kernel("normed_linear"), values, [*x.shape[:-1], n_out])
+
+    def store_heads(
+        self,
+        target: BufferValue,
+        x: TensorValue,
+        weights: Weights,
+        name: str,
+        n_in: int,
+        n_out: int,
+        *,
+        bias: bool = True,
+    ) -> None:
+        """Fill a buffer (B, H, T, hd) with a linear layer's result by heads. x: (B, T, n_in); n_out: H * hd."""
+        values = [target, _rows(x), *weights.operands(name, n_in, n_out)]
+        parameters = {"head_dim": int(target.shape[3])}
+        ops.inplace_custom(weights.kernel("linear_heads"), x.device, values, parameters=parameters)
+
+    def mlp(self, x: TensorValue, weights: Weights, n_state: int) -> TensorValue:
+        """A block's second half: layer norm, two linear layers around a GELU, the residual.
+
+        x: (..., n_state), same shape out.
+        """
+        values = [
+            _rows(x),
+            *weights.norm("mlp_ln", n_state),
+            *weights.layer("mlp.0", n_state, 4 * n_state),
+            *weights.operands("mlp.2", 4 * n_state, n_state),
+        ]
+        return _run(weights.kernel("mlp"), values, x.shape)
+
+    def embed_tokens(self, tokens: TensorValue, weights: Weights, n_vocab: int, n_state: int) -> TensorValue:
+        """Rows of ``token_embedding``. tokens: (..., T) int32 -> (..., T, n_state)."""
+        flat = tokens.reshape((prod(tokens.shape[1:], start=tokens.shape[0]),))
+        values = [flat, *weights.panels("token_embedding", n_state, n_vocab)]
+        return _run(weights.kernel("panel_columns"), values, [*tokens.shape, n_state])
+
+    def encoder_attention(self, qkv: TensorValue, n_head: int, weights: Weights) -> TensorValue:
+        """Every position over all others. qkv: (B, T, 3 * n_state) -> (B, T, n_state)."""
+        return self_attention("whisper_max.self_attention", [qkv], n_head, causal=False)
+
+    def self_attention(self, qkv: TensorValue, n_head: int, mask: TensorValue) -> TensorValue:
+        """A sequence over itself. qkv: (B, T, 3 * n_state); mask: the causal mask, (T, T). Returns (B, T, n_state).
+
+        A CPU's kernel needs no mask to know what comes later.
+        """
+        return self_attention("whisper_max.self_attention", [qkv], n_head, causal=True)
+
+    def cross_attention(self, q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorValue:
+        """A sequence over the audio. q: (B, T, n_state); keys, values: (B, H, S, hd). Returns (B, T, n_state)."""
+        parameters = {"head_dim": int(keys.shape[3])}
+        (attended,) = ops.custom(
+            "whisper_max.cross_attention", q.device, [q, keys, values], out_types=[q.type], parameters=parameters
+        )
+        return attended.tensor
+
+    def step_block(
+        self,
+        x: TensorValue,
+        lengths: TensorValue,
+        weights: Weights,
+        cache: tuple[BufferValue, BufferValue],
+        audio: tuple[TensorValue, TensorValue],
+        batch: Sequence[Dim],
+    ) -> TensorValue:
+        """A decoder block for one new token a row. x: (rows, n_state), same shape out.
+
+        lengths: (rows,) int32; cache: keys and values (rows, H, capacity, hd), where the new ones are written; audio:
+        cross keys and values (windows, H, n_audio_ctx, hd); batch: the dimensions (windows, hyps), whose product is
+        rows.
+        """
+        n_state = int(x.shape[1])
+        values = [
+            *(x, lengths, *cache, *audio, *weights.processor()),
+            *weights.norm("attn_ln", n_state),
+            *weights.layer("attn.qkv", n_state, 3 * n_state),
+            *weights.layer("attn.out", n_state, n_state),
+            *weights.norm("cross_attn_ln", n_state),
+            *weights.layer("cross_attn.query", n_state, n_state),
+            *weights.layer("cross_attn.out", n_state, n_state),
+            *weights.norm("mlp_ln", n_state),
+            *weights.layer("mlp.0", n_state, 4 * n_state),
+            *weights.layer("mlp.2", 4 * n_state, n_state),
+        ]
+        parameters = {"head_dim": int(cache[0].shape[3])}
+        kernel = weights.kernel("decoder_block")
+        (y,) = ops.inplace_custom(kernel, x.device, values, out_types=[x.type], parameters=parameters)
+        return y.tensor
+
+
+def self_attention(kernel: str, values: Sequence[TensorValue], n_head: int, **parameters: bool) -> TensorValue:
+    """Run a kernel of self-attention. The first value is qkv, (B, T, 3 * n_state); returns (B, T, n_state)."""
+    qkv = values[0]
+    *leading, width = qkv.shape
+    n_state = int(width) // 3
+    (attended,) = ops.custom(
+        kernel,
+        qkv.device,
+        values,
+        out_types=[TensorType(qkv.dtype, [*leading, n_state], device=qkv.device)],
+        parameters={"head_dim": n_state // n_head, **parameters},
+    )
+    return attended.tensor
+
+
+def _rows(x: TensorValue) -> TensorValue:
+    """(..., n) -> (rows, n)."""
+    first, *others, n = x.shape
+    return x.reshape((prod(others, start=first), n))
+
+
+def _run(kernel: str, values: Sequence[TensorValue], shape: Sequence[Dim | int], **parameters: bool) -> TensorValue:
+    """Run a kernel over the first of the values, row by row; returns its rows in a shape, float32."""
+    x = values[0]
+    result_type = TensorType(DType.float32, [x.shape[0], shape[-1]], device=x.device)
+    (y,) = ops.custom(kernel, x.device, values, out_types=[result_type], parameters=parameters)
+    return y.tensor.reshape(shape)
 
 
 def layer_norm(x: TensorValue, weights: Weights, name: str, n_state: int) -> TensorValue:
     """Normalise the last axis in float32, whatever the compute dtype. x: (..., n_state), same shape out."""
-    weight, bias = norm_operands(weights / name, n_state)
+    weight, bias = weights.norm(name, n_state)
     if x.dtype == DType.float32:
         return ops.layer_norm(x, weight, bias, LAYER_NORM_EPSILON)
     wide = (value.cast(DType.float32) for value in (x, weight, bias))
     return ops.layer_norm(*wide, LAYER_NORM_EPSILON).cast(x.dtype)
-
-
-def norm_operands(weights: Weights, n_state: int) -> list[TensorValue]:
-    """Declare weight and bias of a layer norm, each (n_state,)."""
-    return [weights("weight", n_state), weights("bias", n_state)]
 
 
 def split_heads(x: TensorValue, n_head: int) -> TensorValue:
@@ -32,14 +247,3 @@ def split_heads(x: TensorValue, n_head: int) -> TensorValue:
     batch, length, n_state = x.shape
     x = x.reshape((batch, length, n_head, int(n_state) // n_head))  # (B, T, H, hd)
     return ops.permute(x, [0, 2, 1, 3])
-
-
-def merge_heads(x: TensorValue) -> TensorValue:
-    """(B, H, T, hd) -> (B, T, n_state)."""
-    batch, n_head, length, head_dim = x.shape
-    return ops.permute(x, [0, 2, 1, 3]).reshape((batch, length, int(n_head) * int(head_dim)))
-
-
-def scaled(q: TensorValue, n_head: int) -> TensorValue:
-    """Queries times ``hd ** -0.5``; exact for the 64 wide heads of every published model. q: (..., n_state)."""
-    return q * (int(q.shape[-1]) // n_head) ** -0.5

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 
 from max.dtype import DType
 from max.graph import BufferType, DeviceRef, Graph, KernelLibrary, Module, TensorType, TensorValue, Value
 
 from whisper_max.dims import ModelDimensions
-from whisper_max.model import align, cpu, decoder, encoder, reorder
-from whisper_max.model.cross_kv import cross_kv, cross_kv_input_types
-from whisper_max.model.gpu import choose, stock
-from whisper_max.model.gpu import fast as fast_forms
-from whisper_max.model.ops import Ops
+from whisper_max.model import align, decoder, encoder, reorder
+from whisper_max.model.gpu import choose
+from whisper_max.model.gpu.fast import FastOps
+from whisper_max.model.gpu.stock import StockOps
+from whisper_max.model.int8 import Int8Ops, Int8Weights
+from whisper_max.model.layers import Declared, Ops, Weights
 from whisper_max.model.panels import kv_dtype
 from whisper_max.model.source import KERNELS as KERNELS
-from whisper_max.model.weights import Declared, Weights
 
-Forward = Callable[[Sequence[Value]], TensorValue | Sequence[TensorValue] | None]
 InputTypes = Callable[[], Iterable[TensorType | BufferType]]
+Forward = Callable[[Sequence[Value]], TensorValue | Sequence[TensorValue] | None]
 
 
 def build_module(
@@ -47,7 +48,7 @@ def build_module(
         must be given when it is loaded, by name.
     """
     module = Module()
-    weights = Weights(dtype, storage, device, ops_for(device, fast=fast))
+    weights = weights_for(dtype, storage, device, fast=fast)
     library = library or kernel_library()
 
     def add(name: str, input_types: InputTypes, forward: Forward) -> None:
@@ -57,20 +58,17 @@ def build_module(
             result = forward(graph.inputs)
             graph.output(*([] if result is None else [result] if isinstance(result, TensorValue) else result))
 
-    kv = kv_dtype(dtype, storage)
     audio, text = weights / "encoder", weights / "decoder"
-
-    def mel() -> list[TensorType]:
-        return encoder.input_types(dims, device)
-
+    mel = partial(encoder.input_types, dims, device)
     add("encode", mel, lambda inputs: encoder.encode(inputs[0].tensor, audio, dims))
     add("encode_stages", mel, lambda inputs: encoder.encode_stages(inputs[0].tensor, audio, dims))
-    add("cross_kv", lambda: cross_kv_input_types(dims, dtype, kv, device), lambda inputs: cross_kv(inputs, text, dims))
-    of = dims, kv, device
-    add("prefill", lambda: decoder.prefill_input_types(*of), lambda inputs: decoder.prefill(inputs, text, dims))
-    add("step", lambda: decoder.step_input_types(*of), lambda inputs: decoder.step(inputs, text, dims))
-    add("reorder", lambda: reorder.reorder_input_types(*of), reorder.reorder)
-    add("align", lambda: align.align_input_types(*of), lambda inputs: align.align(inputs, text, dims))
+    of = dims, kv_dtype(dtype, storage), device
+    xa = partial(decoder.cross_kv_input_types, dims, dtype, *of[1:])
+    add("cross_kv", xa, lambda inputs: decoder.cross_kv(inputs, text, dims))
+    add("prefill", partial(decoder.prefill_input_types, *of), lambda inputs: decoder.prefill(inputs, text, dims))
+    add("step", partial(decoder.step_input_types, *of), lambda inputs: decoder.step(inputs, text, dims))
+    add("reorder", partial(reorder.reorder_input_types, *of), reorder.reorder)
+    add("align", partial(align.align_input_types, *of), lambda inputs: align.align(inputs, text, dims))
     if not device.is_cpu():
         choose.add_graphs(lambda name, types, forward: add(name, lambda: types, forward), dims, device)
     return module, weights.declared
@@ -90,8 +88,10 @@ def kernel_library(check: bool = True) -> KernelLibrary:
     return library
 
 
-def ops_for(device: DeviceRef, *, fast: bool = False) -> Ops:
-    """The layers of a device; fast: those of ``gpu.fast``, on a GPU."""
-    if device.is_cpu():
-        return cpu
-    return fast_forms if fast else stock
+def weights_for(dtype: DType, storage: DType, device: DeviceRef, *, fast: bool = False) -> Weights:
+    """What the graphs of a device declare their weights by, with its layers; arguments as ``build_module``."""
+    if not device.is_cpu():
+        return Weights(dtype, storage, device, FastOps() if fast else StockOps())
+    if storage == DType.int8:
+        return Int8Weights(dtype, storage, device, Int8Ops())
+    return Weights(dtype, storage, device, Ops())

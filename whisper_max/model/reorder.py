@@ -8,7 +8,7 @@ from max.dtype import DType
 from max.graph import BufferType, DeviceRef, TensorType, Value, ops
 
 from whisper_max.dims import ModelDimensions
-from whisper_max.model.kv_cache import kv_cache_types
+from whisper_max.model.decoder import kv_cache_types
 
 
 def reorder_input_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> list[TensorType | BufferType]:

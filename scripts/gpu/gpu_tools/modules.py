@@ -66,13 +66,12 @@ def build(dims: ModelDimensions, dtype: DType, device_kind: str, fast: bool, che
     from whisper_max.model.gpu.choose import add_graphs
     from whisper_max.model.gpu.decode_attention import decode_cross_attention, decode_self_attention
     from whisper_max.model.layers import layer_norm
-    from whisper_max.model.module import build_module, kernel_library, ops_for
-    from whisper_max.model.weights import Weights
+    from whisper_max.model.module import build_module, kernel_library, weights_for
 
     device = DeviceRef.GPU() if device_kind == "gpu" else DeviceRef.CPU()
     library = kernel_library(check)
     module, _ = build_module(dims, dtype, dtype, device, fast=fast, library=library)
-    weights = Weights(dtype, dtype, device, ops_for(device, fast=fast))
+    weights = weights_for(dtype, dtype, device, fast=fast)
 
     def tensor(*shape: str | int, of: DType = dtype) -> TensorType:
         return TensorType(of, list(shape), device=device)
@@ -119,7 +118,7 @@ def build(dims: ModelDimensions, dtype: DType, device_kind: str, fast: bool, che
         lambda x: layer_norm(x[0].tensor, text_weights, "mlp_ln", t),
         ["rows", t],
     )
-    attend = gpu.encoder_attention if fast else weights.ops.encoder_attention
+    attend = gpu.FastOps().encoder_attention if fast else weights.ops.encoder_attention
     add_op(
         "encoder attention",
         [tensor("windows", dims.n_audio_ctx, 3 * d)],

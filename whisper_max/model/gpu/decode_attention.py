@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from max.dtype import DType
 from max.graph import BufferValue, Dim, TensorValue, ops
 
-from whisper_max.model.layers import scaled
-
 MASKED = -1e30  # far below any score and finite, so that a masked softmax is never NaN
 
 
@@ -24,6 +22,17 @@ def attention(q: TensorValue, k: TensorValue, v: TensorValue, mask: TensorValue 
     if mask is not None:
         qk = qk + mask
     return ops.softmax(qk.cast(DType.float32)).cast(v.dtype) @ v
+
+
+def merge_heads(x: TensorValue) -> TensorValue:
+    """(B, H, T, hd) -> (B, T, n_state)."""
+    batch, n_head, length, head_dim = x.shape
+    return ops.permute(x, [0, 2, 1, 3]).reshape((batch, length, int(n_head) * int(head_dim)))
+
+
+def scaled(q: TensorValue, n_head: int) -> TensorValue:
+    """Queries times ``hd ** -0.5``; exact for the 64 wide heads of every published model. q: (..., n_state)."""
+    return q * (int(q.shape[-1]) // n_head) ** -0.5
 
 
 def decode_self_attention(

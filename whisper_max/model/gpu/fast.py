@@ -1,4 +1,4 @@
-"""``ops.Ops`` on a GPU, fast: flash attention in the encoder, and decoding that reads its caches where they stand.
+"""``layers.Ops`` on a GPU, fast: flash attention in the encoder, and decoding that reads its caches where they stand.
 
 All else is of ``stock``. These forms are in artifacts whose target's code ends in ``FAST``; which of the two a machine
 runs is for its check to say, see ``engine/gpu_support.py``.
@@ -12,35 +12,8 @@ from max.dtype import DType
 from max.graph import BufferValue, DeviceRef, Dim, TensorType, TensorValue, ops
 
 from whisper_max.model.decoder import decoder_block
-from whisper_max.model.gpu import stock
-from whisper_max.model.gpu.stock import (
-    alignment as alignment,
-)
-from whisper_max.model.gpu.stock import (
-    cross_attention as cross_attention,
-)
-from whisper_max.model.gpu.stock import (
-    embed_tokens as embed_tokens,
-)
-from whisper_max.model.gpu.stock import (
-    linear as linear,
-)
-from whisper_max.model.gpu.stock import (
-    mlp as mlp,
-)
-from whisper_max.model.gpu.stock import (
-    normed_linear as normed_linear,
-)
-from whisper_max.model.gpu.stock import (
-    self_attention as self_attention,
-)
-from whisper_max.model.gpu.stock import (
-    store_heads as store_heads,
-)
-from whisper_max.model.gpu.stock import (
-    target_probs as target_probs,
-)
-from whisper_max.model.weights import Weights
+from whisper_max.model.gpu.stock import StockOps
+from whisper_max.model.layers import Weights
 
 SELF_SPLITS = 8
 """Warps that share the keys of one (row, head) of self-attention: at most 448 keys, 56 each."""
@@ -50,22 +23,42 @@ FLASH_DTYPES = (DType.bfloat16,)
 """Where MAX's flash attention is used: it has not compiled in float16, and rounds float32 to fewer bits."""
 
 
-def encoder_attention(qkv: TensorValue, n_head: int, weights: Weights) -> TensorValue:
-    if qkv.dtype not in FLASH_DTYPES:
-        return stock.encoder_attention(qkv, n_head, weights)
-    batch, length, width = qkv.shape
-    head_dim = int(width) // 3 // n_head
-    q, k, v = (
-        part.reshape((batch, length, n_head, head_dim)) for part in ops.split(qkv, [n_head * head_dim] * 3, axis=-1)
-    )
-    (attended,) = ops.custom(
-        "mo.mha.no_cache",  # what max.nn.kernels.flash_attention_gpu is made of; importing that takes ten seconds
-        device=qkv.device,
-        values=[q, k, v, ops.constant(head_dim**-0.5, DType.float32, device=DeviceRef.CPU())],
-        out_types=[q.type],
-        parameters={"mask_str": "null", "local_window_size": -1},
-    )  # (B, T, H, hd)
-    return attended.tensor.reshape((batch, length, n_head * head_dim))
+class FastOps(StockOps):
+    """The layers of a GPU."""
+
+    def encoder_attention(self, qkv: TensorValue, n_head: int, weights: Weights) -> TensorValue:
+        if qkv.dtype not in FLASH_DTYPES:
+            return super().encoder_attention(qkv, n_head, weights)
+        batch, length, width = qkv.shape
+        head_dim = int(width) // 3 // n_head
+        q, k, v = (
+            part.reshape((batch, length, n_head, head_dim)) for part in ops.split(qkv, [n_head * head_dim] * 3, axis=-1)
+        )
+        (attended,) = ops.custom(
+            "mo.mha.no_cache",  # what max.nn.kernels.flash_attention_gpu is made of; importing that takes ten seconds
+            device=qkv.device,
+            values=[q, k, v, ops.constant(head_dim**-0.5, DType.float32, device=DeviceRef.CPU())],
+            out_types=[q.type],
+            parameters={"mask_str": "null", "local_window_size": -1},
+        )  # (B, T, H, hd)
+        return attended.tensor.reshape((batch, length, n_head * head_dim))
+
+    def step_block(
+        self,
+        x: TensorValue,
+        lengths: TensorValue,
+        weights: Weights,
+        cache: tuple[BufferValue, BufferValue],
+        audio: tuple[TensorValue, TensorValue],
+        batch: Sequence[Dim],
+    ) -> TensorValue:
+        return decoder_block(
+            x,
+            weights,
+            int(x.shape[1]),
+            lambda qkv: split_self_attention(qkv, lengths, *cache),
+            lambda q: split_cross_attention(q, *audio),
+        )
 
 
 def split_self_attention(qkv: TensorValue, lengths: TensorValue, keys: BufferValue, values: BufferValue) -> TensorValue:
@@ -100,20 +93,3 @@ def _out_types(dtype: DType, device: DeviceRef, rows: Dim, n_head: int, head_dim
         TensorType(dtype, [rows, n_head * head_dim], device=device),
         TensorType(DType.float32, [rows, n_head * splits * (head_dim + 2)], device=device),
     ]
-
-
-def step_block(
-    x: TensorValue,
-    lengths: TensorValue,
-    weights: Weights,
-    cache: tuple[BufferValue, BufferValue],
-    audio: tuple[TensorValue, TensorValue],
-    batch: Sequence[Dim],
-) -> TensorValue:
-    return decoder_block(
-        x,
-        weights,
-        int(x.shape[1]),
-        lambda qkv: split_self_attention(qkv, lengths, *cache),
-        lambda q: split_cross_attention(q, *audio),
-    )

@@ -1,4 +1,4 @@
-"""``ops.Ops`` on a GPU by MAX's own operations; the plain forms that ``fast`` takes the rest from."""
+"""``layers.Ops`` on a GPU by MAX's own operations; the plain forms that ``fast`` takes the rest from."""
 
 from __future__ import annotations
 
@@ -9,86 +9,106 @@ from max.graph import BufferValue, Dim, TensorValue, ops
 
 from whisper_max.dims import ModelDimensions
 from whisper_max.model.decoder import decoder_block
-from whisper_max.model.gpu.decode_attention import MASKED, attention, decode_cross_attention, decode_self_attention
-from whisper_max.model.layers import layer_norm, merge_heads, scaled, split_heads
-from whisper_max.model.weights import Weights
+from whisper_max.model.gpu.decode_attention import (
+    MASKED,
+    attention,
+    decode_cross_attention,
+    decode_self_attention,
+    merge_heads,
+    scaled,
+)
+from whisper_max.model.layers import Ops, Weights, layer_norm, split_heads
 
 
-def linear(
-    x: TensorValue,
-    weights: Weights,
-    name: str,
-    n_in: int,
-    n_out: int,
-    *,
-    bias: bool = True,
-    gelu: bool = False,
-    residual: TensorValue | None = None,
-) -> TensorValue:
-    y = x @ ops.transpose((weights / name)("weight", n_out, n_in), 0, 1)
-    y = y + (weights / name)("bias", n_out) if bias else y
-    y = ops.gelu(y) if gelu else y
-    return y if residual is None else residual + y
+class StockOps(Ops):
+    """The layers of a GPU."""
 
+    def linear(
+        self,
+        x: TensorValue,
+        weights: Weights,
+        name: str,
+        n_in: int,
+        n_out: int,
+        *,
+        bias: bool = True,
+        gelu: bool = False,
+        residual: TensorValue | None = None,
+    ) -> TensorValue:
+        y = x @ ops.transpose((weights / name)("weight", n_out, n_in), 0, 1)
+        y = y + (weights / name)("bias", n_out) if bias else y
+        y = ops.gelu(y) if gelu else y
+        return y if residual is None else residual + y
 
-def normed_linear(
-    x: TensorValue, weights: Weights, norm: str, name: str, n_in: int, n_out: int, *, bias: bool = True
-) -> TensorValue:
-    return linear(layer_norm(x, weights, norm, n_in), weights, name, n_in, n_out, bias=bias)
+    def normed_linear(
+        self, x: TensorValue, weights: Weights, norm: str, name: str, n_in: int, n_out: int, *, bias: bool = True
+    ) -> TensorValue:
+        return self.linear(layer_norm(x, weights, norm, n_in), weights, name, n_in, n_out, bias=bias)
 
+    def store_heads(
+        self,
+        target: BufferValue,
+        x: TensorValue,
+        weights: Weights,
+        name: str,
+        n_in: int,
+        n_out: int,
+        *,
+        bias: bool = True,
+    ) -> None:
+        y = self.linear(x, weights, name, n_in, n_out, bias=bias)
+        ops.buffer_store(target, split_heads(y, int(target.shape[1])))
 
-def store_heads(
-    target: BufferValue, x: TensorValue, weights: Weights, name: str, n_in: int, n_out: int, *, bias: bool = True
-) -> None:
-    y = linear(x, weights, name, n_in, n_out, bias=bias)
-    ops.buffer_store(target, split_heads(y, int(target.shape[1])))
+    def mlp(self, x: TensorValue, weights: Weights, n_state: int) -> TensorValue:
+        normed = layer_norm(x, weights, "mlp_ln", n_state)
+        hidden = self.linear(normed, weights, "mlp.0", n_state, 4 * n_state, gelu=True)
+        return self.linear(hidden, weights, "mlp.2", 4 * n_state, n_state, residual=x)
 
+    def embed_tokens(self, tokens: TensorValue, weights: Weights, n_vocab: int, n_state: int) -> TensorValue:
+        return ops.gather((weights / "token_embedding")("weight", n_vocab, n_state), tokens, axis=0)
 
-def mlp(x: TensorValue, weights: Weights, n_state: int) -> TensorValue:
-    normed = layer_norm(x, weights, "mlp_ln", n_state)
-    hidden = linear(normed, weights, "mlp.0", n_state, 4 * n_state, gelu=True)
-    return linear(hidden, weights, "mlp.2", 4 * n_state, n_state, residual=x)
+    def encoder_attention(self, qkv: TensorValue, n_head: int, weights: Weights) -> TensorValue:
+        return self._self_attention(qkv, n_head, None)
 
+    def self_attention(self, qkv: TensorValue, n_head: int, mask: TensorValue) -> TensorValue:
+        return self._self_attention(qkv, n_head, mask)
 
-def embed_tokens(tokens: TensorValue, weights: Weights, n_vocab: int, n_state: int) -> TensorValue:
-    return ops.gather((weights / "token_embedding")("weight", n_vocab, n_state), tokens, axis=0)
+    def _self_attention(self, qkv: TensorValue, n_head: int, mask: TensorValue | None) -> TensorValue:
+        n_state = int(qkv.shape[2]) // 3
+        q, k, v = ops.split(qkv, [n_state] * 3, axis=-1)
+        q, k, v = (split_heads(part, n_head) for part in (scaled(q, n_head), k, v))
+        return merge_heads(attention(q, k, v, mask))
 
+    def cross_attention(self, q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorValue:
+        n_head = int(keys.shape[1])
+        return merge_heads(attention(split_heads(scaled(q, n_head), n_head), keys, values))
 
-def encoder_attention(qkv: TensorValue, n_head: int, weights: Weights) -> TensorValue:
-    return _self_attention(qkv, n_head, None)
+    def step_block(
+        self,
+        x: TensorValue,
+        lengths: TensorValue,
+        weights: Weights,
+        cache: tuple[BufferValue, BufferValue],
+        audio: tuple[TensorValue, TensorValue],
+        batch: Sequence[Dim],
+    ) -> TensorValue:
+        return decoder_block(
+            x,
+            weights,
+            int(x.shape[1]),
+            lambda qkv: decode_self_attention(qkv, lengths, *cache),
+            lambda q: decode_cross_attention(q, *audio, batch),
+        )
 
+    def alignment(self, heads: TensorValue, length: Dim, dims: ModelDimensions) -> _Alignment:
+        return _Alignment(heads, dims)
 
-def self_attention(qkv: TensorValue, n_head: int, mask: TensorValue) -> TensorValue:
-    return _self_attention(qkv, n_head, mask)
-
-
-def _self_attention(qkv: TensorValue, n_head: int, mask: TensorValue | None) -> TensorValue:
-    n_state = int(qkv.shape[2]) // 3
-    q, k, v = ops.split(qkv, [n_state] * 3, axis=-1)
-    q, k, v = (split_heads(part, n_head) for part in (scaled(q, n_head), k, v))
-    return merge_heads(attention(q, k, v, mask))
-
-
-def cross_attention(q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorValue:
-    n_head = int(keys.shape[1])
-    return merge_heads(attention(split_heads(scaled(q, n_head), n_head), keys, values))
-
-
-def step_block(
-    x: TensorValue,
-    lengths: TensorValue,
-    weights: Weights,
-    cache: tuple[BufferValue, BufferValue],
-    audio: tuple[TensorValue, TensorValue],
-    batch: Sequence[Dim],
-) -> TensorValue:
-    return decoder_block(
-        x,
-        weights,
-        int(x.shape[1]),
-        lambda qkv: decode_self_attention(qkv, lengths, *cache),
-        lambda q: decode_cross_attention(q, *audio, batch),
-    )
+    def target_probs(self, logits: TensorValue, targets: TensorValue, n_text_tokens: TensorValue) -> TensorValue:
+        n_vocab = int(logits.shape[1])
+        ids = ops.range(0, n_vocab, 1, dtype=DType.int32, device=logits.device).reshape((1, n_vocab))
+        excluded = ops.greater_equal(ids, n_text_tokens.reshape((1, 1))).cast(DType.float32)
+        every = ops.softmax(logits + excluded * MASKED)  # (T, n_vocab)
+        return ops.gather_nd(every, ops.unsqueeze(targets, -1), batch_dims=1)
 
 
 class _Alignment:
@@ -108,15 +128,3 @@ class _Alignment:
         q, k = (ops.gather(ops.concat(side, axis=1), self._heads, axis=1) for side in (self._queries, self._keys))
         k = k.cast(q.dtype)
         return ops.squeeze(ops.softmax((q @ ops.transpose(k, -1, -2)).cast(DType.float32)), 0)
-
-
-def alignment(heads: TensorValue, length: Dim, dims: ModelDimensions) -> _Alignment:
-    return _Alignment(heads, dims)
-
-
-def target_probs(logits: TensorValue, targets: TensorValue, n_text_tokens: TensorValue) -> TensorValue:
-    n_vocab = int(logits.shape[1])
-    ids = ops.range(0, n_vocab, 1, dtype=DType.int32, device=logits.device).reshape((1, n_vocab))
-    excluded = ops.greater_equal(ids, n_text_tokens.reshape((1, 1))).cast(DType.float32)
-    every = ops.softmax(logits + excluded * MASKED)  # (T, n_vocab)
-    return ops.gather_nd(every, ops.unsqueeze(targets, -1), batch_dims=1)
