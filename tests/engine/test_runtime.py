@@ -13,8 +13,9 @@ from max.dtype import DType
 from tests.support.numpy_whisper import random_tensors
 from whisper_max.checkpoint.published import MODELS
 from whisper_max.compile.store import find_module
-from whisper_max.engine import runtime, select_target
-from whisper_max.engine.runtime import HostGraph, load_graphs
+from whisper_max.engine import loading, select_target
+from whisper_max.engine.loading import load_graphs
+from whisper_max.engine.runtime import HostGraph
 from whisper_max.engine.weights import prepare_weights
 
 LOADED = """
@@ -36,7 +37,7 @@ from tests.support.numpy_whisper import random_tensors
 from whisper_max.checkpoint.published import MODELS
 from whisper_max.compile.store import find_module
 from whisper_max.engine import select_target
-from whisper_max.engine.runtime import load_graphs
+from whisper_max.engine.loading import load_graphs
 from whisper_max.engine.weights import prepare_weights
 
 def wakes():
@@ -61,7 +62,7 @@ def test_both_interfaces_give_the_same(monkeypatch: pytest.MonkeyPatch):
     weights = prepare_weights(random_tensors(dims, seed=1), dims, DType.float32, DType.int8, CPU())
     mel = Buffer.from_numpy(np.random.default_rng(2).standard_normal((1, dims.n_mels, 3000), np.float32))
     private = load_graphs(module, CPU(), weights)
-    monkeypatch.setattr(runtime, "_PRIVATE", ("gone",))
+    monkeypatch.setattr(loading, "_PRIVATE", ("gone",))
     public = load_graphs(module, CPU(), weights)
     assert isinstance(private["encode"], HostGraph)
     assert not isinstance(public["encode"], HostGraph)
@@ -71,9 +72,9 @@ def test_both_interfaces_give_the_same(monkeypatch: pytest.MonkeyPatch):
     np.testing.assert_array_equal(xa, expected)
 
 
-@pytest.mark.parametrize("interface", [runtime._PRIVATE, ("gone",)])
+@pytest.mark.parametrize("interface", [loading._PRIVATE, ("gone",)])
 def test_what_does_not_fit_is_an_error_of_max_that_the_engine_tells(interface, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(runtime, "_PRIVATE", interface)
+    monkeypatch.setattr(loading, "_PRIVATE", interface)
     module, _ = find_module(MODELS["tiny"].dims, DType.int8, select_target("cpu", "int8"), print)
     for content in (module, b"no module"):
         with pytest.raises((RuntimeError, ValueError)):

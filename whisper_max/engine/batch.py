@@ -12,15 +12,8 @@ from numpy.typing import NDArray
 from whisper_max.decode.contract import Alignment, Float32
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.alignment_heads import AlignmentHeads, align
-from whisper_max.engine.runtime import (
-    Graph,
-    Placement,
-    copy_row,
-    prompt_inputs,
-    rows_of,
-    runs_of,
-    take_rows,
-)
+from whisper_max.engine.copies import copy_row, take_rows
+from whisper_max.engine.runtime import Graph, Placement, prompt_inputs, rows_of, runs_of
 
 
 @dataclass(frozen=True)

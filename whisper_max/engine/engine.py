@@ -15,7 +15,8 @@ from whisper_max.dims import ModelDimensions
 from whisper_max.engine.alignment_heads import AlignmentHeads
 from whisper_max.engine.batch import DecoderGraphs, EncodedWindows, KVBatch
 from whisper_max.engine.kept_weights import kept_weights
-from whisper_max.engine.runtime import Placement, load_graphs
+from whisper_max.engine.loading import load_graphs
+from whisper_max.engine.runtime import Placement
 from whisper_max.engine.storage import narrowest_exact
 from whisper_max.engine.weights import prepare_weights
 from whisper_max.errors import ArtifactError, DeviceError

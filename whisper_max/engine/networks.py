@@ -8,7 +8,7 @@ import numpy as np
 from max.driver import CPU, Buffer
 from numpy.typing import NDArray
 
-from whisper_max.engine.runtime import load_graphs
+from whisper_max.engine.loading import load_graphs
 from whisper_max.hardware.forks import check_process
 
 

@@ -1,16 +1,10 @@
-"""What runs on a device: compiled graphs, and the values that are moved there and back.
-
-``max.engine`` imports ``max.graph``, which builds graphs and takes a tenth of a second and 30 MB. On a CPU what is
-compiled runs without: by ``max._core.engine``, which ``max.engine`` wraps. That is no public interface, so where it is
-not as in MAX 26.7 the public one is taken; both give the same.
-"""
+"""What runs on a device: compiled graphs, and the values that are moved there and back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +19,6 @@ from whisper_max.hardware.timers import late_timers
 if TYPE_CHECKING:
     from max._core import engine
 
-_PRIVATE = ("_wrap_compiled", "_load_all")
 MASKED = np.float32(-1e30)
 """What is added to a forbidden score: far below any score, and finite."""
 
@@ -39,7 +32,7 @@ class Graph(Protocol):
 
 
 class HostGraph:
-    """A compiled graph on a CPU. model: of ``max._core.engine``."""
+    """A compiled graph on a CPU. model: of ``max._core.engine``, see ``loading``."""
 
     ran = False
     """Whether any graph has run in this process."""
@@ -57,33 +50,6 @@ class HostGraph:
             outputs = self._run(list(inputs))
         HostGraph.ran = True
         return outputs
-
-
-def load_graphs(module: bytes, device: Device, weights: Mapping[str, Buffer]) -> Mapping[str, Any]:
-    """The graphs of a compiled module by name, their weights bound.
-
-    Args:
-        module: in MAX's format.
-        device: where they run.
-        weights: by the graphs' names; they must stay as long as the graphs do.
-
-    Raises:
-        RuntimeError, ValueError: of MAX; the module doesn't fit, or a weight is missing or of another shape.
-    """
-    if device.is_host:
-        from max._core import engine
-
-        session = engine.InferenceSession([device], [], 0)
-        if all(hasattr(session, name) for name in _PRIVATE) and hasattr(engine.Model, "_execute_device_tensors"):
-            compiled = session._wrap_compiled(engine.read(module))
-            return {model.name: HostGraph(model) for model in session._load_all(compiled, weights)}
-    from max.engine import InferenceSession, read
-
-    devices = [device] if device.is_host else [CPU(), device]
-    graphs: Mapping[str, Any] = InferenceSession(devices=devices).init_all(
-        read(BytesIO(module)), weights_registry=weights
-    )
-    return graphs
 
 
 @dataclass(frozen=True)
@@ -157,21 +123,3 @@ def rows_of(buffers: Sequence[Buffer], rows: slice) -> list[Buffer]:
 def _rows_of(buffer: Buffer, rows: slice) -> Buffer:
     whole = rows.start == 0 and rows.stop == buffer.shape[0]
     return buffer if whole else buffer[(rows, *[slice(None)] * (buffer.rank - 1))]
-
-
-def take_rows(buffer: Buffer, rows: Sequence[int]) -> Buffer:
-    """A new buffer of some leading rows, in the order given."""
-    taken = Buffer(dtype=buffer.dtype, shape=(len(rows), *buffer.shape[1:]), device=buffer.device)
-    for index, row in enumerate(rows):
-        copy_row(taken, index, buffer, row)
-    return taken
-
-
-def copy_row(target: Buffer, row: int, source: Buffer, source_row: int) -> None:
-    """Copy one leading row of a buffer into another; done when this returns, or before what the device does next.
-
-    On the host the copy runs beside the graphs that are started after it, so it has to be waited for.
-    """
-    _rows_of(target, slice(row, row + 1)).inplace_copy_from(_rows_of(source, slice(source_row, source_row + 1)))
-    if target.device.is_host:
-        target.device.synchronize()
