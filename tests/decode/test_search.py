@@ -7,7 +7,8 @@ from hypothesis.extra import numpy as npst
 from whisper_max.decode.beam import BeamSearch, largest
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.pool import new_search
-from whisper_max.decode.search import Candidate, GreedySearch, best_candidate, log_sum_exp
+from whisper_max.decode.ranking import best_candidate
+from whisper_max.decode.search import Candidate, GreedySearch, log_sum_exp
 from whisper_max.errors import OptionError, WhisperMaxError
 
 EOT = 9

@@ -16,8 +16,8 @@ from whisper_max.decode.attempt import Attempt, Context, DecodingTask
 from whisper_max.decode.decoded import NO_THRESHOLDS, Thresholds
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.pool import DecodingPool, new_search
+from whisper_max.decode.ranking import best_candidate
 from whisper_max.decode.rules import build_rules
-from whisper_max.decode.search import best_candidate
 from whisper_max.decode.windows import decode_windows
 from whisper_max.engine.batch import EncodedWindows
 from whisper_max.engine.gpu.decoding import DeviceDecoding

@@ -12,10 +12,12 @@ from whisper_max.decode.loop import Loop
 from whisper_max.decode.loops import LoopWatch
 from whisper_max.decode.more_rules import SpeechGoesOn
 from whisper_max.decode.options import DecodingOptions
+from whisper_max.decode.prompt import prefix_tokens, text_tokens
+from whisper_max.decode.ranking import best_candidate
 from whisper_max.decode.rules import LogitRule, build_rules
-from whisper_max.decode.search import Candidate, best_candidate
+from whisper_max.decode.search import Candidate
 from whisper_max.dims import ModelDimensions
-from whisper_max.errors import OptionError, WhisperMaxError
+from whisper_max.errors import WhisperMaxError
 from whisper_max.text.tokenizer import SECONDS_PER_TIMESTAMP, Tokenizer
 
 
@@ -69,9 +71,11 @@ class DecodingTask:
         self.n_ctx = dims.n_text_ctx
         self.rules: tuple[LogitRule, ...] = build_rules(tokenizer, options)
         self._prompt_len = dims.n_text_ctx // 2 - 1  # 223 tokens before the start of the transcript
-        self._start = _start_tokens(tokenizer, options)
-        self._prefix = prefix_tokens(dims, tokenizer, options)
-        self._hotwords = text_tokens(tokenizer, "hotwords", options.hotwords)[-self._prompt_len :]
+        plain = options.without_timestamps
+        self._start = tokenizer.sot_sequence_including_notimestamps if plain else tokenizer.sot_sequence
+        self._prefix = prefix_tokens(dims, tokenizer, options) if options.prefix else ()
+        hotwords = text_tokens(tokenizer, "hotwords", options.hotwords) if options.hotwords else ()
+        self._hotwords = hotwords[-self._prompt_len :]
 
     @property
     def sot_index(self) -> int:
@@ -86,43 +90,6 @@ class DecodingTask:
         if language is not None and self.tokenizer.language is not None:
             start = (start[0], self.tokenizer.to_language_token(language), *start[2:])
         return (*((self.tokenizer.sot_prev,) if before else ()), *before, *start, *self._prefix)
-
-
-def prefix_tokens(dims: ModelDimensions, tokenizer: Tokenizer, options: DecodingOptions) -> tuple[int, ...]:
-    """As openai-whisper cuts it: to what ``sample_len`` leaves of half the context; whole by default.
-
-    Raises:
-        OptionError: the prefix does not fit in the model's text context.
-    """
-    half = dims.n_text_ctx // 2
-    prefix = text_tokens(tokenizer, "prefix", options.prefix)
-    prefix = prefix[-(half - (options.sample_len or half)) :]
-    room = dims.n_text_ctx - half - len(_start_tokens(tokenizer, options)) - 1  # beside a full prompt and a token
-    if len(prefix) > room:
-        raise OptionError("too long", where="prefix", expected=f"at most {room} tokens", found=len(prefix))
-    return prefix
-
-
-def _start_tokens(tokenizer: Tokenizer, options: DecodingOptions) -> tuple[int, ...]:
-    return tokenizer.sot_sequence_including_notimestamps if options.without_timestamps else tokenizer.sot_sequence
-
-
-def text_tokens(tokenizer: Tokenizer, name: str, given: str | Sequence[int] | None) -> tuple[int, ...]:
-    """Text as openai-whisper gives it to the model, after a space; tokens as they are.
-
-    Args:
-        name: of the option, for errors.
-
-    Raises:
-        OptionError: a token that the vocabulary has not, which the model can't be given.
-    """
-    if isinstance(given, str):
-        return tuple(tokenizer.encode(" " + given.strip())) if given.strip() else ()
-    tokens = tuple(given or ())
-    if unknown := [token for token in tokens if not 0 <= token < tokenizer.n_vocab]:
-        expected = f"ids from 0 to {tokenizer.n_vocab - 1}"
-        raise OptionError("no such token", where=name, expected=expected, found=unknown[0])
-    return tokens
 
 
 @dataclass(eq=False)
@@ -187,7 +154,9 @@ class Attempt:
     def decoded(self, candidates: Sequence[Candidate], no_speech_prob: float) -> Decoded:
         """The transcript of the best of its hypotheses."""
         task = self.task
-        best = best_candidate(candidates, self.options.length_penalty, self.options.length_power)
+        best = candidates[0]
+        if len(candidates) > 1:
+            best = best_candidate(candidates, self.options.length_penalty, self.options.length_power)
         text = task.tokenizer.decode(best.tokens).strip()
         begun = [0.0] * (len(best.tokens) - len(best.logprobs))  # tokens that were given are certain
         return Decoded(

@@ -7,13 +7,14 @@ the two speak by ``device_contract``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_max.decode.alignment import Align as Align
+from whisper_max.decode.alignment import Alignment as Alignment
 from whisper_max.dims import ModelDimensions
 
 Float32 = NDArray[np.float32]
@@ -29,23 +30,6 @@ class AudioFeatures(Protocol):
 
     def select(self, windows: Sequence[int]) -> AudioFeatures:
         """The features of some of the windows, in the order given."""
-
-
-@dataclass
-class Alignment:
-    """What word timing needs of a window's n tokens.
-
-    weights: (n_alignment_heads, n, n_audio_ctx) float32, the softmaxed cross-attention of the alignment heads.
-    token_probs: (n,) float32; entry i is the probability of token i given those before it, among the first
-        ``n_competing`` tokens; entry 0 is 0.
-    """
-
-    weights: Float32
-    token_probs: Float32
-
-
-Align: TypeAlias = Callable[[Sequence[int], int], Alignment]
-"""Called with tokens and ``n_competing``: how a window's audio goes with them."""
 
 
 class DecoderBatch(Protocol):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from whisper_max.decode.contract import AudioFeatures, DecoderBatch, Inference
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from whisper_max.decode.attempt import Attempt
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,14 @@ def detect_in_batch(batch: DecoderBatch, windows: Sequence[int], tokenizer: Toke
     weights = np.exp(spoken - spoken.max(axis=1, keepdims=True))
     probabilities = weights / weights.sum(axis=1, keepdims=True)
     return [_likeliest(tokenizer.all_language_codes, row) for row in probabilities.tolist()]
+
+
+def detect_undetected(batch: DecoderBatch, attempts: Mapping[int, Attempt]) -> None:
+    """Tell attempts, by their slots in a batch, the languages of their windows; they must be prefilled after it."""
+    tokenizer = next(iter(attempts.values())).task.tokenizer
+    languages = detect_in_batch(batch, list(attempts), tokenizer)
+    for attempt, language in zip(attempts.values(), languages, strict=True):
+        attempt.detected = language
 
 
 def _likeliest(codes: Sequence[str], probabilities: Sequence[float]) -> DetectedLanguage:

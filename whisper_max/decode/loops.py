@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from whisper_max.decode.contract import Alignment, Float32
 from whisper_max.decode.loop import Loop
+from whisper_max.decode.search import Candidate, Search
 from whisper_max.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -128,12 +129,13 @@ class LoopWatch:
         self._looks = True
         self.stopped = False
 
-    def begin(self, attempt: Attempt) -> None:
-        """Start with the tokens that the transcript is begun with."""
+    def watched(self, search: Search, attempt: Attempt) -> Search:
+        """A search that begins, and is done where its text seems to be a loop, begun tokens included."""
         self._finder = LoopFinder() if self._looks and attempt.options.n_hyps == 1 else None
         self.stopped = False
         for token in attempt.context.begun:
             self.take(token)
+        return _Watched(search, self)
 
     def take(self, token: int) -> None:
         """The next token of the first hypothesis."""
@@ -165,3 +167,27 @@ class LoopWatch:
     def go_on(self, attempt: Attempt) -> None:
         """Look again at the next temperature."""
         self._looks = len(attempt.loops) < MOST_LOOPS
+
+
+class _Watched:
+    """A search whose first hypothesis is watched."""
+
+    def __init__(self, search: Search, watch: LoopWatch) -> None:
+        self._search = search
+        self._watch = watch
+
+    @property
+    def sampled(self) -> list[list[int]]:
+        return self._search.sampled
+
+    def update(self, logits: Float32) -> NDArray[np.int32] | None:
+        sources = self._search.update(logits)
+        self._watch.take(self.sampled[0][-1])
+        return sources
+
+    @property
+    def done(self) -> bool:
+        return self._search.done or self._watch.stopped
+
+    def candidates(self) -> list[Candidate]:
+        return self._search.candidates()

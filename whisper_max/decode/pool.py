@@ -17,7 +17,7 @@ from whisper_max.decode.attempt import Attempt
 from whisper_max.decode.beam import BeamSearch
 from whisper_max.decode.contract import AudioFeatures, DecoderBatch, Float32, Inference
 from whisper_max.decode.device_group import DeviceGroup, DeviceGroups, Moving
-from whisper_max.decode.language import detect_in_batch
+from whisper_max.decode.language import detect_undetected
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.sampling import SamplingSearch, random_streams
 from whisper_max.decode.search import GreedySearch, Search
@@ -100,23 +100,20 @@ class _Sequence:
         self.error: WhisperMaxError | None = None
         self.done = False
         if attempt.watch is not None:
-            attempt.watch.begin(attempt)
+            self.search = attempt.watch.watched(self.search, attempt)
 
     def take_token(self, logits: Float32) -> None:
         """The body of the token loop: mask, choose and append, until it is done.
 
         logits: (n_hyps, n_vocab) float32, of what may follow each hypothesis; overwritten.
         """
-        watch = self.attempt.watch
         try:
             for rule in self.attempt.rules:  # mask
                 rule.apply(logits, self.search.sampled)
             self.sources = self.search.update(logits)  # choose, and append to each hypothesis
-            if watch is not None:
-                watch.take(self.search.sampled[0][-1])
         except WhisperMaxError as error:
             self.error = error
-        self.done = self._is_over() or (watch is not None and watch.stopped)
+        self.done = self._is_over()
 
     def _is_over(self) -> bool:
         return self.error is not None or self.search.done or len(self.search.sampled[0]) >= self.most
@@ -189,11 +186,7 @@ class _HostGroup:
         slots = [*free, *range(len(self.slots), len(self.slots) + len(attempts))][: len(attempts)]
         self.batch.put(slots, features)
         if undetected := {slot: each for slot, each in zip(slots, attempts, strict=True) if each.undetected}:
-            tokenizer = attempts[0].task.tokenizer
-            for attempt, language in zip(
-                undetected.values(), detect_in_batch(self.batch, list(undetected), tokenizer), strict=True
-            ):
-                attempt.detected = language
+            detect_undetected(self.batch, undetected)
         self.slots += [None] * (max(slots) + 1 - len(self.slots))
         for row, (slot, attempt) in enumerate(zip(slots, attempts, strict=True)):
             self.slots[slot] = _Sequence(attempt, features.select([row]))

@@ -32,8 +32,10 @@ class Candidate:
 class Search(Protocol):
     """The search for one window's transcript."""
 
-    sampled: list[list[int]]
-    """Each hypothesis' tokens so far, equally many."""
+    @property
+    def sampled(self) -> list[list[int]]:
+        """Each hypothesis' tokens so far, equally many."""
+        ...
 
     def update(self, logits: Float32) -> NDArray[np.int32] | None:
         """Append a token to each hypothesis.
@@ -79,28 +81,6 @@ class GreedySearch:
     def candidates(self) -> list[Candidate]:
         """The one transcript."""
         return [candidate_of(self.sampled[0], float(self._sum_logprob), self._logprobs, self._eot)]
-
-
-def best_candidate(
-    candidates: Sequence[Candidate], length_penalty: float | None, length_power: float | None = None
-) -> Candidate:
-    """The candidate with the highest log-probability per token, or by a penalty for its length.
-
-    Among equals the first one. An empty transcript counts as one token long.
-
-    Args:
-        candidates: at least one.
-        length_penalty: Google NMT's (arXiv:1609.08144).
-        length_power: CTranslate2's, where the other is None: of the length that is divided by.
-    """
-
-    def score(candidate: Candidate) -> float:
-        length = len(candidate.tokens)
-        if length_penalty is None:
-            return float(candidate.sum_logprob / max(length, 1) ** (1.0 if length_power is None else length_power))
-        return float(candidate.sum_logprob / ((5 + length) / 6) ** length_penalty)
-
-    return max(candidates, key=score)
 
 
 def log_sum_exp(row: Float32, best: np.float32) -> np.float32:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from whisper_max.decode.attempt import Attempt, Context, DecodingTask, text_tokens
+from whisper_max.decode.attempt import Attempt, Context, DecodingTask
 from whisper_max.decode.contract import AudioFeatures, Float32, Inference
 from whisper_max.decode.decoded import NO_THRESHOLDS, Decoded, Thresholds
 from whisper_max.decode.language import check_translation
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.pool import DecodingPool
+from whisper_max.decode.prompt import text_tokens
 from whisper_max.text.tokenizer import Tokenizer, Vocabulary, build_tokenizer
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from whisper_max.decode.attempt import prefix_tokens, text_tokens
 from whisper_max.decode.language import check_translation
+from whisper_max.decode.prompt import prefix_tokens, text_tokens
 from whisper_max.decode.rules import suppressed_tokens
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import OptionError
