@@ -32,6 +32,7 @@ from whisper_max.transcribe.known_times import KnownTimes
 from whisper_max.transcribe.many import ManyRecordings, Outcome
 from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.options import MIXED, SEPARATE, TranscribeOptions, check_batch_size
+from whisper_max.transcribe.pieces import keep_part
 from whisper_max.transcribe.recording import Recording
 from whisper_max.transcribe.result import Segment, TranscriptionResult, Word
 from whisper_max.transcribe.scheduler import transcribe_windows
@@ -186,7 +187,7 @@ class Model:
         # Who speaks is not in a journal: it is found once, where the parts are joined.
         with self._opened(audio, None, wanted, journal, resume, lambda *_: Diarization([])) as (opened, done):
             recording = cast(Recording, opened)
-            recording.keep_part(part, n_parts)
+            keep_part(recording, part, n_parts)
             for _ in self._segments(recording, done, None, None, max_windows):
                 pass
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whisper_max.audio.mel import FRAMES_PER_SECOND, N_FRAMES
 from whisper_max.transcribe.clips import Clip
+
+if TYPE_CHECKING:
+    from whisper_max.transcribe.recording import Recording
 
 Chances = Callable[[int, int], NDArray[np.float32]]
 """Called with the first mel frame and the one after the last: how likely speech is in each, (n_frames,) float32."""
@@ -53,6 +57,14 @@ def cut_parts(chances: Chances, clip: Clip, silence_threshold: float, window_fra
         first = max(start, end - _NEAR)
         parts.append(Part((start, end), _speech_end(chances(first, end), first, start, silence_threshold)))
     return parts
+
+
+def keep_part(recording: Recording, part: int, n_parts: int) -> None:
+    """Do only the pieces of one of several parts, from 0, of about as many pieces each."""
+    pieces, n_pieces = recording.pieces, len(recording.pieces)
+    for piece in (*pieces[: n_pieces * part // n_parts], *pieces[n_pieces * (part + 1) // n_parts :]):
+        piece.clips = []  # done
+    recording.wait()
 
 
 def _where_it_may_end(

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from whisper_max.audio.mel import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES
+from whisper_max.audio.mel import FRAMES_PER_SECOND, N_FRAMES
 from whisper_max.audio.warnings import AudioWarning
 from whisper_max.audio.waveform import Waveform
 from whisper_max.decode.attempt import DecodingTask
@@ -14,6 +14,7 @@ from whisper_max.decode.contract import Align, AudioFeatures, Inference
 from whisper_max.decode.language import DetectedLanguage
 from whisper_max.text.tokenizer import Tokenizer, Vocabulary, build_tokenizer
 from whisper_max.transcribe.clips import clip_warnings, seek_clips
+from whisper_max.transcribe.closing import whole_result
 from whisper_max.transcribe.doubted import Doubted
 from whisper_max.transcribe.language import find_language
 from whisper_max.transcribe.options import TranscribeOptions
@@ -51,6 +52,7 @@ class Recording:
         waiting: those that have a window to decode and are not being decoded.
         warnings: those given, and those of clips and loops.
         journal: has every cut before it is accepted; None where none is kept.
+        doubted: what the guard doubts; None where there is none.
     """
 
     def __init__(
@@ -74,9 +76,8 @@ class Recording:
         self.waiting: deque[Piece] = deque()
         self.journal: Journal | None = None
         self._vocabulary = vocabulary
-        self._timeline = None if speech is None else speech.timeline
-        self._tidy = tidy
-        self._doubted: Doubted | None = None
+        self.tidy = tidy
+        self.doubted: Doubted | None = None
         self._encoded: AudioFeatures | None = None  # the first window, where its language was looked for
         self._first = 0  # the first piece that is not done: its segments need not wait
         self._n_segments = 0
@@ -97,7 +98,7 @@ class Recording:
         if options.language is None and multilingual:
             self._detect_language(inference)
         guards = options.guard != "off"
-        self._doubted = Doubted(inference) if guards else None
+        self.doubted = Doubted(inference) if guards else None
         self.decoding = DecodingTask(
             inference.dims, self.tokenizer, options.decodings, options.thresholds, forbids_loops=guards
         )
@@ -121,7 +122,7 @@ class Recording:
         if self.mel.n_frames == 0:  # no sample, or no speech: there is nothing to tell it from
             self.language = ""
             return
-        sound = None if self._tidy is None else self._tidy.sound
+        sound = None if self.tidy is None else self.tidy.sound
         self.detected, self._encoded = find_language(inference, self.tokenizer, self.mel, self.options, sound)
         self.language = self.detected.code
         self.tokenizer = self._tokenizer(self.language)
@@ -130,13 +131,6 @@ class Recording:
         """Let every piece that has a window wait for a slot."""
         self.waiting = deque(piece for piece in self.pieces if not piece.done)
 
-    def keep_part(self, part: int, n_parts: int) -> None:
-        """Do only the pieces of one of several parts, from 0, of about as many pieces each."""
-        n_pieces = len(self.pieces)
-        for piece in (*self.pieces[: n_pieces * part // n_parts], *self.pieces[n_pieces * (part + 1) // n_parts :]):
-            piece.end()
-        self.wait()
-
     def recorded_frame(self, frame: int) -> int:
         """Where in the recording a frame of its mel is, which may be of its speech alone."""
         return frame if self.speech is None else self.speech.recorded_frame(frame)
@@ -144,7 +138,7 @@ class Recording:
     @property
     def n_recorded_frames(self) -> int:
         """Mel frames of the recording, those without speech included."""
-        return self.mel.n_frames if self._timeline is None else self._timeline.n_recorded // HOP_LENGTH
+        return self.mel.n_frames if self.speech is None else self.speech.n_recorded_frames(self.mel.n_frames)
 
     @property
     def duration(self) -> float:
@@ -181,10 +175,10 @@ class Recording:
         """Give a cut what the options ask for beside its segments: words, and doubts whether they were said."""
         if self.options.word_timestamps:
             time_words(piece, cut, align)
-        elif self._tidy is not None:
-            self._tidy.attach_words(self, piece, cut, align)
-        if self._doubted is not None:
-            self._doubted.judge(self, piece, cut, align)
+        elif self.tidy is not None:
+            self.tidy.attach_words(self, piece, cut, align)
+        if self.doubted is not None:
+            self.doubted.judge(self, piece, cut, align)
 
     def commit(self, piece: Piece, cut: Cut) -> list[Segment]:
         """Accept the cut of a piece's window, once the journal has it.
@@ -196,8 +190,8 @@ class Recording:
         if self.journal is not None:
             self.journal.append(cut)
         self._finished[self.pieces.index(piece)] += piece.commit(cut)
-        if self._doubted is not None:
-            self._doubted.note(self, cut)
+        if self.doubted is not None:
+            self.doubted.note(self, cut)
         segments, self._finished[self._first] = self._finished[self._first], []
         while self.pieces[self._first].done and self._first + 1 < len(self.pieces):
             self._first += 1
@@ -205,8 +199,8 @@ class Recording:
             self._finished[self._first] = []
         if self.speech is not None:
             self.speech.restore(segments)
-        if self._tidy is not None:
-            segments = self._tidy.tidied(self, segments)
+        if self.tidy is not None:
+            segments = self.tidy.tidied(self, segments)
         for segment in segments:
             segment.id = self._n_segments
             self._n_segments += 1
@@ -214,20 +208,7 @@ class Recording:
 
     def result(self, segments: Sequence[Segment]) -> TranscriptionResult:
         """The whole transcript, from all of its segments."""
-        dropped = [] if self._doubted is None else self._doubted.dropped()
-        found = [] if self._doubted is None else self._doubted.warnings()
-        early = [] if self._tidy is None else self._tidy.sound.early(segments)
-        return TranscriptionResult(
-            text=self.tokenizer.decode([token for segment in segments for token in segment.tokens]),
-            segments=list(segments),
-            language=self.language,
-            language_probability=self.language_probability,
-            duration=self.duration,
-            duration_after_vad=None if self._timeline is None else self.mel.n_frames / FRAMES_PER_SECOND,
-            options=self.options.to_dict() | {"language": self.language},
-            warnings=[*self.warnings, *found, *early],
-            dropped=dropped,
-        )
+        return whole_result(self, segments)
 
     @property
     def language_probability(self) -> float:

@@ -63,6 +63,10 @@ class Speech:
             return frame
         return self.timeline.recorded_start(frame * HOP_LENGTH) // HOP_LENGTH
 
+    def n_recorded_frames(self, n_frames: int) -> int:
+        """Frames of the recording, whose speech has so many."""
+        return n_frames if self.timeline is None else self.timeline.n_recorded // HOP_LENGTH
+
     def restore(self, segments: Iterable[Segment]) -> None:
         """Change the times of segments and words from those of the speech to those of the recording."""
         if self.timeline is not None:

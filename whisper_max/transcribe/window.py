@@ -13,13 +13,14 @@ from itertools import pairwise
 from typing import Protocol
 
 from whisper_max.audio.mel import FRAMES_PER_SECOND, N_FRAMES
-from whisper_max.decode.attempt import Context, text_tokens
+from whisper_max.decode.attempt import Context
 from whisper_max.decode.contract import Float32
 from whisper_max.decode.decoded import Decoded
 from whisper_max.decode.language import DetectedLanguage
 from whisper_max.text.tokenizer import SECONDS_PER_TIMESTAMP, Tokenizer
 from whisper_max.transcribe.clips import Clip
 from whisper_max.transcribe.options import HIGH_TEMPERATURE, TranscribeOptions
+from whisper_max.transcribe.prompts import CarriedPrompt, first_tokens, initial_prompt
 from whisper_max.transcribe.segment import Segment
 
 _FRAMES_PER_TIMESTAMP = round(SECONDS_PER_TIMESTAMP * FRAMES_PER_SECOND)  # 2
@@ -76,10 +77,6 @@ class Cut:
     skipped: bool = False
     dropped: list[Segment] = field(default_factory=list)
 
-    def text_tokens(self, tokenizer: Tokenizer) -> list[int]:
-        """The tokens of the segments' words."""
-        return [token for segment in self.segments for token in segment.tokens if tokenizer.is_text(token)]
-
 
 def end_of_speech(segments: Sequence[Segment]) -> float | None:
     """The end of the last word, or of the last segment where there are no words, in seconds."""
@@ -118,12 +115,12 @@ class Piece:
         self._seek = self.clips[0][0]
         self._spoken: DetectedLanguage | None = None  # of the window, where each has its own
         self.last_speech = 0.0  # the end of the last word
-        self._initial_prompt = _initial_prompt(tokenizer, options)
-        self._begun = _first_tokens(tokenizer, options, n_text_ctx)
         self._kept = n_text_ctx // 2 - 1  # older tokens reach no prompt
-        hotwords = text_tokens(tokenizer, "hotwords", options.hotwords)  # stand before every prompt
-        self._carried = max(0, self._kept - len(hotwords) - len(self._initial_prompt))
-        self._history = [] if options.carry_initial_prompt else list(self._initial_prompt)
+        self._begun = first_tokens(tokenizer, options, n_text_ctx) if options.first_prefix else ()
+        self._history = [] if options.initial_prompt is None else initial_prompt(tokenizer, options.initial_prompt)
+        self._carried: CarriedPrompt | None = None
+        if options.carry_initial_prompt:
+            self._carried, self._history = CarriedPrompt(self._history, tokenizer, options, self._kept), []
 
     @property
     def seek(self) -> int:
@@ -143,25 +140,16 @@ class Piece:
             if self._seek < end:
                 size = min(self.options.window_frames, self.n_frames - self._seek, end - self._seek)
                 begun = self._begun if self._seek == 0 else ()
-                return Window(self._seek, size, self._prompt(), begun, self.channel)
+                prompt = tuple(self._history) if self._carried is None else self._carried.before(self._history)
+                return Window(self._seek, size, prompt, begun, self.channel)
             self.clips = self.clips[1:]
             if self.clips:
                 self._seek = self.clips[0][0]
         return None
 
-    def end(self) -> None:
-        """Leave the windows that are left undone."""
-        self.clips = []
-
     def context(self, window: Window) -> Context:
         """What a window is decoded after, and by what its random numbers are known."""
         return Context(window.prompt, (window.seek,), self.tokenizer.language, self.options.multilingual, window.begun)
-
-    def _prompt(self) -> tuple[int, ...]:
-        if not self.options.carry_initial_prompt:
-            return tuple(self._history)
-        newest = self._history[-self._carried :] if self._carried else ()
-        return (*self._initial_prompt, *newest)
 
     def cut(self, window: Window, decoded: Decoded) -> Cut:
         """Make segments of what was decoded; its language, where that was detected, is the piece's from now on."""
@@ -236,17 +224,3 @@ class Piece:
             language_probability=self._spoken.probability if self._spoken else None,
             token_logprobs=None if decoded.token_logprobs is None else decoded.token_logprobs[part],
         )
-
-
-def _initial_prompt(tokenizer: Tokenizer, options: TranscribeOptions) -> list[int]:
-    """Text after a space, be it empty, as openai-whisper has it; tokens as they are."""
-    prompt = options.initial_prompt
-    if isinstance(prompt, str):
-        return tokenizer.encode(" " + prompt.strip())
-    return list(text_tokens(tokenizer, "initial_prompt", prompt))
-
-
-def _first_tokens(tokenizer: Tokenizer, options: TranscribeOptions, n_text_ctx: int) -> tuple[int, ...]:
-    """What the transcript of the first window begins with: ``first_prefix``, after the time 0 where there are times."""
-    prefix = text_tokens(tokenizer, "first_prefix", options.first_prefix)[: n_text_ctx // 2 - 1]
-    return prefix if options.without_timestamps or not prefix else (tokenizer.timestamp_begin, *prefix)

@@ -27,7 +27,7 @@ def time_words(piece: Piece, cut: Cut, align: Align) -> None:
 
 def attach_words(piece: Piece, cut: Cut, align: Align) -> None:
     """Give a cut its words, which change neither its times nor where to go on."""
-    if not cut.text_tokens(piece.tokenizer):
+    if not _text_tokens(piece, cut):
         return
     timed = [replace(segment) for segment in cut.segments]
     _add(piece, timed, _timings(piece, cut, align))
@@ -35,9 +35,12 @@ def attach_words(piece: Piece, cut: Cut, align: Align) -> None:
         segment.words = other.words
 
 
+def _text_tokens(piece: Piece, cut: Cut) -> list[int]:
+    return [token for segment in cut.segments for token in segment.tokens if piece.tokenizer.is_text(token)]
+
+
 def _timings(piece: Piece, cut: Cut, align: Align) -> list[WordTiming]:
-    tokenizer = piece.tokenizer
-    text_tokens = cut.text_tokens(tokenizer)
+    tokenizer, text_tokens = piece.tokenizer, _text_tokens(piece, cut)
     if not text_tokens:
         return []
     alignment = align(alignment_tokens(tokenizer, text_tokens), tokenizer.n_competing)
