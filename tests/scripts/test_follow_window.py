@@ -13,7 +13,7 @@ from whisper_max.decode.decoded import Decoded, compression_ratio
 from whisper_max.decode.search import GreedySearch, Search
 
 CHECKS = Path(__file__).resolve().parents[2] / "scripts" / "checks"
-MOST_LINES, MOST_FILES = 3330, 25
+MOST_LINES, MOST_FILES = 2900, 20
 """Somewhat more than the way has, so that a feature may add its lines; make them smaller when it gets shorter."""
 
 
