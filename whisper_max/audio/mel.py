@@ -62,10 +62,6 @@ class LogMel:
             self._kept[index] = self._compute(index)
         return self._kept[index]
 
-    def rows(self, index: int) -> int:
-        """How many rows of block ``index`` are frames of the signal."""
-        return min(_BLOCK, self.n_frames - index * _BLOCK)
-
     def _compute(self, index: int) -> NDArray[np.float32]:
         start = index * _BLOCK * HOP_LENGTH - HALF
         if start >= self._waveform.n_samples and start + _BLOCK * HOP_LENGTH + N_FFT <= self._length:
@@ -145,7 +141,8 @@ class MelWindows:
 
 def loudest(log_mel: LogMel) -> np.float32:
     """The largest value of a log-mel, which takes a pass over it."""
-    return max(log_mel.block(index)[: log_mel.rows(index)].max() for index in range(log_mel.n_blocks))
+    n_frames = log_mel.n_frames  # rows past it mean nothing
+    return max(log_mel.block(index)[: n_frames - index * _BLOCK].max() for index in range(log_mel.n_blocks))
 
 
 def fill(out: NDArray[np.float32], log_mel: LogMel, start: int, stop: int, log_max: np.float32) -> None:
