@@ -29,12 +29,15 @@ from whisper_max.transcribe.result import Segment, TranscriptionResult, Word
 class Behaviour:
     """How the server behaves, and what it saw.
 
-    delay: seconds before each segment. status: of the answer to a recording. retry_after: header. message: of the
+    delay: seconds before each segment. holds_at: the segment before which answers wait until this is None; passes: how
+    many may go on nevertheless. status: of the answer to a recording. retry_after: header. message: of the
     error. key: that is asked for. breaks_after: segments before an error ends the stream. no_speech: nothing is said.
     result: what is said, None: ``spoken``. extra: more keys of each segment, by its id.
     """
 
     delay: float = 0.0
+    holds_at: int | None = None
+    passes: int = 0
     status: int = 200
     retry_after: int | None = None
     message: str = "the form is wrong"
@@ -131,11 +134,14 @@ def error(status: int, message: str, headers: dict[str, str] | None = None) -> R
 
 async def events(behaviour: Behaviour) -> AsyncIterator[str]:
     result = behaviour.result or spoken()
-    segments = [] if behaviour.no_speech else result.segments
+    segments, done = [] if behaviour.no_speech else result.segments, 0.0
     try:
         for segment in segments:
             if behaviour.delay:
                 await asyncio.sleep(behaviour.delay)
+            while behaviour.holds_at == segment.id and not passes(behaviour):
+                await asyncio.sleep(0.1)
+                yield progress(done, result)
             if behaviour.breaks_after == segment.id:
                 yield data({"error": {"message": "the engine failed", "type": "server_error", "code": None}})
                 return
@@ -143,15 +149,25 @@ async def events(behaviour: Behaviour) -> AsyncIterator[str]:
             body |= {"type": "transcript.text.segment", "id": str(segment.id)}
             yield data({"type": "transcript.text.delta", "delta": segment.text})
             yield data(body)
-            yield data({"type": "transcript.progress", "seconds_done": segment.end, "seconds": result.duration})
+            done = segment.end
+            yield progress(done, result)
         text = "" if behaviour.no_speech else result.text.strip()
         language = "" if behaviour.no_speech else "english"
-        done = {"type": "transcript.text.done", "text": text, "language": language, "duration": result.duration}
+        end = {"type": "transcript.text.done", "text": text, "language": language, "duration": result.duration}
         behaviour.finished += 1
-        yield data(done)
+        yield data(end)
     except asyncio.CancelledError:
         behaviour.gone += 1
         raise
+
+
+def passes(behaviour: Behaviour) -> bool:
+    behaviour.passes, may = max(behaviour.passes - 1, 0), behaviour.passes > 0
+    return may
+
+
+def progress(done: float, result: TranscriptionResult) -> str:
+    return data({"type": "transcript.progress", "seconds_done": done, "seconds": result.duration})
 
 
 def data(event: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -87,10 +88,17 @@ def log():
 
 
 @pytest.fixture
-def open_page(chromium, log):
+def pages():
+    """What closes the pages of a test: before their server ends, or they complain that it is gone."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def open_page(chromium, log, pages):
     """Opens a page: ``open_page(url, dark=True, width=390)``. In the end nothing may have left the page's origin, and
     the page may not have complained."""
-    contexts, origins = [], set()
+    origins = set()
 
     def open_one(url, *, dark=False, width=1100, height=820, microphone=True):
         context = chromium.new_context(
@@ -98,8 +106,8 @@ def open_page(chromium, log):
             color_scheme="dark" if dark else "light",
             permissions=["clipboard-read", "clipboard-write", *(["microphone"] if microphone else [])],
         )
-        context.set_default_timeout(15_000)
-        contexts.append(context)
+        context.set_default_timeout(60_000)
+        pages.callback(context.close)
         origins.add(urlsplit(url).netloc)
         page = context.new_page()
         log.follow(page)
@@ -107,8 +115,7 @@ def open_page(chromium, log):
         return page
 
     yield open_one
-    for context in contexts:
-        context.close()
+    pages.close()
     assert log.unexpected() == []
     assert log.requests
     assert [url for url in log.requests if not is_own(url, origins)] == []

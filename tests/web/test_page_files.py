@@ -1,6 +1,6 @@
 """A recording from the disk: upload, progress, cancelling, errors."""
 
-from tests.support.web_page import SPEECH, ready, until, upload, wait_done
+from tests.support.web_page import SPEECH, drawn, ready, until, upload, wait_done
 
 
 def text(page, selector):
@@ -30,25 +30,14 @@ def test_a_file_becomes_a_transcript(done, behaviour):
 def test_the_waveform_is_drawn_with_the_segments_on_it(done, log):
     log.expected.append("willReadFrequently")  # tests read the canvas, the page never does
     tints = done.evaluate(
-        """() => {
+        """() => new Promise((resolve) => requestAnimationFrame(() => {
             const canvas = document.querySelector('#wave-canvas');
             const at = (share) => canvas.getContext('2d').getImageData(canvas.width * share, 2, 1, 1).data[3];
-            return [0.3, 0.66, 0.72, 0.85, 0.995].map(at);
-        }"""
+            resolve([0.3, 0.66, 0.72, 0.85, 0.995].map(at));
+        }))"""
     )
     assert tints[0] == tints[1] > tints[2] == tints[3] > tints[4] == 0  # 0 to 7.6 s, 7.6 to 10.9 of 11 s
     assert 0.05 < drawn(done) < 0.6
-
-
-def drawn(page):
-    """Share of the waveform's pixels that are more than a tint."""
-    return page.evaluate(
-        """() => {
-            const canvas = document.querySelector('#wave-canvas');
-            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-            return data.filter((value, i) => i % 4 === 3 && value > 128).length / (data.length / 4);
-        }"""
-    )
 
 
 def test_dropping_a_file(page, behaviour):
@@ -83,19 +72,20 @@ def test_settings_are_sent(page, behaviour):
 
 
 def test_segments_and_progress_come_while_it_runs(page, behaviour):
-    behaviour.delay = 0.6
+    behaviour.holds_at = 1
     page.set_input_files("#file", SPEECH)
-    until(page, "document.querySelector('#job-phase').textContent.startsWith('0:07 of 0:11 transcribed, about 0:0')")
+    until(page, "document.querySelector('#job-phase').textContent.startsWith('0:07 of 0:11 transcribed, about 0:')")
     until(page, "document.querySelectorAll('.segment').length === 1")
     assert abs(page.evaluate("document.querySelector('#job-progress').value") - 7.6 / 11) < 1e-6
     assert page.is_hidden("#downloads")
+    behaviour.holds_at = None
     wait_done(page)
     assert page.locator(".segment").count() == 2
     assert page.is_hidden("#job")
 
 
 def test_cancelling_frees_the_server_and_keeps_what_came(page, behaviour):
-    behaviour.delay = 1.0
+    behaviour.holds_at = 1
     page.set_input_files("#file", SPEECH)
     page.wait_for_selector(".segment")
     page.click("#cancel-button")
@@ -104,7 +94,7 @@ def test_cancelling_frees_the_server_and_keeps_what_came(page, behaviour):
     assert page.is_hidden("#message")
     until(page, lambda: behaviour.gone == 1)
     assert behaviour.finished == 0
-    behaviour.delay = 0
+    behaviour.holds_at = None
     upload(page)
     until(page, "document.querySelectorAll('.segment').length === 2")
 

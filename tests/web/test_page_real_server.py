@@ -104,7 +104,7 @@ def test_channels_are_speakers_and_a_wrong_setting_is_told(open_page, server, tm
     assert "Speakers:" in page.inner_text("#message-text")
 
 
-def test_a_file_without_a_byte(open_page, server, tmp_path, log):
+def test_a_file_without_a_byte(open_page, pages, server, tmp_path, log):
     log.expected.append("400")
     (tmp_path / "empty.mp3").touch()
     with running(FakeLoader(), jobs=str(tmp_path / "jobs")) as desk:
@@ -114,6 +114,7 @@ def test_a_file_without_a_byte(open_page, server, tmp_path, log):
             page.set_input_files("#file", tmp_path / "empty.mp3")
             page.wait_for_selector("#message")
             assert page.inner_text("#message-text").startswith("File:")
+        pages.close()
 
 
 def test_a_long_recording_has_its_waveform_from_the_server_once(open_page, server, tmp_path, log):
@@ -127,11 +128,12 @@ def test_a_long_recording_has_its_waveform_from_the_server_once(open_page, serve
     server.loader.inference.go_on.clear()  # its transcript is not wanted
     page.set_input_files("#file", path)
     until(page, "document.querySelector('#play-button').disabled === false")
-    page.wait_for_selector("#waveform[aria-busy=false]", timeout=60_000)
+    page.wait_for_selector("#waveform[aria-busy=false]", timeout=120_000)
     assert page.inner_text("#player-note") == ""
     assert loud_part(page) == pytest.approx([0, 0.5], abs=0.01)
     page.click("#cancel-button")
     server.loader.inference.go_on.set()
+    page.wait_for_selector("[data-state=done]")
     saved(page)
     page.reload()
     ready(page)
@@ -162,7 +164,7 @@ def test_a_file_that_is_no_recording(open_page, server, tmp_path, log):
     assert str(tmp_path) not in page.inner_text("#message")
 
 
-def test_a_key(open_page, log):
+def test_a_key(open_page, pages, log):
     log.expected.append("401")
     with running(FakeLoader(), api_keys=("sesame",)) as server:
         page = open_page(server.url)
@@ -172,3 +174,4 @@ def test_a_key(open_page, log):
         ready(page)
         upload(page, SPEECH)
         assert page.locator(".segment").count() > 0
+        pages.close()

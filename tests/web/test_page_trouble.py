@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.web_page import SPEECH, edit, ready, saved, until, upload, wait_done
+from tests.support.web_page import SPEECH, edit, ready, saved, says, until, upload, wait_done
 
 TEXT = "[...document.querySelectorAll('.segment-text')].map((it) => it.textContent.trim())"
 WORKING = "document.querySelectorAll('.recording[data-status=working]').length"
@@ -131,7 +131,10 @@ def test_a_server_that_does_not_describe_itself(open_page, mock_address, behavio
 
 
 def test_double_clicks(done, behaviour):
+    behaviour.holds_at = 0
     done.dblclick("#again-button")
+    until(done, lambda: len(behaviour.forms) == 2)
+    behaviour.holds_at = None
     until(done, f"{DONE} === 1")
     wait_done(done)
     assert len(behaviour.forms) == 2
@@ -154,8 +157,7 @@ def test_without_a_clipboard_the_page_says_so(done):
     done.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")  # as by plain http
     for button, label in (("#copy-button", "#copy-label"), ("#link-button", "#link-label")):
         name = done.inner_text(label)
-        done.click(button)
-        until(done, f"document.querySelector('{label}').textContent === 'Not allowed'")
+        says(done, label, "Not allowed", lambda button=button: done.click(button))
         done.click(button)
         until(done, f"document.querySelector('{label}').textContent === '{name}'")
 

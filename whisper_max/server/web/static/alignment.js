@@ -18,7 +18,7 @@ export const canBeAligned = ({ entry, transcript: { segments, finished } }) =>
 /**
  * Give edited segments the times at which the recording says them, as one step.
  * @param {Recording} recording
- * @param {Blob} file
+ * @param {Promise<Blob>} file
  */
 export async function alignAgain(recording, file) {
   const { entry, transcript } = recording;
@@ -29,7 +29,7 @@ export async function alignAgain(recording, file) {
   /** @type {Segment[]} */
   const timed = [];
   try {
-    await align(file, entry.name, settingsOf(recording), textOf(sent), {
+    await align(await file, entry.name, settingsOf(recording), textOf(sent), {
       onUpload: () => {},
       onProgress: (done, total) => total > 0 && progressed(done / total),
       onSegment: (segment) => void timed.push(segment),

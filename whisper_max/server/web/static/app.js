@@ -158,7 +158,7 @@ async function again(recording) {
 async function align(recording) {
   hideMessage();
   try {
-    await alignAgain(recording, await library.file(recording));
+    await alignAgain(recording, library.file(recording));
   } catch (error) {
     if (!isCancelled(error)) showError(error, () => align(recording));
   }

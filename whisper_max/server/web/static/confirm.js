@@ -13,8 +13,10 @@ export function confirmed(title, text, action) {
   byId("confirm-title").textContent = title;
   byId("confirm-text").textContent = text;
   byId("confirm-go").textContent = action;
-  dialog.returnValue = "";
   dialog.showModal();
   byId("confirm-stay").focus();
-  return new Promise((resolve) => (dialog.onclose = () => resolve(dialog.returnValue === "go")));
+  return new Promise((resolve) => {
+    byId("confirm-go").onclick = () => resolve(true);
+    dialog.onclose = () => dialog.open || resolve(false); // open: a browser that is busy tells late of the question before
+  });
 }

@@ -205,6 +205,7 @@ export class Library extends EventTarget {
   /** Write after what is being written. @param {Recording} recording whose it is @param {() => Promise<void>} act */
   write(recording, act) {
     this.writes += 1;
+    this.dispatchEvent(new Event("busy"));
     this.writing = this.writing
       .then(act)
       .catch((error) => {

@@ -37,13 +37,12 @@ export function askSpeaker(transcript, segment) {
   byId("speaker-everywhere").checked = old !== "";
   byId("speaker-everywhere").disabled = old === "";
   byId("speaker-scope").textContent = old === "" ? "in every segment of this speaker" : `in every segment of ${old}`;
-  dialog.onclose = () => {
-    if (dialog.returnValue !== "keep") return;
+  dialog.querySelector("form").onsubmit = (/** @type {SubmitEvent} */ { submitter }) => {
+    if (/** @type {HTMLButtonElement} */ (submitter).value !== "keep") return;
     const at = transcript.segments.indexOf(segment);
     if (at < 0) return;
     transcript.become(spokenBy(transcript.segments, at, byId("speaker-name").value.trim(), byId("speaker-everywhere").checked));
   };
-  dialog.returnValue = "";
   dialog.showModal();
   byId("speaker-name").select();
 }
