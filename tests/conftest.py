@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,16 @@ def recordings() -> Path:
     if not folder.is_dir():
         pytest.skip("the collection of recordings is not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_lines_of_progress() -> Iterator[None]:
+    """What takes longer than ten seconds says how far it is: that of a busy machine is in no test's way."""
+    from whisper_max.commands import console
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(console, "LINE_EVERY", math.inf)
+        yield
 
 
 @pytest.fixture

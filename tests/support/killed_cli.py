@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import random
 import signal
@@ -24,6 +25,7 @@ import whisper_max
 from tests.support.fake_inference import FakeInference
 from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.api import Model
+from whisper_max.commands import console
 from whisper_max.commands.main import main
 from whisper_max.transcribe import journal
 
@@ -112,6 +114,7 @@ def kills(folder: Path, options: list[str], fatal: list[int], seconds: float) ->
 def run(folder: Path, n_kills: int, options: list[str]) -> dict[str, Any]:
     model = Model(FakeInference(), synthetic_vocabulary())
     whisper_max.load_model = lambda *_, **__: model
+    console.LINE_EVERY = math.inf
     start = time.monotonic()
     status = status_of(transcribe(folder, "whole", options))
     seconds = time.monotonic() - start
