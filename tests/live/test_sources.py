@@ -86,7 +86,7 @@ def heard(monkeypatch, stop):
             args.source = source
         with sound.open_source(args, stop) as opened:
             pieces = []
-            while (piece := opened.pieces.get(timeout=20)) is not None:
+            while (piece := opened.pieces.get(timeout=60)) is not None:
                 if isinstance(piece, Exception):
                     raise piece
                 pieces.append(piece / 32768 if piece.dtype == np.int16 else piece)
@@ -105,7 +105,7 @@ def heard(monkeypatch, stop):
         yield hear
         stop.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
 
 
 def level(samples, rate, second):
@@ -216,7 +216,7 @@ def test_files_and_named_pipes(heard, tmp_path):
     writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(encoded("wav", 22050)))
     writer.start()
     assert heard(str(tmp_path / "pipe"))[0] == 22050
-    writer.join(10)
+    writer.join(60)
     with pytest.raises(AudioError, match="can't be read"):
         heard(str(tmp_path))
 
@@ -249,7 +249,7 @@ def test_the_end_is_asked_for_while_nothing_comes(monkeypatch, stop):
     with os.fdopen(reading, "rb") as file:
         monkeypatch.setattr("sys.stdin", file)
         with sound.open_source(args, stop) as opened:
-            assert opened.pieces.get(timeout=10) is None
+            assert opened.pieces.get(timeout=60) is None
     os.close(writing)
 
 

@@ -89,7 +89,7 @@ def file_of(tmp_path):
         file.close()
 
 
-def wait(condition, seconds=20):
+def wait(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"

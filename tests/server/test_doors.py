@@ -2,22 +2,22 @@
 
 import io
 
-import httpx
 import numpy as np
 import pytest
 import soundfile
 
+from tests.support import patient
 from tests.support.served import bomb
 from whisper_max.output import render
 
 
 def inference(server, audio, **fields):
-    return httpx.post(f"{server.url}/inference", data=fields, files={"file": ("a.wav", audio)}, timeout=60)
+    return patient.post(f"{server.url}/inference", data=fields, files={"file": ("a.wav", audio)})
 
 
 def asr(server, audio, path="asr", **asked):
     """As Bazarr asks: all in the address, the recording in ``audio_file``."""
-    return httpx.post(f"{server.url}/{path}", params=asked, files={"audio_file": audio}, timeout=60)
+    return patient.post(f"{server.url}/{path}", params=asked, files={"audio_file": audio})
 
 
 def samples_of(wav):
@@ -42,18 +42,18 @@ def test_whisper_cpp(server, make_wav, expected):
 
 def test_other_methods_are_refused_in_each_doors_own_shape(server):
     for path, key in (("inference", "error"), ("asr", "detail"), ("detect-language", "detail")):
-        answer = httpx.get(f"{server.url}/{path}")
+        answer = patient.get(f"{server.url}/{path}")
         assert (answer.status_code, answer.json()) == (405, {key: "no such method here"})
-    assert httpx.get(f"{server.url}/v1/audio/transcriptions").json()["error"]["code"] == "method_not_allowed"
+    assert patient.get(f"{server.url}/v1/audio/transcriptions").json()["error"]["code"] == "method_not_allowed"
 
 
 @pytest.mark.parametrize("size", [1000, 3_000_000])
 def test_a_recording_in_another_field_is_told_where_it_belongs(server, size):
     noise = np.random.default_rng(1).bytes(size)
-    answer = httpx.post(f"{server.url}/asr", files={"file": ("a.wav", noise)}, timeout=60)
+    answer = patient.post(f"{server.url}/asr", files={"file": ("a.wav", noise)})
     wanted = "audio_file: expected the recording here, found a file as 'file'"
     assert (answer.status_code, answer.json()) == (400, {"detail": wanted})
-    answer = httpx.post(f"{server.url}/inference", files={"audio_file": ("a.wav", noise)}, timeout=60)
+    answer = patient.post(f"{server.url}/inference", files={"audio_file": ("a.wav", noise)})
     assert answer.json() == {"error": "file: expected the recording here, found a file as 'audio_file'"}
 
 
@@ -78,7 +78,7 @@ def test_whisper_cpps_errors(server, make_wav, fields, words):
     assert set(answer.json()) == {"error"}
     assert words in answer.json()["error"]
     assert set(inference(server, b"no audio").json()) == {"error"}
-    assert "file: missing" in httpx.post(f"{server.url}/inference", files={"x": b"1"}).json()["error"]
+    assert "file: missing" in patient.post(f"{server.url}/inference", files={"x": b"1"}).json()["error"]
 
 
 @pytest.mark.parametrize("output", ["txt", "json", "srt", "vtt", "tsv"])
@@ -159,4 +159,4 @@ def test_what_no_language_is_found_in(server, make_wav, asked):
 def test_doors_ask_for_the_key(serving):
     with serving(api_keys=("k",)) as server:
         for path in ("inference", "asr", "detect-language"):
-            assert httpx.post(f"{server.url}/{path}").status_code == 401
+            assert patient.post(f"{server.url}/{path}").status_code == 401

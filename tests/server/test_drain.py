@@ -1,12 +1,12 @@
 """The end: SIGTERM drains, a second one does not wait; a model that can't be loaded ends the server."""
 
+import itertools
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support import patient
 from tests.support.served import FakeLoader, running
 from whisper_max.errors import CheckpointError, OptionError
 from whisper_max.server import run
@@ -42,9 +43,9 @@ def test_what_runs_is_finished(serving):
         thread = start_post(server, answers)
         server.wait(lambda: server.shared.admission.n_requests == 1)
         drain(server)
-        assert httpx.get(f"{server.url}/ready").json() == {"status": "stopping"}
-        assert httpx.get(f"{server.url}/ready").status_code == 503
-        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert patient.get(f"{server.url}/ready").json() == {"status": "stopping"}
+        assert patient.get(f"{server.url}/ready").status_code == 503
+        assert patient.get(f"{server.url}/health").status_code == 200
         refused = server.post()
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "stopping")
         assert "retry-after" in refused.headers
@@ -57,22 +58,21 @@ def test_what_runs_is_finished(serving):
 @pytest.mark.parametrize("stream", ["false", "true"])
 def test_what_runs_too_long_is_told(serving, make_wav, stream):
     with serving(grace=0.3) as server:
-        server.loader.inference.seconds = 0.2
+        server.loader.inference.seconds = 1.0
         answers = []
         thread = start_post(server, answers, file=make_wav(600), stream=stream)
         server.wait(lambda: any(n for _, n in server.shared.engines.loads().values()))
-        start = time.monotonic()
         drain(server)
         thread.join()
-        assert time.monotonic() - start < 5
+        assert server.loader.inference.encoded < 20  # it was not heard to its end
         assert '"code":"stopping"' in answers[0].text.replace(": ", ":")
         assert answers[0].status_code == (200 if answers[0].text.startswith("data: ") else 503)
 
 
 def test_an_idle_server_ends_at_once():
-    with running() as server:
+    with running(grace=600) as server:
         drain(server)
-        server.wait(lambda: not server.server.servers[0].is_serving(), seconds=3)
+        server.wait(lambda: not server.server.servers[0].is_serving())
 
 
 def test_a_default_model_that_can_not_be_loaded(caplog):
@@ -81,7 +81,7 @@ def test_a_default_model_that_can_not_be_loaded(caplog):
     server = DrainingServer(Settings(port=0), create_app(Settings(port=0), loader.loader))
     thread = threading.Thread(target=server.run)
     thread.start()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
     assert server.failed
     assert "the model can't be loaded: base: damaged" in caplog.text
@@ -92,8 +92,9 @@ import sys
 from tests.support.served import FakeLoader
 from whisper_max.server import app, run
 from whisper_max.server.settings import Settings
-create = app.create_app
-run.create_app = lambda settings: create(settings, FakeLoader().loader)
+create, fake = app.create_app, FakeLoader()
+fake.inference.seconds = 1.0  # so that ten minutes of speech are not over before they are cut off
+run.create_app = lambda settings: create(settings, fake.loader)
 sys.exit(run.serve(Settings(port=0)))
 """
 
@@ -131,9 +132,9 @@ def test_a_certificate_that_is_none_is_told_at_once(cert, monkeypatch):
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_sigterm():
     with other_process() as (process, address):
-        assert httpx.get(f"{address}/health").status_code == 200
+        assert patient.get(f"{address}/health").status_code == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -144,14 +145,14 @@ def test_ctrl_c_twice_cuts_off_what_runs_without_a_stack_trace(make_wav):
         with httpx.stream("POST", f"{address}/v1/audio/transcriptions", timeout=60, **form) as answer:
             assert answer.status_code == 200
             process.send_signal(signal.SIGINT)
-            time.sleep(0.3)
+            told = list(itertools.takewhile(lambda line: "draining" not in line, process.stderr))
             process.send_signal(signal.SIGINT)
             with pytest.raises(httpx.RemoteProtocolError):
                 answer.read()
-        assert process.wait(20) == 130
-        log = process.stderr.read()
-    assert [line for line in log.splitlines() if line.endswith(" INFO interrupted: what runs is cut off")]
-    assert "Traceback" not in log
+        assert process.wait(60) == 130
+        told += process.stderr
+    assert [line for line in told if line.endswith(" INFO interrupted: what runs is cut off\n")]
+    assert not [line for line in told if "Traceback" in line]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -164,5 +165,5 @@ def test_a_killed_server_leaves_nothing_and_its_clients_know(make_wav, tmp_path)
             process.kill()
             with pytest.raises(httpx.RemoteProtocolError):
                 answer.read()
-        process.wait(20)
+        process.wait(60)
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """One thread for all: turns, cancelling, closing, and nobody is left without an answer."""
 
 import asyncio
+import math
 import threading
 import time
 
@@ -50,6 +51,25 @@ class Engine:
         assert self.thread.n_running == 0
 
 
+async def until(condition):
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def at_its_end(job, measure):
+    """What is measured on the engine's thread when the job is finished; the event loop may come to it late."""
+    put, found = job.put, []
+
+    def noting(event):
+        if isinstance(event, Finished):
+            found.append(measure())
+        put(event)
+
+    job.put = noting
+    return found
+
+
 async def events_of(job):
     return [event async for event in job]
 
@@ -83,14 +103,19 @@ def test_a_short_recording_does_not_wait_for_a_long_one():
             events = aiter(long)
             for _ in range(3):
                 await anext(events)
-            short = await events_of(engine.submit(noise(5)))
-            waiting = long._queue.qsize()
+            engine.inference.go_on.clear()
+            short = engine.submit(noise(5))
+            await until(lambda: engine.thread.n_running == 2 and engine.inference.n_waiting)
+            before = engine.inference.encoded
+            heard = at_its_end(short, lambda: engine.inference.encoded - before)
+            engine.inference.go_on.set()
+            ended = await events_of(short)
             long.cancel()
-            return short, waiting
+            return ended[-1], heard
 
-    short, waiting = asyncio.run(run())
-    assert isinstance(short[-1], Finished)
-    assert waiting <= 10
+    last, [heard] = asyncio.run(run())
+    assert isinstance(last, Finished)
+    assert heard <= 10
 
 
 def test_calls_get_their_turn_while_the_batch_works():
@@ -112,15 +137,19 @@ def test_calls_get_their_turn_while_the_batch_works():
 def test_slow_calls_do_not_stop_the_batch():
     async def run():
         async with Engine() as engine:
-            calls = [engine.thread.run_on_engine(lambda model: time.sleep(0.1)) for _ in range(30)]
+            opened = threading.Event()
+            calls = [engine.thread.run_on_engine(lambda model: opened.wait(60))]
+            calls += [engine.thread.run_on_engine(lambda model: time.sleep(0.1)) for _ in range(30)]
             job = engine.submit(noise(5))
+            left = at_its_end(job, lambda: sum(not call.done() for call in calls))
+            await until(lambda: engine.thread.n_running)
+            opened.set()
             await events_of(job)
-            left = sum(not call.done() for call in calls)
             for call in calls:
                 call.cancel()
             return left
 
-    assert asyncio.run(run()) > 5
+    assert asyncio.run(run())[0] > 5
 
 
 def test_cancelled_at_every_stage():
@@ -130,23 +159,26 @@ def test_cancelled_at_every_stage():
             opening = engine.submit(noise(5))
             opening.cancel()
             in_line = [engine.submit(noise(5), TranscribeOptions()) for _ in range(2)]
-            while engine.thread.n_running < 2:
-                await asyncio.sleep(0.01)
+            await until(lambda: engine.thread.n_running >= 2)
             for job in in_line:
                 job.cancel()
+            engine.inference.most = (
+                engine.inference.encoded + 5
+            )  # of more than ten windows, so that it is cancelled in time
             engine.inference.go_on.set()
             running = engine.submit(noise(300))
             events = aiter(running)
             await anext(events)
             running.cancel()
+            engine.inference.most = math.inf
+            engine.inference.go_on.set()
             for job in (opening, *in_line):
                 with pytest.raises(Cancelled):
                     await events_of(job)
             with pytest.raises(Cancelled):
                 async for _ in events:
                     pass
-            while engine.thread.n_running:
-                await asyncio.sleep(0.01)
+            await until(lambda: not engine.thread.n_running)
             return (await events_of(engine.submit(noise(5))))[-1]
 
     assert asyncio.run(run()).result.text == alone(noise(5), language="en").text
@@ -159,7 +191,7 @@ def test_closing_answers_everybody():
             jobs = [engine.submit(noise(5, key), TranscribeOptions()) for key in range(8)]
             call = engine.thread.run_on_engine(lambda model: 1)
             closing = asyncio.create_task(asyncio.to_thread(engine.thread.close))
-            await asyncio.sleep(0.05)
+            await until(lambda: engine.thread._closing)
             engine.inference.go_on.set()
             await closing
             late = engine.submit(noise(5))

@@ -39,9 +39,10 @@ def test_requests_have_ids_in_and_out(server, lines):
         new = client.get("/v1/models")
     assert own.headers["x-request-id"] == "abc-1"
     assert re.fullmatch("[0-9a-f]{32}", new.headers["x-request-id"])
-    server.wait(lambda: len(lines["text"]) >= 2)
-    assert re.fullmatch(rf"{STAMP} INFO GET /v1/models 200 \d\.\d\d\d s \[abc-1\]", lines["text"][0])
-    said = lines["json"][0]
+    server.wait(lambda: any("abc-1" in line for line in lines["text"]))
+    [told] = [line for line in lines["text"] if "abc-1" in line]
+    assert re.fullmatch(rf"{STAMP} INFO GET /v1/models 200 \d+\.\d\d\d s \[abc-1\]", told)
+    [said] = [line for line in lines["json"] if line["request_id"] == "abc-1"]
     assert (said["level"], said["request_id"], said["logger"]) == ("info", "abc-1", "whisper_max.server.logs")
     assert (said["method"], said["path"], said["status"]) == ("GET", "/v1/models", 200)
     assert re.fullmatch(STAMP, said["time"])
@@ -72,12 +73,16 @@ def test_what_happens_on_other_threads_is_told_with_the_request(serving, lines, 
 
 
 def test_lines_that_clients_write_stay_one(server, lines):
-    with server.http() as client:
+    with server.http(headers={"X-Request-Id": "mine"}) as client:
         client.get("/a%0d%0a2026-01-01T00:00:00.000Z%20INFO%20forged")
         client.get("/health")
-    server.wait(lambda: len(lines["text"]) >= 2)
+
+    def mine():
+        return [line["level"] for line in lines["json"] if line.get("request_id") == "mine"]
+
+    server.wait(lambda: len(mine()) >= 2)
     assert all("\n" not in line for line in lines["text"])
-    assert [line["level"] for line in lines["json"][-2:]] == ["info", "debug"]
+    assert mine() == ["info", "debug"]
 
 
 def test_control_characters_are_escaped():

@@ -126,7 +126,7 @@ def test_it_answers_while_it_loads(serving):
 
     class Slow(FakeLoader):
         def load(self, source):
-            assert go_on.wait(20)
+            assert go_on.wait(60)
             return super().load(source)
 
     with serving(Slow(), wait=False) as server:
@@ -147,8 +147,6 @@ def test_metrics(serving, make_wav):
         server.post(make_wav(10))
         server.post(b"junk")
         server.post(make_wav(5), endpoint="translations", stream="true")
-        lines = server.http().get("/metrics").text.splitlines()
-        values = dict(line.rsplit(" ", 1) for line in lines if line.startswith("whisper_max_"))
         wanted = {
             'whisper_max_requests_total{endpoint="transcriptions",status="200"}': 1,
             'whisper_max_requests_total{endpoint="transcriptions",status="400"}': 1,
@@ -159,4 +157,12 @@ def test_metrics(serving, make_wav):
             'whisper_max_recordings_running{model="base"}': 0,
             'whisper_max_model_bytes{model="base"}': MIB,
         }
-        assert {name: float(values[name]) for name in wanted} == wanted
+
+        def told():
+            lines = server.http().get("/metrics").text.splitlines()
+            values = dict(line.rsplit(" ", 1) for line in lines if line.startswith("whisper_max_"))
+            return {name: float(values[name]) for name in wanted}
+
+        server.wait(lambda: told()["whisper_max_requests_in_flight"] == 0)
+        server.wait(lambda: told()['whisper_max_recordings_running{model="base"}'] == 0)
+        assert told() == wanted

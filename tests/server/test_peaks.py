@@ -2,17 +2,17 @@
 
 import io
 
-import httpx
 import numpy as np
 import pytest
 import soundfile
 
+from tests.support import patient
 from tests.support.served import wav
 from whisper_max.server.http.peaks import loudest, shown
 
 
 def ask(server, content):
-    return httpx.post(f"{server.url}/v1/audio/peaks", files={"file": ("a.wav", content)}, timeout=60)
+    return patient.post(f"{server.url}/v1/audio/peaks", files={"file": ("a.wav", content)})
 
 
 def test_each_hundredth_of_a_second_has_its_loudest_sample(server):
@@ -43,7 +43,7 @@ def test_silence_and_nothing():
 
 
 def test_what_is_refused(server, serving):
-    none = httpx.post(f"{server.url}/v1/audio/peaks", files={"other": ("a.wav", wav(1))})
+    none = patient.post(f"{server.url}/v1/audio/peaks", files={"other": ("a.wav", wav(1))})
     assert (none.status_code, none.json()["error"]["param"]) == (400, "file")
     assert ask(server, b"no recording at all" * 50).json()["error"]["code"] == "invalid_audio"
     with serving(max_seconds=2.0) as small:

@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from contextlib import suppress
 
 
 def error_of(answer):
@@ -15,14 +16,21 @@ def error_of(answer):
     return answer.status_code, body["error"]["code"]
 
 
+def until_closed(connection):
+    """What comes, until the server closes the connection, be it with bytes that it did not read."""
+    with suppress(ConnectionResetError):
+        yield from iter(lambda: connection.recv(1 << 16), b"")
+
+
 def exchange(server, *sent, wait=0.0):
-    """Send raw bytes, and return all that comes until the server closes or 10 s pass."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        for data in sent:
-            connection.sendall(data)
-            time.sleep(wait)
+    """Send raw bytes, and return all that comes until the server closes; a minute without any is an error."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        with suppress(ConnectionError):  # what is refused need not be read to its end
+            for data in sent:
+                connection.sendall(data)
+                time.sleep(wait)
         received = b""
-        while data := connection.recv(1 << 16):
+        for data in until_closed(connection):
             received += data
             head, _, body = received.partition(b"\r\n\r\n")
             length = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length")]

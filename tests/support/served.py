@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import math
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -22,7 +23,10 @@ from whisper_max.server.settings import Settings
 
 
 class SlowInference(FakeInference):
-    """Waits before it encodes; ``hold`` keeps it there until the test lets go, ``fails`` breaks it once."""
+    """Waits before it encodes, until ``go_on`` is set, which ``most`` encoded windows end; ``fails`` breaks it once.
+
+    n_waiting: calls that wait there now.
+    """
 
     def __init__(self, dims=DIMS):
         super().__init__(dims)
@@ -30,9 +34,15 @@ class SlowInference(FakeInference):
         self.go_on.set()
         self.fails = None
         self.seconds = 0.0
+        self.most = math.inf
+        self.n_waiting = 0
 
     def encode(self, mel):
+        if self.encoded >= self.most:
+            self.go_on.clear()
+        self.n_waiting += 1
         assert self.go_on.wait(60)
+        self.n_waiting -= 1
         time.sleep(self.seconds)
         if self.fails is not None:
             error, self.fails = self.fails, None
@@ -91,7 +101,7 @@ class Running:
         data = {"model": "whisper-1", **fields}
         return httpx.post(f"{self.url}/v1/audio/{endpoint}", data=data, files={"file": ("a.wav", file)}, timeout=60)
 
-    def wait(self, condition, seconds=20):
+    def wait(self, condition, seconds=60):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "it did not happen in time"
@@ -113,7 +123,7 @@ def running(loader=None, wait=True, **settings):
     finally:
         loader.inference.go_on.set()
         server.should_exit = True
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
 
 
