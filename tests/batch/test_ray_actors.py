@@ -58,14 +58,14 @@ def at_work(folder: Path) -> int | None:
 @pytest.mark.slow
 def test_an_actor_is_killed_over_a_recording(tmp_path: Path, recordings: Path):
     one = started(tmp_path, "transcribe", str(recordings), "-o", str(tmp_path / "one"), "--threads", "1")
-    _, said = one.communicate(timeout=300)
+    _, said = one.communicate(timeout=1800)
     assert one.returncode == 0, said
     batch = started(tmp_path, "batch", str(recordings), "--output", str(tmp_path / "out"), *SHARING)
     while (actor := at_work(tmp_path)) is None:
         assert batch.poll() is None, batch.communicate()
         time.sleep(0.01)
     os.kill(actor, signal.SIGKILL)
-    _, said = batch.communicate(timeout=300)
+    _, said = batch.communicate(timeout=1800)
     assert batch.returncode == 0, said
     assert said.count("a worker was killed") == 1
     for path in (tmp_path / "one").iterdir():

@@ -539,7 +539,7 @@ def test_a_reader_that_goes_away_ends_it_quietly():
     assert process.stderr is not None
     process.stdout.readline()
     process.stdout.close()
-    assert (process.wait(timeout=60), process.stderr.read()) == (141, b"")
+    assert (process.wait(timeout=600), process.stderr.read()) == (141, b"")
     process.stderr.close()
 
 
@@ -552,7 +552,7 @@ def test_output_that_can_not_be_written_is_one_line():
             stdout=full,
             stderr=subprocess.PIPE,
             check=False,
-            timeout=60,
+            timeout=600,
         )
     line = b"error: standard output: can't be written: found No space left on device\n"
     assert (result.returncode, result.stderr) == (1, line)
@@ -587,7 +587,7 @@ def test_a_narrow_terminal_shows_escapes_and_does_not_fail():
         env={"PYTHONIOENCODING": "latin-1"},
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=600,
     )
     assert result.stdout == b"\\u65e5\\u672c\n"
 

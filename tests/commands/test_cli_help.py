@@ -150,7 +150,7 @@ def test_bash_takes_the_script_and_completes(tmp_path: Path, capsys: pytest.Capt
         "$(complete -p whisper-max | sed 's/.*-F \\([^ ]*\\).*/\\1/') whisper-max tran whisper-max; "
         "echo ${COMPREPLY[@]}"
     )
-    ended = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=600, check=False)
     assert ended.stdout.split() == ["transcribe"], ended.stderr
 
 

@@ -34,7 +34,7 @@ def program(tmp_path: Path) -> Path:
 
 
 def python(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=300, cwd=cwd)
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=1800, cwd=cwd)
 
 
 EXPECTED = "True True whisper_max.compat.whisper beside ['--model', 'base', '-m'] __main__\n"
@@ -83,7 +83,7 @@ if __name__ == "__main__":
     queue = context.Queue()
     process = context.Process(target=told, args=(queue,))
     process.start()
-    print(queue.get(timeout=100))
+    print(queue.get(timeout=600))
     process.join()
 """
 

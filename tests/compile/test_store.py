@@ -204,14 +204,14 @@ def test_of_two_at_once_one_compiles_and_the_other_waits(cache, monkeypatch):
     def slow(dims, dtype, storage, code):
         calls.append(code)
         started.set()
-        release.wait(10)
+        release.wait(600)
         return b"compiled"
 
     monkeypatch.setattr(store, "compile_module", slow)
     results, lines = [], []
     first = threading.Thread(target=lambda: results.append(find()))
     first.start()
-    started.wait(10)
+    started.wait(600)
 
     def report(line):
         lines.append(line)
@@ -229,7 +229,7 @@ def test_waiting_is_reported(cache, monkeypatch):
     reported = threading.Event()
 
     def slow(dims, dtype, storage, code):
-        assert reported.wait(10)
+        assert reported.wait(600)
         return b"compiled"
 
     monkeypatch.setattr(store, "compile_module", slow)

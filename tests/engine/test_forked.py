@@ -84,7 +84,7 @@ def run(script: str) -> str:
         command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=1800)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # children that wait for ever outlive their parent

@@ -237,7 +237,7 @@ def test_openai_whisper_is_given_our_weights_and_its_lines_are_heard(fake_whispe
 
 def test_lines_of_openai_whisper_tell_how_far_it_is(fake_whisper, reference_job):
     command = reference_job.command(TIERS[REFERENCE_CPU])
-    said = subprocess.run(command, capture_output=True, text=True, input="", timeout=60, check=True).stdout
+    said = subprocess.run(command, capture_output=True, text=True, input="", timeout=600, check=True).stdout
     events = [json.loads(line) for line in said.splitlines()]
     told = [(each["segment"], each["progress"]) for each in events if "segment" in each]
     assert told == [("  And so my", 3607.6), ("  fellow", 3610.6)]

@@ -17,7 +17,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=1800, check=False)
 
 
 @pytest.mark.parametrize("name", ["bench/cost_curves", "server/load_server", "bench/memory_over_time"])
