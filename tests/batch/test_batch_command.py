@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -258,8 +259,7 @@ def test_watching_does_each_recording_once(here: Here, tmp_path: Path, monkeypat
         looks[0] += 1
         script.get(looks[0], lambda: None)()
 
-    monkeypatch.setattr(batch.time, "monotonic", lambda: now[0])  # type: ignore[attr-defined]
-    monkeypatch.setattr(batch.time, "sleep", pass_time)  # type: ignore[attr-defined]
+    monkeypatch.setattr(batch, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=pass_time))  # no other thread's
     done_at: dict[str, int] = {}
     here.after = lambda: done_at.update({here.done[-1]: looks[0]})
     watch = [*BATCH, *QUICK, "--watch", "--interval", "10", "--settle", "20"]

@@ -216,8 +216,8 @@ def test_no_hub_at_all(ask, hub, monkeypatch, caplog):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
-    with pytest.raises(HubError, match=r"the hub can't be reached: found .*[Cc]onnect"):
-        ask(REPOSITORY)
+        with pytest.raises(HubError, match=r"the hub can't be reached: found .*[Cc]onnect"):
+            ask(REPOSITORY)
     assert caplog.records == []
 
 

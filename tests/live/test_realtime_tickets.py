@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openai
@@ -71,7 +72,7 @@ def test_the_betas_shape(guarded):
 def test_tickets_end(guarded, monkeypatch):
     key = guarded.openai("secret").realtime.client_secrets.create(expires_after={"anchor": "created_at", "seconds": 10})
     later = time.time() + 11
-    monkeypatch.setattr("whisper_max.server.realtime.tickets.time.time", lambda: later)
+    monkeypatch.setattr(tickets, "time", SimpleNamespace(time=lambda: later))
     with pytest.raises(InvalidStatus):
         session_of(guarded, key.value)
     with pytest.raises(InvalidStatus):
