@@ -56,8 +56,8 @@ struct FloatMatrix[dtype: DType](Matrix):
     var n_panels: Int
 
     def row_block(self, n_rows: Int, n_workers: Int) -> Int:
-        """At most so many that widening the weights for each block costs a hundredth."""
-        return even_blocks(n_rows, n_workers, 252, TILE_ROWS)
+        """At most so many that widening the weights for each block costs a fiftieth, and the last one is soon done."""
+        return even_blocks(n_rows, n_workers, 126, TILE_ROWS)
 
     def multiply[
         Finisher: Finish
