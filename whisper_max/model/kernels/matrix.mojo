@@ -4,8 +4,8 @@ from extensibility import InputTensor
 from std.math import ceildiv, max, min
 
 from .finish import Finish
-from .int8_linear import BytePointer, DOT_ROWS, Int8Product, WeightPointer
-from .dot import GROUP, IntPointer
+from .int8_linear import BytePointer, DOT_ROWS, Int8Product, WeightPointer, scratch_bytes
+from .dot import IntPointer
 from .linear import Product, SCRATCH_FLOATS, WIDEN_FROM_ROWS
 from .team import Worker
 from .tiles import FloatPointer, PANEL, TILE_ROWS
@@ -125,8 +125,8 @@ struct Int8Matrix[fast: Bool](Matrix):
         return {finish, x, self.weight, self.bias, self.scale, self.offset, self.depth, self.n_groups, n_rows}
 
     def scratch_bytes(self, n_rows: Int) -> Int:
-        """Scales and bytes of all rows, in whole cache lines."""
-        return ceildiv(n_rows * (4 + self.n_groups * GROUP), 64) * 64
+        """Of all rows."""
+        return scratch_bytes[Self.fast](n_rows, self.n_groups)
 
 
 def float_matrix[
