@@ -49,16 +49,16 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow by its place, and hand files out whole, those that take minutes first.
 
-    With several workers a file is one worker's, so that its fixtures are made once; those of model share a compiled
-    module. What takes longest begins first, or one worker would be at it when the others have ended; the rest keeps its
-    order.
+    With several workers a file is one worker's, so that its fixtures are made once; those that take graphs from
+    ``compiled`` go together. What takes longest begins first, or one worker would be at it when the others have ended;
+    the rest keeps its order.
     """
     for item in items:
         place = item.path.relative_to(REPOSITORY / "tests").as_posix()
         if place.startswith(SLOW_PLACES):
             item.add_marker("slow")
-        shared = "device_graphs" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("device_graphs" if shared else place.replace("/", ".")))
+        shared = "compiled" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("compiled" if shared else place.replace("/", ".")))
     items.sort(key=lambda item: next((i for i, place in enumerate(LONGEST) if place in item.nodeid), len(LONGEST)))
 
 
@@ -89,6 +89,29 @@ def real_model() -> Callable[[str], Model]:
         return whisper_max.load_model(name, device="cpu")
 
     return load
+
+
+@pytest.fixture(scope="session")
+def compiled(request) -> dict[str, Any]:
+    """The graphs of all test files that ask for this, by name, compiled for this machine as one module.
+
+    Each such file has a function ``add_graphs``, which adds its own to a module and returns the weights that they need,
+    by name. Together they take less than one file after the other, since each compilation begins with the same work.
+    """
+    from max.driver import CPU
+    from max.engine import InferenceSession
+    from max.graph import Module
+
+    from whisper_max.model.module import kernel_library
+
+    module, library = Module(), kernel_library()
+    asking = [item.module for item in request.session.items if "compiled" in getattr(item, "fixturenames", ())]
+    weights = {}
+    for add_graphs in dict.fromkeys(file.add_graphs for file in asking):
+        weights |= add_graphs(module, library)
+    session = InferenceSession(devices=[CPU()])
+    graphs = session.compile(module, custom_extensions=library.library_paths())
+    return session.init_all(graphs, weights_registry=weights)
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from max.driver import CPU
-from max.engine import InferenceSession
-from max.graph import DeviceRef, Graph, Module
+from max.graph import DeviceRef, Graph
 
 import whisper_max
+from whisper_max.checkpoint.published import MODELS
 from whisper_max.engine.gpu.decoding import DeviceDecoding
-from whisper_max.model.gpu.choose import add_graphs
+from whisper_max.model.gpu import choose
 from whisper_max.model.panels import PANEL, n_panels
 
 JFK = Path(__file__).resolve().parents[2] / "samples" / "jfk.flac"
@@ -25,20 +24,24 @@ def host():
     return whisper_max.load_model("tiny.en", device="cpu")
 
 
-@pytest.fixture(scope="module")
-def choosers(host):
-    """``choose``, ``sample`` and ``no_speech`` over a CPU's logits, whose last columns only fill up a panel."""
-    dims = replace(host.dims, n_vocab=n_panels(host.dims.n_vocab) * PANEL)
-    module = Module()
+PADDED = replace(MODELS["tiny.en"].dims, n_vocab=n_panels(MODELS["tiny.en"].dims.n_vocab) * PANEL)
+"""The dims of a CPU's logits, whose last columns only fill up a panel."""
+CHOOSERS = ("choose", "sample", "no_speech")
 
+
+def add_graphs(module, library):
     def add(name, input_types, forward):
-        if name in ("choose", "sample", "no_speech"):
-            with Graph(name, input_types=input_types, module=module) as graph:
-                graph.output(forward(graph.inputs))
+        with Graph(f"{name}_of_tiny", input_types=input_types, module=module, kernel_library=library) as graph:
+            graph.output(forward(graph.inputs))
 
-    add_graphs(add, dims, DeviceRef.CPU())
-    session = InferenceSession(devices=[CPU()])
-    return dims, session.init_all(session.compile(module), weights_registry={})
+    choose.add_graphs(add, PADDED, DeviceRef.CPU())
+    return {}
+
+
+@pytest.fixture(scope="module")
+def choosers(compiled):
+    """``choose``, ``sample`` and ``no_speech`` over logits of ``PADDED``."""
+    return PADDED, {name: compiled[f"{name}_of_tiny"] for name in CHOOSERS}
 
 
 class OnDevice:

@@ -10,6 +10,7 @@ import pytest
 from max.driver import CPU, Buffer
 from max.dtype import DType
 
+from tests.support.device_graphs import add_graphs as add_graphs
 from tests.support.numpy_whisper import NumpyWhisper
 from tests.support.synthetic_vocabulary import synthetic_ranks
 from whisper_max.decode.attempt import Attempt, Context, DecodingTask

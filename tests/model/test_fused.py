@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from max.driver import CPU, Buffer
+from max.driver import Buffer
 from max.dtype import DType
-from max.engine import InferenceSession
-from max.graph import BufferType, DeviceRef, Graph, KernelLibrary, Module, TensorType
+from max.graph import BufferType, DeviceRef, Graph, TensorType
 from numpy.typing import NDArray
 
 from whisper_max.engine.weights import stored
 from whisper_max.hardware.processors import vnni
 from whisper_max.model.layers import Ops
-from whisper_max.model.module import KERNELS, weights_for
+from whisper_max.model.module import weights_for
 from whisper_max.model.panels import PANEL, n_panels
 
 HEAD_DIM, N_HEAD = 64, 2
@@ -67,11 +66,8 @@ def as_weights(storage):
     return weights
 
 
-@pytest.fixture(scope="module")
-def fused():
-    """Each operation for each storage, compiled in one module for this machine."""
-    module, library = Module(), KernelLibrary()
-    library.load_paths([KERNELS])
+def add_graphs(module, library):
+    """Each operation for each storage."""
     registry = {}
 
     def tensor(dtype, *shape):
@@ -105,9 +101,12 @@ def fused():
         registry |= {
             name: own[name.removeprefix(f"{storage}.")] for name in weights.declared if name.startswith(storage)
         } | {"vnni": own["vnni"]}
-    session = InferenceSession(devices=[CPU()])
-    models = session.init_all(session.compile(module, custom_extensions=[KERNELS]), weights_registry=registry)
-    return lambda name, *inputs: models[name].execute(*inputs)[0].to_numpy()
+    return registry
+
+
+@pytest.fixture(scope="module")
+def fused(compiled):
+    return lambda name, *inputs: compiled[name].execute(*inputs)[0].to_numpy()
 
 
 def seen(name, storage):

@@ -6,14 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from max.driver import CPU
 from max.dtype import DType
-from max.engine import InferenceSession
-from max.graph import DeviceRef, Graph, KernelLibrary, Module, TensorType
+from max.graph import DeviceRef, Graph, TensorType
 
 from whisper_max.hardware.processors import vnni as vnni_of_this_processor
 from whisper_max.model.int8 import int8_self_attention
-from whisper_max.model.module import KERNELS
 
 HEAD_DIM, N_HEAD = 64, 3
 N_STATE = HEAD_DIM * N_HEAD
@@ -22,20 +19,22 @@ POLYNOMIAL = [0.05517166722044535, 0.24261112205253732, 0.6932609857998157, 0.99
 LENGTHS = [1, 2, 7, 8, 9, 31, 33, 127, 128, 129, 300, 777]
 
 
-@pytest.fixture(scope="module")
-def attention():
-    """(qkv, what the processor has) -> attended, compiled for this machine."""
-    module, library, device = Module(), KernelLibrary(), DeviceRef.CPU()
-    library.load_paths([KERNELS])
+def add_graphs(module, library):
+    device = DeviceRef.CPU()
     types = [
         TensorType(DType.float32, ["windows", "length", 3 * N_STATE], device=device),
         TensorType(DType.int32, [1], device=device),
     ]
-    with Graph("attention", input_types=types, module=module, kernel_library=library) as graph:
+    with Graph("int8_attention", input_types=types, module=module, kernel_library=library) as graph:
         qkv, vnni = graph.inputs
         graph.output(int8_self_attention(qkv.tensor, N_HEAD, vnni.tensor))
-    session = InferenceSession(devices=[CPU()])
-    model = session.init_all(session.compile(module, custom_extensions=[KERNELS]))["attention"]
+    return {}
+
+
+@pytest.fixture(scope="module")
+def attention(compiled):
+    """(qkv, what the processor has) -> attended."""
+    model = compiled["int8_attention"]
 
     def run(qkv, vnni=None):
         flags = vnni_of_this_processor() if vnni is None else vnni & vnni_of_this_processor()

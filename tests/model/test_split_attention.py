@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support.device_graphs import add_graphs as add_graphs
 from whisper_max.model.gpu.fast import CROSS_SPLITS, SELF_SPLITS
 
 N_HEAD, HEAD_DIM = 3, 64

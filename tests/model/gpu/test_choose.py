@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from max.driver import Buffer
 
+from tests.support.device_graphs import add_graphs as add_graphs
 from whisper_max.decode.more_rules import SpeechGoesOn
 from whisper_max.decode.rules import LogitRule, SuppressBlank, SuppressTokens, TimestampRules
 from whisper_max.decode.sampling import SamplingSearch
