@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -75,9 +76,10 @@ class Inference:
 
 @pytest.fixture(scope="module")
 def by_numpy(device_dims, device_tensors, tokenizer, xa):
-    """Decode a window as the host does, with the logits of NumPy's model."""
+    """Decode a window as the host does, with the logits of NumPy's model; each window once for all tests."""
     model = NumpyWhisper(device_dims, device_tensors)
 
+    @cache
     def decode(window, options):
         request = REQUESTS[window]
         task = DecodingTask(device_dims, tokenizer, [options])
