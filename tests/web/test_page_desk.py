@@ -1,6 +1,7 @@
 """The page on a server with a desk for jobs: what is under way outlives the page, and links lead anybody to it."""
 
 import json
+import threading
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.support.web_page import SPEECH, ready, saved, says, until, upload_wha
 pytest.importorskip("fastapi", reason="the extra server is not installed")
 
 from tests.support.served import FakeLoader, running
+from whisper_max.server.desk.store import JobStore
 
 
 @pytest.fixture
@@ -83,6 +85,27 @@ def test_cancelling_and_a_link_to_nothing(open_page, server, log):
     other = open_page(f"{server.url}/#job=job_nothing")
     other.wait_for_selector("#message")
     assert other.inner_text("#message-text") == "The server does not have the transcript of this link."
+
+
+def test_cancelling_before_the_server_has_told_the_job_ends_it(open_page, server, monkeypatch):
+    add, go_on = JobStore.add, threading.Event()
+
+    def slow(*args):
+        job = add(*args)
+        go_on.wait(60)
+        return job
+
+    monkeypatch.setattr(JobStore, "add", slow)
+    page = open_page(server.url)
+    ready(page)
+    server.loader.inference.go_on.clear()
+    page.set_input_files("#file", SPEECH)
+    server.wait(lambda: len(jobs(server)) == 1)
+    page.click("#cancel-button")
+    go_on.set()
+    server.wait(lambda: jobs(server) == [])
+    server.loader.inference.go_on.set()
+    until(page, "document.body.dataset.state === 'done'")
 
 
 def test_an_error_is_the_job_s(open_page, server, tmp_path, log):

@@ -88,6 +88,10 @@ function leave(file, name, settings, { onUpload, signal }) {
   if (settings.task === "translate") fields.append("task", "translate");
   return new Promise((resolve, reject) => {
     const sending = new XMLHttpRequest(); // fetch can't tell how much has been sent
+    let isSent = false; // from then on the server may have a job, which is cancelled once it has told its id
+    sending.upload.onload = () => {
+      isSent = true;
+    };
     sending.upload.onprogress = (event) => event.lengthComputable && onUpload(event.loaded / event.total);
     sending.onload = () => {
       if (sending.status === 202) return resolve(JSON.parse(sending.responseText));
@@ -96,7 +100,7 @@ function leave(file, name, settings, { onUpload, signal }) {
     };
     sending.onerror = () => reject(OFFLINE());
     sending.onabort = () => reject(cancelled());
-    signal.addEventListener("abort", () => sending.abort());
+    signal.addEventListener("abort", () => isSent || sending.abort());
     sending.open("POST", "v1/jobs");
     for (const [header, value] of Object.entries(authorization())) sending.setRequestHeader(header, value);
     sending.send(fields);
