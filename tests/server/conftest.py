@@ -5,7 +5,8 @@ import io
 import pytest
 
 from tests.support.fake_inference import DIMS, FakeInference
-from tests.support.served import running, vocabulary, wav
+from tests.support.served import running, wav
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max import api
 
 
@@ -31,6 +32,6 @@ def expected():
     """What the library says of the same recording: ``expected(wav_bytes, language="en")``."""
 
     def transcribe(audio, **options):
-        return api.Model(FakeInference(DIMS), vocabulary()).transcribe(io.BytesIO(audio), **options)
+        return api.Model(FakeInference(DIMS), synthetic_vocabulary()).transcribe(io.BytesIO(audio), **options)
 
     return transcribe

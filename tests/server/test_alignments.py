@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.fake_inference import DIMS, FakeInference
-from tests.support.served import vocabulary, wav
+from tests.support.served import wav
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max import api
 from whisper_max.output import render
 
@@ -17,7 +18,7 @@ FIELDS = {"model": "whisper-1", "language": "en"}
 
 
 def model():
-    return api.Model(FakeInference(DIMS), vocabulary())
+    return api.Model(FakeInference(DIMS), synthetic_vocabulary())
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.support.fake_inference import FakeInference
-from tests.support.served import SlowInference, vocabulary
+from tests.support.served import SlowInference
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max import api
 from whisper_max.errors import OptionError
 from whisper_max.server.decoding.parent import Decoders
@@ -27,7 +28,7 @@ def noise(seconds, key=0):
 
 
 def alone(audio, **options):
-    return api.Model(FakeInference(), vocabulary()).transcribe(audio, **options)
+    return api.Model(FakeInference(), synthetic_vocabulary()).transcribe(audio, **options)
 
 
 class Engine:
@@ -36,7 +37,7 @@ class Engine:
     def __init__(self, batch_size=4):
         self.inference = SlowInference()
         self.workers = Workers(2, Decoders(1 << 30, 60, 60))
-        self.thread = EngineThread("fake", api.Model(self.inference, vocabulary()), self.workers, batch_size)
+        self.thread = EngineThread("fake", api.Model(self.inference, synthetic_vocabulary()), self.workers, batch_size)
 
     def submit(self, audio, options=ENGLISH, max_seconds=1e9):
         return self.thread.submit(audio, options, max_seconds=max_seconds)

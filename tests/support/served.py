@@ -14,7 +14,7 @@ import openai
 import soundfile
 
 from tests.support.fake_inference import DIMS, FakeInference
-from tests.support.synthetic_vocabulary import synthetic_vocabulary as vocabulary
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max import api
 from whisper_max.server.app import create_app
 from whisper_max.server.loading import Loader
@@ -63,7 +63,7 @@ class FakeLoader:
         if self.fails is not None:
             raise self.fails
         self.loaded.append(source)
-        return api.Model(self.inference, vocabulary(), source)
+        return api.Model(self.inference, synthetic_vocabulary(), source)
 
     @property
     def loader(self):

@@ -14,7 +14,8 @@ from whisper_max.output import FORMATS, render
 pytest.importorskip("fastapi", reason="the extra server is not installed")
 
 from tests.support.fake_inference import DIMS, FakeInference
-from tests.support.served import FakeLoader, running, vocabulary, wav
+from tests.support.served import FakeLoader, running, wav
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def test_downloads_are_what_the_library_says(open_page, server, recording, downl
     page = open_page(server.url)
     ready(page)
     upload(page, recording)
-    model = api.Model(FakeInference(DIMS), vocabulary())
+    model = api.Model(FakeInference(DIMS), synthetic_vocabulary())
     expected = model.transcribe(io.BytesIO(recording.read_bytes()), word_timestamps=True)
     assert expected.segments
     for format in FORMATS:
