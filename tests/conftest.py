@@ -50,15 +50,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow by its place, and hand files out whole, those that take minutes first.
 
     With several workers a file is one worker's, so that its fixtures are made once; those that take graphs from
-    ``compiled`` go together. What takes longest begins first, or one worker would be at it when the others have ended;
+    ``kernel_graphs`` go together. What takes longest begins first, or one worker would be at it when the others have ended;
     the rest keeps its order.
     """
     for item in items:
         place = item.path.relative_to(REPOSITORY / "tests").as_posix()
         if place.startswith(SLOW_PLACES):
             item.add_marker("slow")
-        shared = "compiled" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("compiled" if shared else place.replace("/", ".")))
+        shared = "kernel_graphs" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("kernel_graphs" if shared else place.replace("/", ".")))
     items.sort(key=lambda item: next((i for i, place in enumerate(LONGEST) if place in item.nodeid), len(LONGEST)))
 
 
@@ -92,7 +92,7 @@ def real_model() -> Callable[[str], Model]:
 
 
 @pytest.fixture(scope="session")
-def compiled(request) -> dict[str, Any]:
+def kernel_graphs(request) -> dict[str, Any]:
     """The graphs of all test files that ask for this, by name, compiled for this machine as one module.
 
     Each such file has a function ``add_graphs``, which adds its own to a module and returns the weights that they need,
@@ -105,7 +105,7 @@ def compiled(request) -> dict[str, Any]:
     from whisper_max.model.module import kernel_library
 
     module, library = Module(), kernel_library()
-    asking = [item.module for item in request.session.items if "compiled" in getattr(item, "fixturenames", ())]
+    asking = [item.module for item in request.session.items if "kernel_graphs" in getattr(item, "fixturenames", ())]
     weights = {}
     for add_graphs in dict.fromkeys(file.add_graphs for file in asking):
         weights |= add_graphs(module, library)

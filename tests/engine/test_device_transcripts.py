@@ -39,9 +39,9 @@ def add_graphs(module, library):
 
 
 @pytest.fixture(scope="module")
-def choosers(compiled):
+def choosers(kernel_graphs):
     """``choose``, ``sample`` and ``no_speech`` over logits of ``PADDED``."""
-    return PADDED, {name: compiled[f"{name}_of_tiny"] for name in CHOOSERS}
+    return PADDED, {name: kernel_graphs[f"{name}_of_tiny"] for name in CHOOSERS}
 
 
 class OnDevice:

@@ -18,6 +18,6 @@ def device_tensors():
 
 
 @pytest.fixture(scope="session")
-def device_graphs(compiled):
+def device_graphs(kernel_graphs):
     """By name; the file of the tests has ``add_graphs`` of ``tests.support.device_graphs``."""
-    return compiled
+    return kernel_graphs

@@ -105,8 +105,8 @@ def add_graphs(module, library):
 
 
 @pytest.fixture(scope="module")
-def fused(compiled):
-    return lambda name, *inputs: compiled[name].execute(*inputs)[0].to_numpy()
+def fused(kernel_graphs):
+    return lambda name, *inputs: kernel_graphs[name].execute(*inputs)[0].to_numpy()
 
 
 def seen(name, storage):

@@ -32,9 +32,9 @@ def add_graphs(module, library):
 
 
 @pytest.fixture(scope="module")
-def attention(compiled):
+def attention(kernel_graphs):
     """(qkv, what the processor has) -> attended."""
-    model = compiled["int8_attention"]
+    model = kernel_graphs["int8_attention"]
 
     def run(qkv, vnni=None):
         flags = vnni_of_this_processor() if vnni is None else vnni & vnni_of_this_processor()

@@ -120,9 +120,9 @@ def add_graphs(module, library):
 
 
 @pytest.fixture(scope="module")
-def kernels(compiled):
+def kernels(kernel_graphs):
     def run(name, *inputs):
-        outputs = compiled[name].execute(*inputs)
+        outputs = kernel_graphs[name].execute(*inputs)
         return outputs[0].to_numpy() if outputs else None
 
     return run
