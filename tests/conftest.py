@@ -50,8 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow by its place, and hand files out whole, those that take minutes first.
 
     With several workers a file is one worker's, so that its fixtures are made once; those that take graphs from
-    ``kernel_graphs`` go together. What takes longest begins first, or one worker would be at it when the others have ended;
-    the rest keeps its order.
+    ``kernel_graphs`` go together. What takes longest begins first, or one worker would be at it when the others have
+    ended; the rest keeps its order.
     """
     for item in items:
         place = item.path.relative_to(REPOSITORY / "tests").as_posix()
