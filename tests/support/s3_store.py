@@ -53,6 +53,8 @@ def s3_store() -> Iterator[S3Store]:
         }.items():
             patch.setenv(name, value)
         s3fs.S3FileSystem.clear_instance_cache()  # clients of an earlier server ask that one
+        reset = urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")
+        urllib.request.urlopen(reset).close()  # servers of one process share what is in their buckets
         boto3.client("s3").create_bucket(Bucket="archive")
         yield S3Store("s3://archive", f"http://{host}:{port}")
     server.stop()
