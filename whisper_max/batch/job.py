@@ -16,6 +16,8 @@ from whisper_max.version import VERSION
 
 _OF_ANSWER = ("model", "device", "compute_type", "lora")
 """Of the arguments of ``load_model``, those that the transcript depends on."""
+SURELY_SHORT = 1 << 20
+"""Bytes of a recording: half an hour of speech takes more in any format that is in use."""
 
 
 @dataclass(frozen=True)

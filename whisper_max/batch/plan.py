@@ -12,12 +12,11 @@ from itertools import chain
 
 import av
 
-from whisper_max.batch.job import DONE, Item, Job, Outcome
+from whisper_max.batch.job import DONE, SURELY_SHORT, Item, Job, Outcome
 from whisper_max.batch.worker import file_version
 from whisper_max.files.remote import found_at, is_remote, local_path, open_seekable
 
 _THREADS = 16  # that ask the store: they wait more than they work
-_SURELY_SHORT = 1 << 20  # bytes: half an hour of speech takes more in any format that is in use
 _LEAST_RATE = 6_000  # bytes of audio a second where no header tells: 48 kbit/s
 
 
@@ -81,7 +80,7 @@ def _looked_at(item: Item) -> Item:
 
 
 def _parts(item: Item, seconds: float) -> list[Item]:
-    if item.size < _SURELY_SHORT:
+    if item.size < SURELY_SHORT:
         return [item]
     n_parts = max(math.ceil(duration_of(item) / seconds - 0.5), 1)  # one and a half parts are one
     return [replace(item, part=part, n_parts=n_parts) for part in range(n_parts)]

@@ -25,7 +25,7 @@ from typing import Protocol, TypeVar
 from whisper_max.api import Model
 from whisper_max.audio.opening import spool_url
 from whisper_max.audio.spool import temporary_file
-from whisper_max.batch.job import DONE, FAILED, PART, Item, Job, Outcome, as_text
+from whisper_max.batch.job import DONE, FAILED, PART, SURELY_SHORT, Item, Job, Outcome, as_text
 from whisper_max.batch.records import Records
 from whisper_max.checkpoint.checksum import sha256_of
 from whisper_max.errors import AudioError, JournalError, WhisperMaxError
@@ -43,7 +43,6 @@ UNSERVED = "unserved"
 """The status of a row that this worker can't do and another may: it has no model."""
 MOST_DEATHS = 4
 """Workers that may die over a recording before it is given up: a row that kills must not kill for ever."""
-_JOURNAL_BYTES = 1 << 20  # of a recording, from which going on pays: each line of a journal waits for the disk
 _LOAD_AGAIN = 30.0  # seconds after which a model that could not be loaded is tried again
 
 
@@ -82,8 +81,9 @@ class _Opened:
 
     @property
     def is_short(self) -> bool:
-        """Whether it is a whole recording of few bytes, as far as that is known."""
-        return self.item.n_parts == 1 and 1 < self.item.size < _JOURNAL_BYTES
+        """Whether it is a whole recording of few bytes, as far as that is known: done again sooner than a journal pays,
+        each line of which waits for the disk."""
+        return self.item.n_parts == 1 and 1 < self.item.size < SURELY_SHORT
 
     @property
     def journal(self) -> Path | None:

@@ -3,7 +3,8 @@
 When it first runs a graph, MAX starts a thread that writes its log, and looks for something to write every 0.1 ms as
 long as the process lives. On two cores its 5,000 to 10,000 wake-ups a second took a twentieth of the time from the
 workers, and a sixth of a core from a server that did nothing. Linux lets a thread's timers be late by what its timer
-slack says, 0.05 ms by default; a thread inherits it from the one that starts it.
+slack says, 0.05 ms by default; a thread inherits it from the one that starts it. Where another thread than ours starts
+MAX's, nothing is gained: once in many runs it woke as often as before, why is not known.
 """
 
 from __future__ import annotations
