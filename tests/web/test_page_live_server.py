@@ -66,7 +66,7 @@ def test_silence_says_nothing(open_page, server, monkeypatch):
 
 
 def test_a_server_that_stops_keeps_what_was_said(open_page, server, log):
-    log.expected += ["WebSocket", "ERR_CONNECTION_REFUSED"]
+    log.expect_a_server_to_go()
     page = open_page(server.url)
     ready(page)
     page.select_option("#language", "en")
