@@ -18,11 +18,15 @@ N_CORES = len(os.sched_getaffinity(0))
 WORKERS = """
 import os, sys, time
 from whisper_max.hardware.threads import start_workers
+
+def names():
+    return {task: open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")}
+
+before = names()
 start_workers(int(sys.argv[1]) if len(sys.argv) > 1 else None)
-time.sleep(0.2)  # until the workers have taken their names
-tasks = os.listdir("/proc/self/task")
-names = [open(f"/proc/self/task/{task}/comm").read() for task in tasks]
-print(sum("Thread" in name for name in names), {tuple(os.sched_getaffinity(int(task))) for task in tasks})
+while any(name in before.values() for task, name in names().items() if task not in before):
+    time.sleep(0.01)  # until the workers have taken their own names
+print(sum("Thread" in name for name in names().values()), {tuple(os.sched_getaffinity(int(task))) for task in names()})
 """
 
 
@@ -30,7 +34,7 @@ def started(*arguments, **environment):
     """Workers of a new process, and which cores its threads may run on."""
     result = subprocess.run(
         [sys.executable, "-c", WORKERS, *arguments],
-        env={**os.environ, **environment}, capture_output=True, text=True, check=True,
+        env={**os.environ, **environment}, capture_output=True, text=True, check=True, timeout=600,
     )  # fmt: skip
     return result.stdout.strip()
 

@@ -18,7 +18,7 @@ def web():
 def fetching():
     from tests.support.served import running
 
-    with running(url_hosts=("127.0.0.1",), max_upload=1, upload_timeout=5.0) as server:
+    with running(url_hosts=("127.0.0.1",), max_upload=1) as server:
         yield server
 
 

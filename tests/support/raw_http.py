@@ -29,11 +29,16 @@ def exchange(server, *sent, wait=0.0):
             for data in sent:
                 connection.sendall(data)
                 time.sleep(wait)
-        received = b""
-        for data in until_closed(connection):
-            received += data
-            head, _, body = received.partition(b"\r\n\r\n")
-            length = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length")]
-            if length and len(body) >= length[0]:
-                break
-        return received
+        return answer_on(connection)
+
+
+def answer_on(connection):
+    """What comes until an answer is whole, or the server closes the connection."""
+    received = b""
+    for data in until_closed(connection):
+        received += data
+        head, _, body = received.partition(b"\r\n\r\n")
+        length = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length")]
+        if length and len(body) >= length[0]:
+            break
+    return received

@@ -70,11 +70,20 @@ class FakeLoader:
         return Loader(self.load, lambda source: self.n_bytes)
 
 
+class Loop(asyncio.SelectorEventLoop):
+    """Whose clock is so many seconds ahead."""
+
+    ahead = 0.0
+
+    def time(self):
+        return super().time() + self.ahead
+
+
 class Running:
     """A server that runs. url: its address; app: its app; loader: of its models."""
 
-    def __init__(self, settings, loader, server):
-        self.settings, self.loader, self.server = settings, loader, server
+    def __init__(self, settings, loader, server, loop):
+        self.settings, self.loader, self.server, self._loop = settings, loader, server, loop
         self.clients = ExitStack()
         self.app = server.config.app
         self.shared = self.app.state.shared
@@ -101,6 +110,14 @@ class Running:
         data = {"model": "whisper-1", **fields}
         return httpx.post(f"{self.url}/v1/audio/{endpoint}", data=data, files={"file": ("a.wav", file)}, timeout=60)
 
+    def later(self, seconds):
+        """Let so many seconds pass, at once, for all that the server waits for on its event loop."""
+
+        async def put_forward():
+            self._loop.ahead += seconds
+
+        asyncio.run_coroutine_threadsafe(put_forward(), self._loop).result(60)
+
     def wait(self, condition, seconds=60):
         end = time.monotonic() + seconds
         while not condition():
@@ -111,12 +128,13 @@ class Running:
 @contextmanager
 def running(loader=None, wait=True, **settings):
     loader = loader or FakeLoader()
-    wanted = Settings(**{"port": 0, "idle_timeout": 5.0, **settings})
+    wanted = Settings(**{"port": 0, **settings})
     server = DrainingServer(wanted, create_app(wanted, loader.loader))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
+    loop = Loop()
+    thread = threading.Thread(target=run, args=(server, loop))
     thread.start()
     try:
-        it = Running(wanted, loader, server)
+        it = Running(wanted, loader, server, loop)
         it.wait(lambda: server.started and (not wait or it.app.state.loading.done()))
         with it.clients:
             yield it
@@ -125,6 +143,11 @@ def running(loader=None, wait=True, **settings):
         server.should_exit = True
         thread.join(60)
         assert not thread.is_alive()
+
+
+def run(server, loop):
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(server.serve())
 
 
 @cache
