@@ -25,9 +25,10 @@ from whisper_max.audio.formats.joined import check_not_joined
 from whisper_max.audio.formats.lists import check_no_list
 from whisper_max.audio.formats.media import decode_media
 from whisper_max.audio.formats.mp3 import MP3
-from whisper_max.audio.formats.samples import decode_samples, open_samples, tell_more
+from whisper_max.audio.formats.samples import decode_samples, open_samples, tell_size
+from whisper_max.audio.formats.tags import leading_tags
 from whisper_max.audio.formats.tracks import check_single
-from whisper_max.audio.pieces import Pieces
+from whisper_max.audio.pieces import Piece, Pieces
 from whisper_max.audio.reading import Reading
 from whisper_max.audio.timeline import Timeline
 from whisper_max.errors import AudioError
@@ -73,35 +74,41 @@ def _decode(file: FileIO, n_bytes: int, reading: Reading, timeline: Timeline) ->
     if parts:
         yield from _decode_parts(parts, reading, timeline)
         return
+    begin = leading_tags(file)
+    if begin > 0:  # before a format that has none there, as some programs tag all files alike
+        yield from _of_media(file, [range(begin, n_bytes)], reading, timeline)
+        return
     size = find_size(file, reading)
-    sound = open_samples(_corrected(file, size, n_bytes))
+    pieces = _corrected(size, n_bytes)
+    sound = open_samples(Pieces(file, pieces) if len(pieces) > 1 else file)
     if sound is None:
-        yield from _of_media(file, range(n_bytes), reading, timeline, size)
+        yield from _of_media(file, pieces, reading, timeline, size)
         return
     check_single(reading)
     with sound:
         yield from decode_samples(sound, file, size, reading, timeline)
 
 
-def _corrected(file: FileIO, size: Size | None, n_bytes: int) -> FileIO | Pieces:
-    """The file with the right size of its samples."""
+def _corrected(size: Size | None, n_bytes: int) -> list[Piece]:
+    """The bytes of a file with the right size of its samples, all of which follow on that."""
     if size is None or not size.right:
-        return file
-    return Pieces(file, [range(size.at.start), size.right, range(size.at.stop, n_bytes)])
+        return [range(n_bytes)]
+    rest = [range(size.at.stop, size.end), *size.others] if size.others else [range(size.at.stop, n_bytes)]
+    return [range(size.at.start), size.right, *rest]
 
 
 def _find_parts(file: FileIO, reading: Reading, timeline: Timeline) -> list[tuple[range, Iterator[Block]]]:
     """The recordings of an ogg or flac file: their bytes, and what decodes them."""
     links = ogg.find_links(file, reading)
     if not links:
-        return [(span, _of_media(file, span, reading, timeline)) for span in flac.find_recordings(file, reading)]
+        return [(span, _of_media(file, [span], reading, timeline)) for span in flac.find_recordings(file, reading)]
     return [(link.span, _of_link(file, link, reading, timeline)) for link in links]
 
 
 def _of_link(file: FileIO, link: ogg.Link, reading: Reading, timeline: Timeline) -> Iterator[Block]:
     codec = xiph.link_codec(link)
     if codec is None:
-        yield from _of_media(file, link.span, reading, timeline)
+        yield from _of_media(file, [link.span], reading, timeline)
     else:
         check_single(reading)
         yield from xiph.decode_link(file, link, codec, reading, timeline)
@@ -111,7 +118,7 @@ def _of_link(file: FileIO, link: ogg.Link, reading: Reading, timeline: Timeline)
 
 
 def _of_media(
-    file: FileIO, span: range, reading: Reading, timeline: Timeline, size: Size | None = None
+    file: FileIO, pieces: list[Piece], reading: Reading, timeline: Timeline, size: Size | None = None
 ) -> Iterator[Block]:
     reads_all = False  # whatever the header declares
 
@@ -123,9 +130,9 @@ def _of_media(
         reads_all = True
         return frames.decode(file, syntax, reading, timeline)
 
-    yield from decode_media(Pieces(file, [span], reading.watch), reading, timeline, by_frames)
+    yield from decode_media(Pieces(file, pieces, reading.watch), reading, timeline, by_frames)
     if size is not None and not reads_all:
-        tell_more(size, timeline.seconds, timeline.seconds / max(size.present, 1), reading)
+        tell_size(size, timeline.seconds, timeline.seconds / max(size.present, 1), reading)
 
 
 def _decode_parts(parts: list[tuple[range, Iterator[Block]]], reading: Reading, timeline: Timeline) -> Iterator[Block]:

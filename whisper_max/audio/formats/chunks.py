@@ -14,7 +14,7 @@ from io import FileIO
 from typing import NamedTuple
 
 from whisper_max.audio.pieces import count_nonzero
-from whisper_max.audio.reading import Reading
+from whisper_max.audio.reading import CONVERT_HINT, Reading
 from whisper_max.errors import AudioError
 
 
@@ -34,11 +34,16 @@ _LAYOUTS = {
     b"RIFF": _Layout(struct.Struct("<4sI"), 12, b"data", 1),
     b"RIFX": _Layout(struct.Struct(">4sI"), 12, b"data", 1),
     b"RF64": _Layout(struct.Struct("<4sI"), 12, b"data", 1),
+    b"BW64": _Layout(struct.Struct("<4sI"), 12, b"data", 1),
     b"FORM": _Layout(struct.Struct(">4sI"), 12, b"SSND", 1),
     b"caff": _Layout(struct.Struct(">4sq"), 8, b"data", 0),
 }
-_KINDS = {b"RIFF": (b"WAVE",), b"RIFX": (b"WAVE",), b"RF64": (b"WAVE",), b"FORM": (b"AIFF", b"AIFC")}  # at byte 8
+_WAVE = (b"WAVE",)
+_KINDS = {**dict.fromkeys((b"RIFF", b"RIFX", b"RF64", b"BW64"), _WAVE), b"FORM": (b"AIFF", b"AIFC")}  # at byte 8
 _IN_DS64 = 0xFFFFFFFF  # a size in rf64 that stands, with 64 bits, in its first chunk
+_DS64_SIZE = range(28, 36)  # there
+# Name of the format, bytes and frames of a packet, channels, bits of a sample: of the first chunk of a caf file.
+_CAF_FORMAT = struct.Struct(">28x4s4xIIII")
 _MOST_TAG = 1024  # bytes at the end that are no chunk and no audio either, such as an ID3v1 or a Lyrics3 tag
 
 
@@ -47,7 +52,8 @@ class Size(NamedTuple):
 
     declared: bytes. present: bytes of them that the file holds. more: bytes behind them that belong to nothing.
     at: its bytes, and right: those that should stand there: it is 0 in a wav file, as programs leave it that write to
-    a pipe or are cut off, or it is more than a caf file has.
+    a pipe or are cut off, or it is more than a caf or an rf64 file has. others: the contents of more chunks of samples,
+    which decoders leave out, or the first one, and the byte behind that: end.
     """
 
     declared: int
@@ -55,13 +61,15 @@ class Size(NamedTuple):
     more: int = 0
     at: range = range(0)
     right: bytes = b""
+    others: tuple[range, ...] = ()
+    end: int = 0
 
 
 def find_size(file: FileIO, reading: Reading) -> Size | None:
     """Look at the size of the samples and at what comes after them; None for a file of another format.
 
     Raises:
-        AudioError: it has too many chunks to look through.
+        AudioError: it has too many chunks to look through, or its samples are padded.
     """
     n_bytes = os.fstat(file.fileno()).st_size
     head = os.pread(file.fileno(), _HEAD, 0)
@@ -73,21 +81,47 @@ def find_size(file: FileIO, reading: Reading) -> Size | None:
     layout = _LAYOUTS.get(mark)
     if layout is None or head[8:12] not in _KINDS.get(mark, (head[8:12],)):
         return None
+    if mark == b"caff":
+        _check_packed(file, reading.where)
     begin, size = _find_samples(file, layout, n_bytes, reading)
-    if mark == b"RF64" and size == _IN_DS64:
-        size = int.from_bytes(head[28:36], "little")
     if begin is None:
         return None
     present = n_bytes - begin
+    at, right = range(begin - 4, begin), b"\xff\xff\xff\xff"
+    is_large = mark in (b"RF64", b"BW64") and size == _IN_DS64 and len(head) >= _DS64_SIZE.stop
+    if is_large:
+        at, right = _DS64_SIZE, present.to_bytes(len(_DS64_SIZE), "little")
+        size = int.from_bytes(head[at.start : at.stop], "little")
+        if size > present:
+            return Size(size, present, 0, at, right)
     if mark == b"caff" and (size > present or size < 0):  # libsndfile refuses it, or loses the last samples
         return Size(max(size, present), present, 0, range(begin - 8, begin), present.to_bytes(8))
     if size >= present:  # none left out; libsndfile tells where some are missing
         return None
-    ends = [_end_of_chunks(file, layout, start, n_bytes, reading) for start in {begin + size + size % 2, begin + size}]
-    is_riff = mark in (b"RIFF", b"RIFX")
-    if size == 0 and is_riff and max(ends) == begin:
-        return Size(0, present, 0, range(begin - 4, begin), b"\xff\xff\xff\xff")
-    return Size(size, size, _more(file, max(ends), n_bytes) if size > 0 or is_riff else 0)
+    behind = [_behind(file, layout, start, n_bytes, reading) for start in {begin + size + size % 2, begin + size}]
+    end, others = max(behind)
+    is_riff = is_large or mark in (b"RIFF", b"RIFX")
+    if size == 0 and is_riff and end == begin:
+        return Size(0, present, 0, at, right)
+    if others and is_riff and size % 2 == 0:
+        total = size + sum(map(len, others))
+        right = total.to_bytes(len(at), "big" if mark == b"RIFX" else "little")
+        return Size(total, total, _more(file, end, n_bytes), at, right, others, begin + size)
+    return Size(size, size, _more(file, end, n_bytes) if size > 0 or is_riff else 0)
+
+
+def _check_packed(file: FileIO, where: str) -> None:
+    """Refuse a caf file whose samples stand in more bytes than they have, which decoders read without a gap.
+
+    Raises:
+        AudioError: they do.
+    """
+    head = os.pread(file.fileno(), _CAF_FORMAT.size, 0).ljust(_CAF_FORMAT.size, b"\0")
+    name, n_bytes, n_frames, n_channels, n_bits = _CAF_FORMAT.unpack(head)
+    expected = n_frames * n_channels * n_bits
+    if name == b"lpcm" and n_bytes * 8 != expected:
+        found = f"{n_bytes * 8} in {n_frames} frames"
+        raise AudioError("padded samples", where=where, expected=f"{expected} bits", found=found, hint=CONVERT_HINT)
 
 
 def _of_au(file: FileIO, head: bytes, n_bytes: int) -> Size | None:
@@ -131,17 +165,20 @@ def _find_samples(file: FileIO, layout: _Layout, n_bytes: int, reading: Reading)
     return None, 0
 
 
-def _end_of_chunks(file: FileIO, layout: _Layout, place: int, n_bytes: int, reading: Reading) -> int:
-    """The end of the last whole chunk of those from ``place`` on."""
+def _behind(file: FileIO, layout: _Layout, place: int, n_bytes: int, reading: Reading) -> tuple[int, tuple[range, ...]]:
+    """The end of the last whole chunk of those from ``place`` on, and the contents of those of samples."""
     n_chunks = 0
+    others: list[range] = []
     while place + layout.chunk.size <= n_bytes:
         name, size = layout.chunk.unpack(os.pread(file.fileno(), layout.chunk.size, place))
         n_chunks = _counted(n_chunks, reading)
-        end = place + layout.chunk.size + size
-        if not all(0x20 <= byte < 0x7F for byte in name) or size < 0 or end > n_bytes:
+        begin = place + layout.chunk.size
+        if not all(0x20 <= byte < 0x7F for byte in name) or size < 0 or begin + size > n_bytes:
             break
-        place = min(end + size % 2 * layout.pad, n_bytes)
-    return place
+        if name == layout.samples:
+            others.append(range(begin, begin + size))
+        place = min(begin + size + size % 2 * layout.pad, n_bytes)
+    return place, tuple(others)
 
 
 def _counted(n_chunks: int, reading: Reading) -> int:

@@ -65,7 +65,7 @@ def _second_start(file: FileIO, reading: Reading) -> int | None:
     if mark in _SIZES and len(head) == _HEAD:
         layout, more = _SIZES[mark]
         end = sum(struct.unpack_from(layout, head)) + more
-        return _find_near(file, mark, end) if end < n_bytes else None
+        return _find_near(file, mark, end) if 0 < end < n_bytes else None  # 0: w64 of a program that was cut off
     if mark in _BEGINNINGS:
         return _find_beginning(file, _BEGINNINGS[mark], n_bytes, reading)
     if mark == b"wvpk":

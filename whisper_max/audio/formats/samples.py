@@ -19,7 +19,8 @@ from whisper_max.errors import AudioError
 
 # Lines of libsndfile's log where a size in the header disagrees with the file; wav, aiff, au, w64 and rf64.
 _SIZE_MISMATCH = re.compile(r"^\s*(data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
-_UNKNOWN_SIZE = 0x7FFFF000  # writers that can't seek back (pipes) put this or more where the size belongs
+# Writers that can't seek back (pipes) put this or more where a size of 32 or of 64 bits belongs.
+_UNKNOWN_SIZE, _UNKNOWN_LARGE_SIZE = 0x7FFFF000, 1 << 62
 _WITHIN = 0.1  # seconds that may be less than a header tells before that is told
 
 _MAX_CHANNELS = 64  # a block of more would take much memory, and no recording has them
@@ -28,12 +29,14 @@ _LARGE_HEADER = 4096  # bytes; a raw format without samples is smaller than that
 _HEAD = 20
 _BEGINNINGS = (
     *(b"RIFF", b"RIFX", b"RF64", b"FORM", b"caff", b".snd", b"dns.", b"riff"),
-    *(b"fap ", b" paf", b"NIST", b"\x64\xa3", b"\x00\x01\xa3\x64", b"Creative Voice File", b"2BIT", b"MATLAB"),
+    *(b"fap ", b" paf", b"NIST", b"\x64\xa3", b"\x00\x01\xa3\x64", b"2BIT", b"MATLAB"),
     *(b"PVF1", b"Extended Instrument:", b"ALawSoundFile**", b"\x01\x04", b"\xf0\x7e"),
     *(b"\x00\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00", b"\x00\x00\x03\xe8\x00\x00\x00\x01\x00\x00\x00\x01"),
-)  # guess_file_type in its sndfile.c, less what has frames
+)  # guess_file_type in its sndfile.c, less what has frames, and voc, of whose blocks it reads the heads as sound
 _OF_FRAMES = ("FLAC", "OGG", "MPEG", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")  # formats and subtypes
 _FRAMES_OF_CAF = "ALAC"
+_SUBFORMAT = re.compile(r"^\s*esf_field1\s*:\s*0x([0-9A-F]+)", re.MULTILINE)  # in its log, of WAVE_FORMAT_EXTENSIBLE
+_INTEGERS = 1  # WAVE_FORMAT_PCM
 
 
 def open_samples(source: FileIO | Pieces) -> soundfile.SoundFile | None:
@@ -53,10 +56,17 @@ def open_samples(source: FileIO | Pieces) -> soundfile.SoundFile | None:
             sound = soundfile.SoundFile(source.fileno(), closefd=False)
     except soundfile.LibsndfileError:
         return None
-    if sound.format in _OF_FRAMES or sound.subtype in _OF_FRAMES or sound.subtype.startswith(_FRAMES_OF_CAF):
+    is_of_frames = sound.format in _OF_FRAMES or sound.subtype in _OF_FRAMES or sound.subtype.startswith(_FRAMES_OF_CAF)
+    if is_of_frames or _is_mistaken(sound):
         sound.close()
         return None
     return sound
+
+
+def _is_mistaken(sound: soundfile.SoundFile) -> bool:
+    """True where libsndfile takes other samples for integers, as it does in w64 with an extensible format."""
+    subformat = _SUBFORMAT.search(sound.extra_info)
+    return subformat is not None and int(subformat[1], 16) != _INTEGERS and sound.subtype.startswith("PCM")
 
 
 def _is_htk(head: bytes, n_bytes: int) -> bool:
@@ -89,7 +99,7 @@ def decode_samples(
     if size is None or size.declared == size.present:  # as libsndfile has it, which knows more formats
         size = _logged_size(sound, size)
     if size is not None and reading.strict:
-        _check_size(size, 0.0, 0.0, reading)
+        tell_size(size, 0.0, 0.0, reading)
     layout = find_layout(sound, file)
     n_read = 0
     is_damaged = False
@@ -108,7 +118,7 @@ def decode_samples(
         check_readable(file)
         _tell_missing("damaged or truncated", timeline.seconds, missing, reading)
     elif size is not None:
-        _check_size(size, timeline.seconds, n_read / sound.samplerate / max(size.present, 1), reading)
+        tell_size(size, timeline.seconds, n_read / sound.samplerate / max(size.present, 1), reading)
 
 
 def _tell_missing(what: str, now: float, missing: float, reading: Reading) -> None:
@@ -124,7 +134,7 @@ def _logged_size(sound: soundfile.SoundFile, size: Size | None) -> Size | None:
     return size
 
 
-def tell_more(size: Size, now: float, second: float, reading: Reading) -> None:
+def _tell_more(size: Size, now: float, second: float, reading: Reading) -> None:
     """Tell what is behind the samples that a header declares; second: of a byte."""
     if size.more:
         reading.warn(
@@ -138,10 +148,10 @@ def tell_more(size: Size, now: float, second: float, reading: Reading) -> None:
         )
 
 
-def _check_size(size: Size, now: float, second: float, reading: Reading) -> None:
+def tell_size(size: Size, now: float, second: float, reading: Reading) -> None:
     """Tell what a header declares more or less than there is; second: of a byte."""
-    tell_more(size, now, second, reading)
+    _tell_more(size, now, second, reading)
     missing = size.declared - size.present
-    if missing > 0 and size.declared < _UNKNOWN_SIZE and (missing * second > _WITHIN or reading.strict):
+    if missing > 0 and size.declared < _UNKNOWN_LARGE_SIZE and (missing * second > _WITHIN or reading.strict):
         expected, found = f"{size.declared} bytes of audio", f"{size.present}"
         reading.warn("truncated", now, now + missing * second, "truncated", expected=expected, found=found)

@@ -6,6 +6,8 @@ import os
 from io import FileIO
 
 _MOST_LYRICS = 1 << 16  # bytes
+_LOOK = 32  # bytes by which a tag is known
+_MOST_TAGS = 1000
 
 
 def tag_size(file: FileIO, look: bytes, place: int) -> int:
@@ -22,3 +24,14 @@ def tag_size(file: FileIO, look: bytes, place: int) -> int:
         end = os.pread(file.fileno(), _MOST_LYRICS, place).find(b"LYRICS200")
         size = end + 9 if end >= 0 else 0
     return size if place + size <= os.fstat(file.fileno()).st_size else 0
+
+
+def leading_tags(file: FileIO) -> int:
+    """Bytes of the tags with which a file begins."""
+    place = 0
+    for _ in range(_MOST_TAGS):
+        size = tag_size(file, os.pread(file.fileno(), _LOOK, place), place)
+        if size == 0:
+            break
+        place += size
+    return place
