@@ -42,10 +42,10 @@ def test_names_find_models():
     for name, id in (
         *(("twice", "base"), ("Systran/faster-whisper-base", "base"), ("openai/whisper-tiny.en", "en")),
         *(("stt", "mine"), ("whisper-1", "base"), ("gpt-4o-transcribe", "base"), ("gpt-transcribe", "base")),
-        *(("gpt-4o-mini-transcribe-2025-12-15", "base"),),
+        *(("gpt-4o-mini-transcribe-2025-12-15", "base"), ("gpt-4o-transcribe-diarize", "base")),
     ):
         assert names.find(name) == id
-    for name in ("small", "gpt-4o", "gpt-4o-transcribe-diarize", "whisper-2", "", "/models/mine"):
+    for name in ("small", "gpt-4o", "gpt-4o-diarize", "whisper-2", "", "/models/mine"):
         assert names.find(name) is None
 
 

@@ -50,6 +50,18 @@ def test_openais_client_has_the_names(server):
     assert {each.speaker for each in answer.segments} == set(names.values())
 
 
+def test_openais_call_for_speakers_needs_no_field_of_ours(server):
+    answer = server.openai().audio.transcriptions.create(
+        model="gpt-4o-transcribe-diarize",
+        file=("a.wav", AUDIO),
+        response_format="diarized_json",
+    )
+    assert isinstance(answer, types.TranscriptionDiarized)
+    ours = server.post(AUDIO, response_format="diarized_json", speakers="auto").json()["segments"]
+    assert [each.speaker for each in answer.segments] == [each["speaker"] for each in ours]
+    assert len({each.speaker for each in answer.segments}) == 3
+
+
 def test_names_are_in_streams_and_in_other_formats(server):
     known = {NAMES: ["Ann", "Bob"], RECORDINGS: [ANN, BOB]}
     assert "<v Bob>" in server.post(AUDIO, response_format="vtt", **known).text

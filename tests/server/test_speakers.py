@@ -86,7 +86,6 @@ def test_the_same_sound_has_no_speakers_and_says_so(server):
         (wav(2), SEPARATE, "the recording has one channel"),
         (stereo(1, MOST_CHANNELS + 1), SEPARATE, "too many channels"),
         (AUDIO, {"channels": "left"}, "expected one of mixed, separate"),
-        (AUDIO, {"response_format": "diarized_json"}, "needs channels=separate"),
         (AUDIO, {**SEPARATE, **KNOWN}, "can't be given together with separate channels"),
     ],
 )

@@ -295,7 +295,6 @@ def test_subtitles_by_a_style(server, make_wav):
         ({"language[]": ["en", "de"]}, "language", "more than once"),
         ({"language": "klingon"}, "language", "unknown language"),
         ({"language": ["en", "de"]}, "language", "more than once"),
-        ({"response_format": "diarized_json"}, "response_format", "needs channels=separate"),
         ({"response_format": "xml"}, "response_format", "expected one of json"),
         ({"temperature": "warm"}, "temperature", "expected a number, found 'warm'"),
         ({"temperature": "nan"}, "temperature", "expected 0 to 1"),
@@ -316,7 +315,7 @@ def test_subtitles_by_a_style(server, make_wav):
         ({"temperature_inc": "2"}, "temperature_inc", "expected 0 to 1"),
         ({"stream": "true", "response_format": "srt"}, "response_format", "stream needs"),
         ({"progress": "true"}, "progress", "progress needs stream"),
-        ({"timestamp_granularities[]": "word"}, "timestamp_granularities", "need response_format verbose_json"),
+        ({"timestamp_granularities[]": "phone"}, "timestamp_granularities", "word, segment"),
         (
             {"timestamp_granularities[]": "phone", "response_format": "verbose_json"},
             "timestamp_granularities",
@@ -327,11 +326,10 @@ def test_subtitles_by_a_style(server, make_wav):
             "known_speaker_references",
             "expected one for each of known_speaker_names, 0, found 1",
         ),
-        ({"languages[]": "en"}, "languages", "give one language"),
+        ({"languages[]": ["en", "de"]}, "languages", "give one language"),
         ({"chunking_strategy": ["auto", "auto"]}, "chunking_strategy", "more than once"),
         ({"model": ""}, "model", "missing"),
         ({"include[]": "thoughts"}, "include", "expected one of logprobs"),
-        ({"include[]": "logprobs", "response_format": "verbose_json"}, "include", "need response_format json"),
         ({"chunking_strategy": "manual"}, "chunking_strategy", "expected auto or a JSON object"),
         ({"chunking_strategy": "[" * 4000}, "chunking_strategy", "expected auto or a JSON object"),
         ({"chunking_strategy": '{"type": "semantic_vad"}'}, "chunking_strategy", "type server_vad"),
@@ -399,12 +397,36 @@ def test_fields_that_are_not_known_are_ignored_and_the_answer_says_so(server, ma
     assert "warnings" not in server.post(make_wav(5)).json()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "format"),
+    [
+        ("timestamp_granularities", "segment", "json"),  # what Vercel's AI SDK sends for gpt-4o-transcribe
+        ("timestamp_granularities", "word", "srt"),
+        ("include", "logprobs", "verbose_json"),
+        ("include", "logprobs", "text"),
+    ],
+)
+def test_what_the_format_has_no_room_for_is_ignored_and_told(server, make_wav, name, value, format):
+    audio = make_wav(5)
+    answer, plain = (server.post(audio, response_format=format, **f) for f in ({f"{name}[]": value}, {}))
+    assert answer.status_code == 200
+    (warning,) = json.loads(answer.headers["x-whisper-max-warnings"])
+    assert warning["kind"] == "ignored_field"
+    assert warning["message"].startswith(f"the field {name!r} needs response_format ")
+    if format.endswith("json"):
+        assert {**plain.json(), "warnings": [warning]} == answer.json()
+    else:
+        assert plain.text == answer.text
+
+
 def test_strict_fields(serving):
     with serving(strict_fields=True) as server:
         for name in ("user", "colour", "x[]"):
             error = server.post(**{name: "1"}).json()["error"]
             assert (error["code"], error["param"]) == ("unknown_field", name)
         assert server.post(initial_prompt="a", vad="0", top_p="1.0").status_code == 200
+        error = server.post(**{"timestamp_granularities[]": "word"}).json()["error"]
+        assert (error["code"], error["param"]) == ("invalid_value", "timestamp_granularities")
 
 
 @pytest.mark.parametrize(
@@ -421,6 +443,7 @@ def test_strict_fields(serving):
         ({"task": "transcribe", "top_p": "1", "n": "1", "chunk_length": "30.0", "diarize": "0"}, {}),
         ({"language": "de-CH"}, {"language": "de"}),
         ({"language[]": "de"}, {"language": "de"}),
+        ({"languages[]": "de"}, {"language": "de"}),
         ({"language": "auto"}, {}),
         ({"language": "null"}, {}),
         ({"language": "Deutsch"}, {"language": "de"}),

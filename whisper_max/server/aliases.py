@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from whisper_max.checkpoint.copies import published_name
 
-_DEFAULT = re.compile(r"whisper-1|gpt-realtime-whisper|gpt(-4o)?(-mini)?-transcribe(-\d{4}-\d\d-\d\d)?")
+_DEFAULT = re.compile(r"whisper-1|gpt-realtime-whisper|gpt(-4o)?(-mini)?-transcribe(-diarize)?(-\d{4}-\d\d-\d\d)?")
 """OpenAI's own models, which programs name whatever the server is: the default model."""
 
 

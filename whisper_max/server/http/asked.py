@@ -23,6 +23,9 @@ _VAD = "vad_"
 _NAMES = "known_speaker_names"
 _MOST_KNOWN = 4  # people, as OpenAI has it
 _SMALLEST_STEP = 0.05  # between two temperatures; each is an attempt
+_ADD_TO = {"include": "json", "timestamp_granularities": "verbose_json"}
+"""Fields that add to an answer and change no text, and the format that has room for what they add."""
+
 _STREAMED = ("json", "text", "verbose_json", DIARIZED)
 _SERVER_VAD = {
     "threshold": "vad_threshold",
@@ -75,15 +78,15 @@ def read_asked(sent: dict[str, list[str]], task: str, largest_batch: int, *, str
     values = read_fields(ours.fields)
     if "model" not in values:
         raise APIError(400, "model: missing", code="missing_field", param="model")
+    format = values.pop("response_format", "json")
+    idle = _pop_idle(values, format, strict=strict)
     logprobs = "logprobs" in values.pop("include", [])
     _set_speech(values, chunking)
     _set_hotwords(values)
-    format = values.pop("response_format", "json")
-    granularities = _granularities(values.pop("timestamp_granularities", []), format)
+    asked = values.pop("timestamp_granularities", None) or ["segment"]
+    granularities = tuple(each for each in GRANULARITIES if each in asked)
     stream, progress = values.pop("stream", False), values.pop("progress", False)
     _check_stream(stream, progress, format)
-    if logprobs and format != "json":
-        raise _impossible("include", "include: logprobs need response_format json")
     layout = _layout(values, format)
     for name in ("batch_size", "beam_size", "best_of"):  # all take rows of the server's batch
         if (values.get(name) or 1) > largest_batch:
@@ -94,14 +97,12 @@ def read_asked(sent: dict[str, list[str]], task: str, largest_batch: int, *, str
         values["initial_prompt"] = values.pop("prompt")
     values["temperature"] = _temperatures(values.get("temperature"), values.pop("temperature_inc", None))
     references = _references(values.pop("known_speaker_names", []), values.pop("known_speaker_references", []))
-    if references:
+    if references or (format == DIARIZED and values.get("channels") != SEPARATE):
         values.setdefault("speakers", AUTO)
     model = values.pop("model")
     options = TranscribeOptions(task=task, token_logprobs=logprobs, **values)
-    if format == DIARIZED and options.channels != SEPARATE and options.speakers is None:
-        message = f"response_format: {DIARIZED} needs channels=separate or speakers, by which speakers are told apart"
-        raise APIError(400, message, code="unsupported_field", param="response_format")
-    return Asked(model, options, format, granularities, stream, progress, layout, ours.warnings, None, references)
+    warnings = (*ours.warnings, *idle)
+    return Asked(model, options, format, granularities, stream, progress, layout, warnings, None, references)
 
 
 def _task(address: str, field: str | None) -> str:
@@ -202,10 +203,25 @@ def _content(name: str, url: str) -> bytes:
         raise refused(f"the recording of {name!r}: expected {expected}") from None
 
 
-def _granularities(given: list[str], format: str) -> tuple[str, ...]:
-    if given and format != "verbose_json":
-        raise _impossible("timestamp_granularities", "timestamp_granularities need response_format verbose_json")
-    return tuple(each for each in GRANULARITIES if each in (given or ["segment"]))
+def _pop_idle(values: dict[str, Any], format: str, *, strict: bool) -> list[dict[str, str]]:
+    """Take out the fields that the answer's format has no room for, which programs send whatever the format.
+
+    Returns:
+        the warnings that say so.
+
+    Raises:
+        APIError: 400 for such a field, where fields are to be taken strictly.
+    """
+    warnings = []
+    for name, needed in _ADD_TO.items():
+        if not values.get(name) or format == needed:
+            continue
+        if strict:
+            raise _impossible(name, f"{name}: needs response_format {needed}")
+        del values[name]
+        message = f"the field {name!r} needs response_format {needed}, and was ignored"
+        warnings.append({"kind": "ignored_field", "message": message})
+    return warnings
 
 
 def _check_stream(stream: bool, progress: bool, format: str) -> None:

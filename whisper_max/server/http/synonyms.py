@@ -91,6 +91,8 @@ def translate(sent: Mapping[str, list[str]], known: Mapping[str, bool], *, stric
     for sent_name, texts in sent.items():
         name = sent_name.removesuffix("[]")
         name = SYNONYMS.get(name, name)
+        if name == "languages" and len(texts) == 1:
+            name = "language"
         if name in REFUSED:
             raise _refused(name, REFUSED[name])
         if name in ("task", "translate"):
