@@ -31,6 +31,16 @@ def test_table_has_the_hundred_languages_in_token_order():
         *(("fil", "tl"), ("tgl", "tl"), ("nn-NO", "nn"), ("es-419", "es"), ("pt-BR", "pt"), ("ar-EG", "ar")),
         *(("Chinese (Simplified)", "zh"), ("Brazilian Portuguese", "pt"), ("Norwegian Bokmål", "no")),
         *(("Deutsch", "de"), ("Français", "fr"), ("ESPAÑOL", "es"), ("日本語", "ja"), ("Bahasa Indonesia", "id")),
+        *(("Kreyol ayisyen", "ht"), ("MA\u0304ORI", "mi"), ("Oʻzbek", "uz"), ("o'zbek", "uz"), ("ไทย", "th")),
+        *((name, "yue") for name in ("Chinese (Cantonese, Traditional)", "Yue Chinese", "Chinese, Yue", "粵語")),
+        *((name, "nn") for name in ("Norwegian (Nynorsk)", "Nynorsk, Norwegian", "no-nyn")),
+        *(
+            ("Spanish; Castilian", "es"),
+            ("Greek, Modern (1453-)", "el"),
+            ("Serbian (Latin)", "sr"),
+            ("Western Farsi", "fa"),
+        ),
+        *(("arz", "ar"), ("als_Latn", "sq"), ("azb", "az"), ("Filipino", "tl"), ("Bangla", "bn"), ("hbs", "sr")),
         *(("MANDARIN CHINESE", "zh"), ("Spanish (Latin America) ", "es"), ("American English", "en")),
     ],
 )

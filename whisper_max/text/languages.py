@@ -7,6 +7,7 @@ the first 99 are in all vocabularies, Cantonese only since large-v3.
 from __future__ import annotations
 
 import re
+import unicodedata
 from difflib import get_close_matches
 
 from whisper_max.errors import OptionError
@@ -63,9 +64,12 @@ _OTHER_CODES: dict[str, str] = {
     "tha": "th", "tib": "bo", "tuk": "tk", "tur": "tr", "ukr": "uk", "urd": "ur", "uzb": "uz", "uzn": "uz", "vie": "vi",
     "wel": "cy", "yid": "yi", "yor": "yo", "zho": "zh", "zsm": "ms",
     # Codes that were replaced, as IANA and CLDR have them.
-    "iw": "he", "in": "id", "ji": "yi", "jv": "jw", "mo": "ro", "mol": "ro", "sh": "sr", "scr": "hr", "scc": "sr",
-    # Siblings whose speech the model has under one token.
-    "nb": "no", "fil": "tl", "prs": "fa",
+    "iw": "he", "in": "id", "ji": "yi", "jv": "jw", "mo": "ro", "mol": "ro", "sh": "sr", "hbs": "sr", "scr": "hr",
+    "scc": "sr",
+    # Siblings whose speech the model has under one token: of most, ISO 639-3 has the two-letter code for all of them.
+    "nb": "no", "fil": "tl", "prs": "fa", "als": "sq", "aln": "sq", "azb": "az", "pbt": "ps", "pbu": "ps", "pst": "ps",
+    "uzs": "uz", "ydd": "yi", "yih": "yi", "zlm": "ms", "mvf": "mn", "acm": "ar", "acq": "ar", "aeb": "ar", "afb": "ar",
+    "ajp": "ar", "apc": "ar", "apd": "ar", "arq": "ar", "ars": "ar", "ary": "ar", "arz": "ar", "ayl": "ar",
 }
 # fmt: on
 
@@ -74,25 +78,58 @@ DETECTED = frozenset({"", "auto", "und"})
 
 # fmt: off
 _OWN_NAMES = {
-    "bahasa indonesia": "id", "català": "ca", "čeština": "cs", "dansk": "da", "deutsch": "de", "español": "es",
-    "espanol": "es", "français": "fr", "francais": "fr", "hrvatski": "hr", "italiano": "it", "magyar": "hu",
-    "nederlands": "nl", "norsk": "no", "polski": "pl", "português": "pt", "portugues": "pt", "română": "ro",
-    "suomi": "fi", "svenska": "sv", "tiếng việt": "vi", "türkçe": "tr", "ελληνικά": "el", "български": "bg",
-    "русский": "ru", "українська": "uk", "עברית": "he", "العربية": "ar", "हिन्दी": "hi", "ไทย": "th", "中文": "zh",
-    "日本語": "ja", "한국어": "ko",
+    "中文": "zh", "deutsch": "de", "español": "es", "русский": "ru", "한국어": "ko", "français": "fr", "日本語": "ja",
+    "português": "pt", "türkçe": "tr", "polski": "pl", "català": "ca", "nederlands": "nl", "العربية": "ar",
+    "svenska": "sv", "italiano": "it", "bahasa indonesia": "id", "हिन्दी": "hi", "suomi": "fi", "tiếng việt": "vi",
+    "עברית": "he", "українська": "uk", "ελληνικά": "el", "bahasa malaysia": "ms", "bahasa melayu": "ms",
+    "čeština": "cs", "română": "ro", "dansk": "da", "magyar": "hu", "தமிழ்": "ta", "norsk": "no", "ไทย": "th",
+    "اردو": "ur", "hrvatski": "hr", "български": "bg", "lietuvių": "lt", "lingua latina": "la", "māori": "mi",
+    "മലയാളം": "ml", "cymraeg": "cy", "slovenčina": "sk", "తెలుగు": "te", "فارسی": "fa", "latviešu": "lv", "বাংলা": "bn",
+    "српски": "sr", "srpski": "sr", "azərbaycan": "az", "slovenščina": "sl", "ಕನ್ನಡ": "kn", "eesti": "et",
+    "македонски": "mk", "brezhoneg": "br", "euskara": "eu", "íslenska": "is", "հայերեն": "hy", "नेपाली": "ne",
+    "монгол": "mn", "bosanski": "bs", "қазақ тілі": "kk", "қазақша": "kk", "shqip": "sq", "kiswahili": "sw",
+    "galego": "gl", "मराठी": "mr", "ਪੰਜਾਬੀ": "pa", "සිංහල": "si", "ខ្មែរ": "km", "chishona": "sn", "èdè yorùbá": "yo",
+    "soomaali": "so", "ქართული": "ka", "беларуская": "be", "тоҷикӣ": "tg", "سنڌي": "sd", "ગુજરાતી": "gu", "አማርኛ": "am",
+    "ייִדיש": "yi", "ລາວ": "lo", "oʻzbek": "uz", "føroyskt": "fo", "kreyòl ayisyen": "ht", "پښتو": "ps",
+    "türkmen dili": "tk", "türkmençe": "tk", "malti": "mt", "संस्कृत भाषा": "sa", "संस्कृतम्": "sa",
+    "lëtzebuergesch": "lb", "မြန်မာ": "my", "བོད་སྐད་": "bo", "অসমীয়া": "as", "татар": "tt", "татарча": "tt",
+    "ʻōlelo hawaiʻi": "haw", "lingála": "ln", "башҡорт теле": "ba", "башҡортса": "ba", "jawa": "jw", "basa jawa": "jw",
+    "basa sunda": "su", "粵語": "yue", "粤语": "yue", "廣東話": "yue", "广东话": "yue",
 }
+"""What their speakers call them."""
+
+_OTHER_NAMES = {
+    "filipino": "tl", "bangla": "bn", "farsi": "fa", "dari": "fa", "bokmål": "no", "bokmaal": "no",
+}
+"""What else they are called in English."""
 # fmt: on
-"""What speakers of the most used languages call them."""
+
+_NARROWER = {"cantonese": "yue", "yue": "yue", "nynorsk": "nn"}
+"""Names that count wherever they stand, as in ``Chinese (Cantonese, Traditional)``: their languages have tokens."""
 
 _CODES = _OTHER_CODES | {code: code for code in LANGUAGES}
-_NAMES = {name: code for code, name in LANGUAGES.items()} | ALIASES | _OWN_NAMES
+_NAMES = {name: code for code, name in LANGUAGES.items()} | ALIASES | _OTHER_NAMES | _OWN_NAMES
+_OWN_SUBTAGS = {("zh", "yue"): "yue", ("no", "nyn"): "nn"}
+"""What of a tag behind its code names another language of the model."""
+
 _TAG = re.compile(r"([a-z]{2,3})(?:[-_]([a-z0-9]{1,8}))?(?:[-_][a-z0-9]{1,8})*(?:[.@].*)?")
-"""A language tag (RFC 5646) or a POSIX locale: a code, and then what the model does not know, but for ``zh-yue``."""
+"""A language tag (RFC 5646) or a POSIX locale: a code, and then what the model does not know, mostly."""
 _ADDED = re.compile(r"\s*\([^()]*\)$")  # as in ``Chinese (Simplified)``
+_BETWEEN = re.compile(r"[\s,;()]+")  # words of names, as in ``Spanish; Castilian``
+_APOSTROPHES = "'`´‘’ʻʼʿ"
+
+
+def _plain(name: str) -> str:
+    """A name without accents, points and apostrophes, which not everybody writes, or writes as one character."""
+    letters = unicodedata.normalize("NFD", name.casefold())
+    return "".join(each for each in letters if unicodedata.category(each) != "Mn" and each not in _APOSTROPHES)
+
+
+_BY_PLAIN_NAME = {_plain(name): code for name, code in _NAMES.items()}
 
 
 def language_code(language: str, *, where: str | None = "language") -> str:
-    """The code of a language given by code, tag, English name or, of the most used, its own, whatever the case.
+    """The code of a language given by code, tag, English name or its own, whatever the case and the accents.
 
     Codes may be of ISO 639-1, -2 or -3, or their predecessors; region and script of a tag are dropped (``pt-BR``,
     ``zh_Hant``, ``en_US.UTF-8``), and so is what stands before or behind a name (``Brazilian Portuguese``).
@@ -101,7 +138,7 @@ def language_code(language: str, *, where: str | None = "language") -> str:
         OptionError: the language is unknown; the message offers the closest names.
     """
     wanted = language.strip().lower()
-    found = _by_tag(wanted) or _by_name(_ADDED.sub("", wanted))
+    found = _by_tag(wanted) or _by_name(_plain(wanted))
     if found is not None:
         return found
     raise OptionError("unknown language", where=where, found=repr(language), hint=_suggestion(wanted))
@@ -118,13 +155,15 @@ def _by_tag(wanted: str) -> str | None:
     tag = _TAG.fullmatch(wanted)
     if tag is None or tag[1] not in _CODES:
         return None
-    return "yue" if (_CODES[tag[1]], tag[2]) == ("zh", "yue") else _CODES[tag[1]]
+    return _OWN_SUBTAGS.get((_CODES[tag[1]], tag[2]), _CODES[tag[1]])
 
 
 def _by_name(wanted: str) -> str | None:
-    words = wanted.split()
-    candidates = (wanted, words[-1], words[0]) if words else ()
-    return next((_NAMES[name] for name in candidates if name in _NAMES), None)
+    name = _ADDED.sub("", wanted)
+    words = [word for word in _BETWEEN.split(name) if word]
+    narrower = next((_NARROWER[word] for word in _BETWEEN.split(wanted) if word in _NARROWER), None)
+    candidates = (name, words[-1], words[0]) if words else ()
+    return narrower or next((_BY_PLAIN_NAME[each] for each in candidates if each in _BY_PLAIN_NAME), None)
 
 
 def _suggestion(wanted: str) -> str:
