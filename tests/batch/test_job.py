@@ -185,6 +185,7 @@ def test_short_recordings_are_handed_out_together_and_long_ones_alone():
     assert len(packs) < 50
     assert max(sum(item.size for item in pack) for pack in packs[1:]) < 10 << 20
     assert [len(pack) for pack in packed(rows[1:4], n_actors=2, files_at_once=1)] == [1, 1, 1]
+    assert [len(pack) for pack in packed(rows[1:101], n_actors=1, files_at_once=4)] == [64, 36]
 
 
 def rows(n: int, start: int = 0) -> list[Outcome]:

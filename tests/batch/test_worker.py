@@ -2,7 +2,7 @@
 
 import json
 import random
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -255,6 +255,29 @@ def test_side_by_side_is_as_alone(home: Path, talk: Path):
     assert [row.status for row in rows] == [DONE] * 5
     assert [files(home / "out", source.stem) for source in sources] == wanted
     assert not list((home / "cache").rglob("*.jsonl"))
+
+
+@pytest.mark.parametrize(("size", "batches"), [(300_000, [5]), (1, [2, 2, 1])])
+def test_rows_share_a_batch_unless_how_large_they_are_is_unknown(
+    home: Path, talk: Path, size: int, batches: list[int], monkeypatch
+):
+    shared = []
+    transcribe_many = Model.transcribe_many
+
+    def told(model, audios, **options):
+        shared.append(len(audios))
+        return transcribe_many(model, audios, **options)
+
+    monkeypatch.setattr(Model, "transcribe_many", told)
+    samples = soundfile.read(talk, frames=16_000 + 4)[0]
+    items = []
+    for id in range(5):
+        path = home / f"clip{id}.wav"
+        soundfile.write(path, samples[id:], 16_000)
+        items.append(replace(item(path, home / "out", id), size=size))
+    rows = Worker(job(home / "out", files_at_once=2), load=model)(items)
+    assert [(row.id, row.status) for row in rows] == [(id, DONE) for id in range(5)]
+    assert shared == batches
 
 
 @pytest.mark.parametrize(("size", "kept"), [(1, True), (300_000, False), (3 << 20, True)])

@@ -14,7 +14,7 @@ import socket
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -117,18 +117,22 @@ class Worker:
 
     def __call__(self, items: Sequence[Item]) -> list[Outcome]:
         """Do some rows: an outcome for each, in their order; nothing is raised but what ends the process."""
+        known = [item for item in items if item.size > 1]
+        unknown = [item for item in items if item.size <= 1]  # may be large: no more are fetched than are decoded at once
         size = self._job.files_at_once
-        groups = (items[start : start + size] for start in range(0, len(items), size))
-        return [outcome for group in groups for outcome in self._together(group)]
+        groups = [known, *(unknown[start : start + size] for start in range(0, len(unknown), size))]
+        outcomes = {item.key: outcome for group in groups for item, outcome in self._together(group)}
+        return [outcomes[item.key] for item in items]
 
-    def _together(self, items: Sequence[Item]) -> list[Outcome]:
-        """Do as many rows as are decoded side by side, or each alone where a worker died over them."""
-        if len(items) == 1:
-            return [self._single(items[0])]
+    def _together(self, items: Sequence[Item]) -> Iterable[tuple[Item, Outcome]]:
+        """Do rows as one batch, in which one takes another's place, or each alone where a worker died over them."""
+        if len(items) < 2 or self._job.files_at_once == 1:
+            return [(item, self._single(item)) for item in items]
         keys = [item.key for item in items]
         n_deaths = self._attempts.begin(keys)
         try:
-            return [self._single(item) for item in items] if n_deaths else self._do(items, 0)
+            outcomes = [self._single(item) for item in items] if n_deaths else self._do(items, 0)
+            return zip(items, outcomes, strict=True)
         finally:
             self._attempts.end(keys)
 
@@ -256,7 +260,7 @@ class Worker:
 
     def _side_by_side(self, model: Model, group: Sequence[_Opened], n_deaths: int) -> dict[str, Outcome]:
         """Do whole recordings in one batch; those whose journal is in the way alone."""
-        start, size = time.monotonic(), max(self._job.files_at_once >> n_deaths, 1)
+        last, size = time.monotonic(), max(self._job.files_at_once >> n_deaths, 1)
         outcomes: dict[str, Outcome] = {}
         while len(outcomes) < len(group):
             waiting = [opened for opened in group if opened.item.key not in outcomes]
@@ -275,8 +279,8 @@ class Worker:
                             _rewind(opened.audio)
                             outcomes[opened.item.key] = self._alone(model, opened, n_deaths)
                         else:
-                            elapsed = (time.monotonic() - start) / len(group)
-                            outcomes[opened.item.key] = self._kept(opened, outcome.value(), elapsed)
+                            before, last = last, time.monotonic()  # all seconds of the batch, each counted once
+                            outcomes[opened.item.key] = self._kept(opened, outcome.value(), last - before)
                     except Exception as error:  # a row never fails the others
                         outcomes[opened.item.key] = self._failure(opened.item, error)
             except MemoryError as error:

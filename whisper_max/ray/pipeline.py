@@ -15,7 +15,7 @@ from whisper_max.errors import DeviceError, OptionError
 from whisper_max.ray.cluster import Cluster, imported
 
 _MOST_ROUNDS = 4  # rows that come back undone, from nodes without the model, are given to the other nodes
-_PACKS = 8  # rounds of work for each actor, at least, so that all end at about the same time
+_PACKS = 8  # rounds of work for each of several actors, at least, so that all end at about the same time
 _PACK_ROWS, _PACK_BYTES = 64, 16 << 20  # most of what an actor is given at once, where recordings are short
 _IN_FLIGHT = 2  # packs that an actor has: the one that it does, and the next
 _NODE = "ray.io/node-id"
@@ -214,9 +214,9 @@ def _outcomes(
 
 def packed(rows: Sequence[Item], n_actors: int, files_at_once: int) -> list[list[Item]]:
     """What actors are given at once: one long recording, or several short ones, whose handing over costs more than
-    they do; few enough that no actor is left waiting for the last."""
+    they do; few enough that no actor is left waiting for the last. At the end of each, a batch runs empty."""
     total = sum(row.size / row.n_parts for row in rows)
-    most = max(min(total / (n_actors * _PACKS), _PACK_BYTES), 1)
+    most = _PACK_BYTES if n_actors == 1 else max(min(total / (n_actors * _PACKS), _PACK_BYTES), 1)
     packs: list[list[Item]] = []
     size = 0.0
     for row in rows:
