@@ -1,7 +1,8 @@
 """What `batch` costs over `transcribe` on this machine: short recordings, and a long one, in turns.
 
-Prints for both the seconds of the whole process, for `batch` without those that Ray takes to start, which have a line
-of their own with its memory (all of its processes but the workers, by their proportional share), and processor seconds.
+Prints for both the seconds of the whole process and processor seconds, for `batch` without those that Ray takes to
+start an actor of Ray Data which does nothing, and to end. These have a line of their own, with Ray's memory (all of its
+processes but the workers, by their proportional share).
 """
 
 from __future__ import annotations
@@ -23,6 +24,21 @@ import numpy as np
 import soundfile
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+RAY_ALONE = """
+from whisper_max.ray import connected
+from whisper_max.ray.cluster import imported
+
+class Nothing:
+    def __call__(self, batch):
+        return batch
+
+with connected(num_cpus={num_cpus}) as cluster:
+    ray = imported()
+    rows = ray.data.from_items([{{"row": 1}}]).map_batches(
+        Nothing, compute=ray.data.ActorPoolStrategy(size=1), num_cpus={num_cpus}
+    )
+    assert rows.count() == 1
+"""
 
 
 def make(folder: Path, n_short: int, seconds: float, long_minutes: float) -> None:
@@ -50,17 +66,11 @@ class Run:
     said: str
     ray_mib: float
 
-    @property
-    def ready(self) -> float:
-        """Seconds until Ray was ready."""
-        found = re.search(r"ready in ([0-9.]+) s", self.said)
-        return float(found[1]) if found else 0.0
-
 
 def timed(command: list[str]) -> Run:
     start = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "whisper_max", *command],
+        [sys.executable, *command],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -141,21 +151,40 @@ def main() -> None:
         for what, (kind, both) in kinds.items():
             if args.only and kind != args.only:
                 continue
-            runs: dict[str, list[Run]] = {"transcribe": [], "batch": []}
+            runs: dict[str, list[Run]] = {"transcribe": [], "batch": [], "Ray": []}
             for _ in range(args.runs):
                 for path in ("one", "many"):
                     shutil.rmtree(folder / path, ignore_errors=True)
-                command = ["transcribe", str(folder / kind), "-o", str(folder / "one"), *both, *model]
+                command = [
+                    "-m",
+                    "whisper_max",
+                    "transcribe",
+                    str(folder / kind),
+                    "-o",
+                    str(folder / "one"),
+                    *both,
+                    *model,
+                ]
                 runs["transcribe"].append(timed([*command, "--threads", args.num_cpus, "--verbose", "False"]))
-                command = ["batch", str(folder / kind), "--output", str(folder / "many"), *both, *model]
+                command = [
+                    "-m",
+                    "whisper_max",
+                    "batch",
+                    str(folder / kind),
+                    "--output",
+                    str(folder / "many"),
+                    *both,
+                    *model,
+                ]
                 runs["batch"].append(timed([*command, "--num_cpus", args.num_cpus]))
-            alone = median(run.seconds for run in runs["transcribe"])
-            shared = median(run.seconds - run.ready for run in runs["batch"])
+                runs["Ray"].append(timed(["-c", RAY_ALONE.format(num_cpus=args.num_cpus)]))
+            took = {name: median(run.seconds for run in those) for name, those in runs.items()}
+            shared, alone = took["batch"] - took["Ray"], took["transcribe"]
             print(f"{what}: batch {shared:.1f} s, transcribe {alone:.1f} s, {100 * (shared / alone - 1):+.1f} %")
             cpu = {name: median(run.cpu_seconds for run in those) for name, those in runs.items()}
             print(f"{what}: processor seconds: batch with Ray {cpu['batch']:.1f}, transcribe {cpu['transcribe']:.1f}")
-            ready, mib = median(run.ready for run in runs["batch"]), max(run.ray_mib for run in runs["batch"])
-            print(f"{what}: Ray: ready in {ready:.1f} s, {mib:.0f} MiB besides the worker", flush=True)
+            mib = max(run.ray_mib for run in runs["batch"])
+            print(f"{what}: Ray alone: {took['Ray']:.1f} s, {mib:.0f} MiB besides the worker", flush=True)
 
 
 if __name__ == "__main__":

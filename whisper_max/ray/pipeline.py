@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from whisper_max.batch.job import FAILED, PART, Item, Job, Outcome
+from whisper_max.batch.ledger import Ledger
 from whisper_max.batch.plan import in_order
 from whisper_max.batch.worker import UNSERVED, Worker
 from whisper_max.errors import DeviceError, OptionError
@@ -51,27 +51,6 @@ class Pool:
         return min(self.min_actors, most), most
 
 
-class _Ledger:
-    """What is being done, kept by an actor that outlives those that are killed: see ``Attempts``."""
-
-    def __init__(self) -> None:
-        self._begun: Counter[str] = Counter()
-        self._n_deaths = 0
-
-    def begin(self, keys: Sequence[str]) -> int:
-        n_before = max(self._begun[key] for key in keys)
-        self._begun.update(keys)
-        self._n_deaths += n_before > 0
-        return n_before
-
-    def end(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            del self._begun[key]
-
-    def n_deaths(self) -> int:
-        return self._n_deaths
-
-
 def _started_ledger() -> Any:  # noqa: ANN401 - a handle of Ray's
     """The ledger, where the driver is: on another node it would go when that goes, and no row could begin."""
     ray = imported()
@@ -80,7 +59,7 @@ def _started_ledger() -> Any:  # noqa: ANN401 - a handle of Ray's
     )
     # One that is killed all the same begins with nothing: what it knew is how often workers died, not what is done.
     options = {"num_cpus": 0, "scheduling_strategy": here, "max_restarts": _MOST_ROUNDS, "max_task_retries": -1}
-    return ray.remote(**options)(_Ledger).remote()
+    return ray.remote(**options)(Ledger).remote()
 
 
 class _RemoteAttempts:
