@@ -137,12 +137,13 @@ def test_deltas_are_the_transcript(client):
     assert len("".join(said)) > 20
 
 
-def test_a_turn_that_the_client_ends(client):
+def test_a_turn_that_the_client_ends(server, client):
     client.update(transcription={"language": "en"}, turn_detection=None)
     said = tentative = ""
     for seconds in (1.3, 2, 3, 4, 5):  # the fake model has nothing to say of some of them
-        first = len(client.seen)
+        first, encoded = len(client.seen), server.loader.inference.encoded
         client.append(talk(seconds))
+        server.wait(lambda encoded=encoded: server.loader.inference.encoded > encoded)  # it guesses before the end
         client.send("input_audio_buffer.commit")
         completed = client.until(f"{TRANSCRIPTION}.completed")
         messages = client.seen[first:]

@@ -142,6 +142,7 @@ def raw(server, data):
         b'{"type": "audio-chunk", "payload_length": 1000000000000}\n',
         b'{"type": "audio-chunk", "payload_length": %s}\n' % (b"9" * 400),
         b'{"type": "audio-chunk", "payload_length": "1"}\n',
+        b"{}\n" + b"x" * (4 << 20),  # which is still on its way when the first line is answered
     ],
 )
 def test_what_is_no_event_ends_the_connection(server, data):

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _MOST_CONNECTIONS = 64
 _MOST_BYTES = 32 << 20  # of one utterance, in memory: 17 minutes at 16 kHz
+_UNREAD_SECONDS, _UNREAD_BYTES = 1.0, 8 << 20  # of what a client sends on that was told an error
 _WHO = {"name": "OpenAI", "url": "https://github.com/openai/whisper"}
 
 
@@ -82,6 +83,7 @@ class WyomingServer:
                 await client.refuse(busy("too many connections are open", 1))
             else:
                 await client.run()
+            await client.leave()
         writer.close()
 
 
@@ -114,6 +116,14 @@ class _Client:
     async def refuse(self, error: APIError) -> None:
         """Tell an error."""
         await self._send(Event("error", {"text": error.message, "code": error.code}))
+
+    async def leave(self) -> None:
+        """Say no more, and read what is on its way: left unread, it would cost the client its last answer."""
+        self._writer.write_eof()
+        async with asyncio.timeout(_UNREAD_SECONDS):
+            n_bytes = 0
+            while n_bytes < _UNREAD_BYTES and (data := await self._reader.read(LONGEST_LINE)):
+                n_bytes += len(data)
 
     async def _send(self, event: Event) -> None:
         self._writer.write(write_event(event))
