@@ -43,15 +43,23 @@ def started(folder: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def at_work(folder: Path) -> int | None:
-    """The process that is writing the journal of a recording, if any is."""
+def is_at_work(process: Path, folder: Path) -> bool:
+    """Whether a process is writing the journal of a recording."""
+    try:
+        names = [os.readlink(link) for link in (process / "fd").iterdir()]
+    except OSError:  # it has just ended, or is another user's
+        return False
+    return any(name.startswith(str(folder / "cache" / "batch")) for name in names)
+
+
+def stopped_at_work(folder: Path) -> int | None:
+    """A process that writes the journal of a recording, if any does: it is stopped, and still at it."""
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            names = [os.readlink(link) for link in (process / "fd").iterdir()]
-        except OSError:  # it has just ended, or is another user's
-            continue
-        if any(name.startswith(str(folder / "cache" / "batch")) for name in names):
-            return int(process.name)
+        if is_at_work(process, folder):
+            os.kill(int(process.name), signal.SIGSTOP)
+            if is_at_work(process, folder):
+                return int(process.name)
+            os.kill(int(process.name), signal.SIGCONT)
     return None
 
 
@@ -61,7 +69,7 @@ def test_an_actor_is_killed_over_a_recording(tmp_path: Path, recordings: Path):
     _, said = one.communicate(timeout=1800)
     assert one.returncode == 0, said
     batch = started(tmp_path, "batch", str(recordings), "--output", str(tmp_path / "out"), *SHARING)
-    while (actor := at_work(tmp_path)) is None:
+    while (actor := stopped_at_work(tmp_path)) is None:
         assert batch.poll() is None, batch.communicate()
         time.sleep(0.01)
     os.kill(actor, signal.SIGKILL)

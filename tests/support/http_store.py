@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -13,13 +14,15 @@ from threading import Thread
 
 @dataclass
 class HttpStore:
-    """content: of every path. ranges: whether they are served. drops: how many answers break off, each after `keep`
-    bytes. statuses: what the next answers are instead. redirect: where /moved leads. etags: of the next answers."""
+    """content: of every path. ranges: whether they are served. drops: how many answers break off, each after ``keep``
+    bytes, once the client has ``taken`` so many. statuses: what the next answers are instead. redirect: where /moved
+    leads. etags: of the next answers."""
 
     content: bytes = b""
     ranges: bool = True
     drops: int = 0
     keep: int = 1000
+    taken: float = math.inf
     statuses: list[int] = field(default_factory=list)
     redirect: str = ""
     etags: list[str] = field(default_factory=list)
@@ -75,7 +78,8 @@ def http_store(store: HttpStore) -> Iterator[HttpStore]:
             if store.drops and body:
                 store.drops -= 1
                 self.wfile.write(body[: store.keep])
-                time.sleep(0.1)  # so that the client has read them
+                while store.taken < store.keep:  # a client may lose what it has not taken when the connection drops
+                    time.sleep(0.01)
                 self.close_connection = True
                 return
             self.wfile.write(body)
