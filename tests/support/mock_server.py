@@ -86,12 +86,14 @@ def spoken() -> TranscriptionResult:
     return TranscriptionResult(text, segments, "en", duration=11.0, options={"task": "transcribe"})
 
 
-def make_app(behaviour: Behaviour) -> FastAPI:
+def make_app() -> FastAPI:
+    """The app; it behaves as ``app.state.behaviour`` says when a request begins."""
     app = FastAPI()
     add_page(app)
 
     def refusal(request: Request) -> Response | None:
-        if behaviour.key is not None and request.headers.get("authorization") != f"Bearer {behaviour.key}":
+        key = app.state.behaviour.key
+        if key is not None and request.headers.get("authorization") != f"Bearer {key}":
             return error(401, "no valid API key")
         return None
 
@@ -109,6 +111,7 @@ def make_app(behaviour: Behaviour) -> FastAPI:
         return refusal(request) or await answer(request)
 
     async def answer(request: Request) -> Response:
+        behaviour: Behaviour = app.state.behaviour
         form = await request.form()
         sent = {name: form.getlist(name) for name in form if name != "file"}
         behaviour.forms.append({**sent, "path": request.url.path, "bytes": cast(UploadFile, form["file"]).size})
@@ -122,7 +125,7 @@ def make_app(behaviour: Behaviour) -> FastAPI:
     async def realtime(socket: WebSocket) -> None:
         await socket.accept(subprotocol="realtime")
         with suppress(WebSocketDisconnect):
-            await listen(socket, behaviour)
+            await listen(socket, app.state.behaviour)
 
     return app
 

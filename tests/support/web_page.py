@@ -44,6 +44,11 @@ def wait_done(page):
     page.wait_for_selector("#waveform[aria-busy=false]")
 
 
+def without_end(page):
+    """Let the recording begin anew at its end, which a busy machine may have reached before the page is looked at."""
+    page.evaluate("document.querySelector('#media').loop = true")
+
+
 def says(page, selector, text, act):
     """Act, and wait until an element has had this text, be it for a moment only."""
     page.evaluate(

@@ -81,7 +81,7 @@ class Log:
     def expect_a_server_to_go(self):
         """Which of these Chromium says of a server that ends, if any, depends on what was under way just then."""
         cut = ("EMPTY_RESPONSE", "SOCKET_NOT_CONNECTED", "INCOMPLETE_CHUNKED_ENCODING", "CONTENT_LENGTH_MISMATCH")
-        self.expected += ["net::ERR_CONNECTION_", *(f"net::ERR_{name}" for name in cut), "WebSocket connection to"]
+        self.expected += ["net::ERR_CONNECTION_", *(f"net::ERR_{name}" for name in cut), "WebSocket"]
 
     def unexpected(self):
         return [text for text in self.complaints if not any(part in text for part in self.expected)]
@@ -133,18 +133,18 @@ def is_own(url, origins):
 
 @pytest.fixture(scope="module")
 def mock_address():
-    """A server that behaves as ``behaviour`` says."""
-    behaviour = Behaviour()
-    with serve(make_app(behaviour)) as address:
-        yield address, behaviour
+    """A server that behaves as ``behaviour`` says, and its app."""
+    app = make_app()
+    with serve(app) as address:
+        yield address, app
 
 
 @pytest.fixture
 def behaviour(mock_address):
-    """The mock's behaviour, fresh for every test."""
-    _, behaviour = mock_address
-    behaviour.__init__()
-    return behaviour
+    """The mock's behaviour, one for each test: what another has left behind may still come to its end."""
+    _, app = mock_address
+    app.state.behaviour = Behaviour()
+    return app.state.behaviour
 
 
 @pytest.fixture

@@ -101,6 +101,7 @@ def test_cancelling_before_the_server_has_told_the_job_ends_it(open_page, server
     server.loader.inference.go_on.clear()
     page.set_input_files("#file", SPEECH)
     server.wait(lambda: len(jobs(server)) == 1)
+    until(page, "document.querySelector('#job-phase').textContent.startsWith('Waiting for the server')")  # all is sent
     page.click("#cancel-button")
     go_on.set()
     server.wait(lambda: jobs(server) == [])

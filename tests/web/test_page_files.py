@@ -107,10 +107,10 @@ def test_nothing_said(page, behaviour):
 
 def test_a_busy_server(page, behaviour, log):
     log.expected.append("429")
-    behaviour.status, behaviour.retry_after = 429, 7
+    behaviour.status, behaviour.retry_after = 429, 700
     page.set_input_files("#file", SPEECH)
     page.wait_for_selector("#message")
-    assert text(page, "#message p") == "The server is busy. Try again in 7 s."
+    assert text(page, "#message p") == "The server is busy. Try again in 700 s."
     behaviour.status = 200
     page.click("#retry-button")
     until(page, "document.querySelectorAll('.segment').length === 2")

@@ -41,7 +41,8 @@ def test_captions_come_while_somebody_talks(page, behaviour, download):
     assert form["bytes"] == 44 + round(behaviour.live_seconds * 48_000)
 
 
-def test_a_broken_connection_keeps_what_was_said(page, behaviour):
+def test_a_broken_connection_keeps_what_was_said(page, behaviour, log):
+    log.expect_a_server_to_go()
     behaviour.live_breaks = True
     page.click("#talk-button")
     page.wait_for_selector("#message")

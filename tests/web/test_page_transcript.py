@@ -6,7 +6,7 @@ import random
 import pytest
 
 from tests.support.mock_server import spoken
-from tests.support.web_page import edit, says, until
+from tests.support.web_page import edit, says, until, without_end
 from whisper_max.output import FORMATS, render
 from whisper_max.transcribe.result import Segment, TranscriptionResult, Word
 
@@ -19,6 +19,7 @@ def test_words_are_marked_as_they_are_said(done):
     assert done.locator(".segment[aria-current]").count() == 1
     says_pause = "document.querySelector('#play-button').getAttribute('aria-label') === 'Pause'"
     marked = f"[...document.querySelectorAll('.word')].indexOf(document.querySelector('{NOW}'))"
+    without_end(done)
     done.click("#play-button")
     until(done, f"{marked} >= 8 && {says_pause}")  # "your", or one after it where the browser was busy meanwhile
     done.click("#play-button")

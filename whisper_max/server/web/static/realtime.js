@@ -104,8 +104,8 @@ export class Realtime {
     this.finished?.();
   }
 
-  /** @param {object} event */
+  /** @param {object} event is lost where the connection is about to end, of which onclose will tell */
   send(event) {
-    this.socket.send(JSON.stringify(event));
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(event));
   }
 }
