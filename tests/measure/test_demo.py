@@ -289,10 +289,10 @@ def test_long_texts_are_aligned_in_windows_as_they_are_whole(monkeypatch):
 
 @pytest.mark.parametrize("expected", [0, 1, 4000])
 def test_a_word_said_thousands_of_times_takes_no_long_time(expected):
-    start = time.process_time()
+    start = time.thread_time()
     (part,) = parts(["you"] * expected, ["thank"] * 7000)
     assert (len(part.expected), len(part.found)) == (expected, 7000)
-    assert time.process_time() - start < 10
+    assert time.thread_time() - start < 10
 
 
 # ---------------------------------------------------------------- rows
