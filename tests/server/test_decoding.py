@@ -127,7 +127,7 @@ def decoded(decoders, file, check=lambda: None, later=False, **reading):
     ],
 )
 def test_what_a_recording_does_to_its_process_is_its_own_error(new_decoders, file_of, make_wav, content, found):
-    decoders = new_decoders(**{b"hang": {"patience": 1.0}, b"spin": {"processor_seconds": 2}}.get(content, {}))
+    decoders = new_decoders(1.0 if content == b"hang" else 60.0, 2 if content == b"spin" else 60)
     if content != b"no audio":
         with pytest.raises(AudioError, match=found):
             decoded(decoders, file_of(content))
