@@ -216,6 +216,26 @@ def test_an_index_behind_the_sound_is_no_sound_that_is_left(tmp_path, format):
     assert warnings == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("codec", ["eac3", "g722"])
+@pytest.mark.parametrize("part", [1.0, 0.7], ids=["whole", "cut, without an index"])
+def test_blocks_of_the_format_that_are_no_chunks_are_no_clock(tmp_path, codec, part):
+    path = tmp_path / "a"
+    write(path, "avi", [(codec, noise(6), None, {})])
+    content = path.read_bytes()
+    path.write_bytes(content[: round(part * len(content))])
+    samples, warnings = heard(path)
+    assert len(samples) / 16000 == pytest.approx(6 * part, abs=1.0 if part < 1 else 0.1)
+    assert [warning.kind for warning in warnings if warning.kind != "damaged"] == (["truncated"] if part < 1 else [])
+    damaged = bytearray(content)
+    middle = len(content) // 2
+    damaged[middle : middle + 3000] = bytes(3000)
+    path.write_bytes(damaged)
+    samples, warnings = heard(path)
+    assert len(samples) / 16000 == pytest.approx(6, abs=0.5)
+    assert {warning.kind for warning in warnings} == {"damaged"}
+
+
 # ---------------------------------------------------------------- how much silence time stamps may make
 
 

@@ -21,20 +21,29 @@ if TYPE_CHECKING:
 _CHUNK = struct.Struct("<4sI")  # name and size, before the content
 _LISTS = (b"RIFF", b"LIST")  # whose content begins with a name, and then has chunks of its own
 _HEADER = struct.Struct("<20x4I8xI")  # of strh: scale, rate, start, length, size of a sample
-_BLOCK_ALIGN = struct.Struct("<12xH")  # of strf, a WAVEFORMATEX
+_FORMAT = struct.Struct("<8xIH")  # of strf, a WAVEFORMATEX: bytes a second and of a block
+_SLOWEST = 1000  # bytes a second, of sound whose chunks vary
 _MOST_CHUNKS = 10_000  # in the header, and between two of sound
 
 
 class _Header(NamedTuple):
-    """What the header tells of a stream. unit: seconds. length: units. block: bytes of a unit, 0 if that varies."""
+    """What the header tells of a stream.
+
+    unit: seconds. length: units. block: bytes of a unit, 0 if that varies. align, speed: by the format, bytes of a
+    block, and a second.
+    """
 
     unit: float
     length: int
     block: int
+    align: int
+    speed: int
 
 
 class AviClock:
     """Finds the chunks of one stream in time, as FFmpeg finds them one after the other.
+
+    is_true: False where packets have no time stamps to believe, so that one follows the other.
 
     Args:
         source: the file.
@@ -51,17 +60,37 @@ class AviClock:
         entries = stream.index_entries
         self._places = np.fromiter((entry.pos for entry in entries), np.int64, len(entries))
         self._times = np.fromiter((entry.timestamp for entry in entries), np.int64, len(entries))  # units, or bytes
+        self.is_true = self._header is None or self._counts_chunks(self._header)
         if self._header is not None:
             self.end = self._header.length * self._header.unit
 
-    def find(self, packet: Packet[AudioStream]) -> bool:
-        """Take the next packet; True where chunks before it are damaged, whose time is in ``lost`` then."""
+    def _counts_chunks(self, header: _Header) -> bool:
+        """Whether FFmpeg counts chunks that vary as the header does.
+
+        To FFmpeg a unit is a block of the format, of which some writers tell what has nothing to do with chunks.
+        """
+        if header.block or not header.align:
+            return True
+        if len(self._times) and header.length and self._times[-1] > 2 * header.length:
+            return False
+        return header.align / header.unit >= max(_SLOWEST, header.speed / 2)
+
+    def find(self, packet: Packet[AudioStream], now: float) -> bool:
+        """Take the next packet; True where chunks before it are damaged, whose time is in ``lost`` then.
+
+        Args:
+            packet: of this stream.
+            now: seconds of the recording before it.
+        """
         if self._header is None or packet.pos is None or packet.pos < _CHUNK.size or packet.pos in self._chunk:
             return False
         before, begin = self._chunk, packet.pos - _CHUNK.size
         self._first = begin if self._first is None else self._first
         self._chunk = range(begin, self._end_of(begin))
         n_lost = self._lost_bytes(before.stop, begin) if len(before) > 0 and before.stop <= begin else 0
+        if not self.is_true:
+            self.lost += n_lost * now / max(1, begin - n_lost - self._first)
+            return n_lost > 0
         time = self._indexed(begin)
         counted = float(packet.pts * packet.time_base) if packet.pts is not None and packet.time_base else None
         if time is not None and counted is not None:
@@ -115,9 +144,9 @@ def _read_header(source: Pieces, number: int) -> _Header | None:
             strh = source.peek(place, _HEADER.size)
         elif name == b"strf" and found == number and len(strh) == _HEADER.size:
             scale, rate, _, length, block = _HEADER.unpack(strh)
-            align = source.peek(place, _BLOCK_ALIGN.size)
-            if len(align) == _BLOCK_ALIGN.size and block:  # FFmpeg believes the format rather than the header
-                block = _BLOCK_ALIGN.unpack(align)[0] or block
-            return _Header(scale / rate, length, block) if rate and scale else None
+            speed, align = _FORMAT.unpack(source.peek(place, _FORMAT.size).ljust(_FORMAT.size, b"\0"))
+            if block:  # FFmpeg believes the format rather than the header
+                block = align or block
+            return _Header(scale / rate, length, block, align, speed) if rate and scale else None
         place += size + size % 2
     return None

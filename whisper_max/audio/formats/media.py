@@ -121,14 +121,19 @@ class _Decoding:
         while self._damage and packet.pos is not None and packet.pos >= self._damage[0]:
             self._damage.popleft()
             self._damaged_for = _BEHIND_DAMAGE
-        if self._avi is not None and self._avi.find(packet):
+        if self._avi is None:
+            return
+        before = self._avi.lost
+        if self._avi.find(packet, self._timeline.seconds):
             self._damaged_for = _BEHIND_DAMAGE
+        if not self._avi.is_true:
+            self._lost += self._avi.lost - before
 
     def _time(self, frame: AudioFrame) -> float | None:
         """The time stamp of a frame; None where there is none to believe."""
-        if self._is_raw or frame.time is None or self._avi is None:
-            return None if self._is_raw else frame.time
-        return frame.time + self._avi.lost
+        if self._is_raw or (self._avi is not None and not self._avi.is_true):
+            return None
+        return frame.time if frame.time is None or self._avi is None else frame.time + self._avi.lost
 
     def _place(self, block: Block, start: float | None) -> Iterator[Block]:
         is_damaged = self._damaged_for > 0 or self._is_flac  # whose time stamps are exact
