@@ -90,13 +90,13 @@ def change(_name: str, content: bytes, random: Random) -> bytes:
 def opened() -> Iterator[Attempt]:
     """A server with a fake model that runs; what it logs below an error is no fault."""
     logging.basicConfig(level=logging.ERROR)
-    with served.running(idle_timeout=1.0, decode_timeout=10.0, max_upload=8, max_seconds=60.0) as server:
+    with served.running(idle_timeout=4.0, decode_timeout=30.0, max_upload=8, max_seconds=60.0) as server:
         yield lambda folder: _attempt(server.port, folder)
 
 
 def _attempt(port: int, folder: Path) -> Verdict:
     """Send it and read the answer."""
-    with socket.create_connection(("127.0.0.1", port), timeout=15) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=45) as connection:
         with suppress(BrokenPipeError, ConnectionResetError):  # it has seen enough; what it says is there to be read
             connection.sendall((folder / _FILE).read_bytes())
         answer = _read(connection)

@@ -19,12 +19,20 @@ PLANTED = "tests.support.planted"
 REPOSITORY = Path(__file__).parents[2]
 
 
+class Patient(Child):
+    """Gives a case that does not wait for ever a minute: the limit is not what it is tried for."""
+
+    def judge(self, folder: Path) -> Verdict:
+        self._seconds = kind(PLANTED).seconds if (folder / "what").read_text() == "waits" else 60.0
+        return super().judge(folder)
+
+
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory) -> dict[str, Verdict]:
     """What one warm child says of each seed, one after the other."""
     how = kind(PLANTED)
     found = {}
-    with Child(PLANTED, how.seconds) as child:
+    with Patient(PLANTED, how.seconds) as child:
         for seed in [*how.seeds(), "accepted"]:
             folder = tmp_path_factory.mktemp(seed)
             fuzz.Case(PLANTED, seed, 0, "0").write(folder, how, how.seeds())
@@ -75,6 +83,7 @@ def test_changes_change():
 
 def test_the_command_tells_faults_keeps_them_and_fails(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(fuzz, "NAMES", (PLANTED,))
+    monkeypatch.setattr(fuzz, "Child", Patient)
     monkeypatch.setattr(fuzz, "_FOLDER", tmp_path)
     monkeypatch.setattr(sys, "argv", ["fuzz", "--cases", "7", "--seed", "s"])
     assert fuzz.main() == 1
