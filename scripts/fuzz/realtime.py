@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from scripts.fuzz.kinds import Attempt, Kind
 from scripts.fuzz.mutate import changed, changed_json
 from scripts.fuzz.verdicts import ACCEPTED, FAULT, REFUSED, Verdict
-from tests.support import served
+from tests.support import patient, served
 from whisper_max.server.realtime import socket as realtime
 
 _FILE = "events.jsonl"
@@ -92,7 +92,8 @@ def opened() -> Iterator[Attempt]:
 def _attempt(port: int, folder: Path) -> Verdict:
     """Send all, and an event whose answer says that all before it were heard."""
     refusals: list[str] = []
-    with connect(f"ws://127.0.0.1:{port}/v1/realtime?intent=transcription", max_size=None) as socket:
+    address = f"ws://127.0.0.1:{port}/v1/realtime?intent=transcription"
+    with connect(address, max_size=None, **patient.SOCKET) as socket:
         try:
             for line in (folder / _FILE).read_bytes().split(b"\n"):
                 _send(socket, line)

@@ -16,7 +16,7 @@ websockets_client = pytest.importorskip("websockets.sync.client", reason="the ex
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
 
-from tests.support import served  # noqa: E402
+from tests.support import patient, served  # noqa: E402
 from whisper_max.server.realtime import socket as realtime  # noqa: E402
 from whisper_max.server.realtime.g711 import decode_g711  # noqa: E402
 
@@ -74,7 +74,7 @@ class Client:
 @contextmanager
 def connected(server, **options):
     address = f"ws://127.0.0.1:{server.port}/v1/realtime?intent=transcription"
-    with websockets_client.connect(address, **options) as socket:
+    with websockets_client.connect(address, **{**patient.SOCKET, **options}) as socket:
         client = Client(socket)
         yield client
 
@@ -234,7 +234,8 @@ def test_settings_that_can_not_be_are_refused(client, heard, param):
     ("query", "code"), [("model=large-v9", "model_not_found"), ("intent=conversation", "invalid_value")]
 )
 def test_an_address_that_asks_for_what_is_not_here_is_refused(server, query, code):
-    with websockets_client.connect(f"ws://127.0.0.1:{server.port}/v1/realtime?{query}") as socket:
+    address = f"ws://127.0.0.1:{server.port}/v1/realtime?{query}"
+    with websockets_client.connect(address, **patient.SOCKET) as socket:
         assert json.loads(socket.recv(timeout=60))["error"]["code"] == code
         with pytest.raises(ConnectionClosed) as closed:
             socket.recv(timeout=60)
@@ -242,7 +243,8 @@ def test_an_address_that_asks_for_what_is_not_here_is_refused(server, query, cod
 
 
 def test_the_address_may_name_the_model(server):
-    with websockets_client.connect(f"ws://127.0.0.1:{server.port}/v1/realtime?model=whisper-1") as socket:
+    address = f"ws://127.0.0.1:{server.port}/v1/realtime?model=whisper-1"
+    with websockets_client.connect(address, **patient.SOCKET) as socket:
         created = json.loads(socket.recv(timeout=60))
         assert created["session"]["audio"]["input"]["transcription"]["model"] == "base"
 
@@ -533,7 +535,8 @@ def test_lag_is_told_and_nothing_is_lost(ear):
 
 @pytest.mark.filterwarnings("ignore:connect\\(\\) must be used:DeprecationWarning")  # the client's own use
 def test_openais_own_client(server):
-    with server.openai().realtime.connect(model="whisper-1") as connection:
+    options = {"model": "whisper-1", "websocket_connection_options": patient.SOCKET}
+    with server.openai().realtime.connect(**options) as connection:
         session = {"type": "transcription", "audio": {"input": {"transcription": {"language": "en"}}}}
         connection.session.update(session=session)
         pcm = (talk(2, 1.5) * 32767).astype("<i2").tobytes()

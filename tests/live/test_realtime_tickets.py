@@ -20,7 +20,7 @@ websockets_client = pytest.importorskip("websockets.sync.client", reason="the ex
 
 from websockets.exceptions import InvalidStatus  # noqa: E402
 
-from tests.support import served  # noqa: E402
+from tests.support import patient, served  # noqa: E402
 from whisper_max.server.realtime import socket as realtime  # noqa: E402
 from whisper_max.server.realtime import tickets  # noqa: E402
 
@@ -43,7 +43,7 @@ def guarded():
 def session_of(server, key):
     address = f"ws://127.0.0.1:{server.port}/v1/realtime"
     protocols = ["realtime", f"openai-insecure-api-key.{key}"]
-    with websockets_client.connect(address, subprotocols=protocols) as socket:
+    with websockets_client.connect(address, subprotocols=protocols, **patient.SOCKET) as socket:
         return json.loads(socket.recv(timeout=60))["session"]
 
 
@@ -140,7 +140,7 @@ def test_openais_python_client_over_tls(certificate):
 
     async def use(client):
         assert [model.id async for model in client.models.list()] == ["base"]
-        options = {"ssl": trusted}
+        options = {"ssl": trusted, **patient.SOCKET}
         async with client.realtime.connect(model="whisper-1", websocket_connection_options=options) as connection:
             heard = {"transcription": {"language": "en"}, "noise_reduction": {"type": "near_field"}}
             await connection.session.update(session={"type": "transcription", "audio": {"input": heard}})

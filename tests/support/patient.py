@@ -1,10 +1,13 @@
 """Requests that wait for a machine that is busy: the 5 s that httpx waits by itself are less than that may take."""
 
 from functools import partial
+from typing import Any
 
 import httpx
 
 SECONDS = 60
+SOCKET: dict[str, Any] = {"open_timeout": SECONDS, "close_timeout": SECONDS, "ping_timeout": SECONDS}
+"""Of a client of WebSockets, which waits 10 s and 20 s by itself."""
 
 request = partial(httpx.request, timeout=SECONDS)
 get = partial(request, "GET")
