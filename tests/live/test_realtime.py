@@ -505,6 +505,18 @@ def test_a_client_that_leaves_frees_its_place(server):
     server.wait(lambda: server.shared.metrics.live_sessions._value.get() == 0)
 
 
+def test_a_connection_that_the_http_server_has_closed_is_no_fault_of_ours(server, monkeypatch, caplog):
+    async def send_text(self, text):  # as uvicorn's, where something that is no frame came before
+        raise RuntimeError("Unexpected ASGI message 'websocket.send', after sending 'websocket.close'.")
+
+    monkeypatch.setattr("starlette.websockets.WebSocket.send_text", send_text)
+    left = server.shared.metrics.disconnects._value.get()
+    with connected(server):
+        server.wait(lambda: server.shared.metrics.disconnects._value.get() > left)
+    server.wait(lambda: not server.app.state.realtime_sessions)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_a_model_that_fails_fails_the_item_and_nothing_else(ear):
     with served.running() as server, connected(server) as client:
         client.receive()

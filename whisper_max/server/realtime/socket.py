@@ -55,7 +55,8 @@ class Limits:
 
 LIMITS = Limits()
 
-_POLICY, _TRY_LATER, _RESTARTING, _FAULT = 1008, 1013, 1012, 1011  # close codes, RFC 6455 and IANA's registry
+# Close codes, RFC 6455 and IANA's registry.
+_NO_FRAME, _POLICY, _FAULT, _RESTARTING, _TRY_LATER = 1002, 1008, 1011, 1012, 1013
 
 
 class _End(Exception):
@@ -169,11 +170,19 @@ class _Connection:
         await self._session.close()
 
     async def send(self, message: Message) -> None:
-        """Send a message; raises ``TimeoutError`` where the client does not take it."""
+        """Send a message.
+
+        Raises:
+            TimeoutError: the client does not take it.
+            WebSocketDisconnect: the client is gone, or uvicorn closed the connection after what was no frame.
+        """
         body = json.dumps({"event_id": new_id("event"), **message})  # in ASCII: a client's id may hold half a character
         async with self._sending:
             if self._socket.client_state is WebSocketState.CONNECTED:
-                await asyncio.wait_for(self._socket.send_text(body), self._limits.send_seconds)
+                try:
+                    await asyncio.wait_for(self._socket.send_text(body), self._limits.send_seconds)
+                except RuntimeError as error:  # uvicorn's, of whatever is sent behind its own close
+                    raise WebSocketDisconnect(_NO_FRAME) from error
 
     # ---------------------------------------------------------------- the client's events
 
