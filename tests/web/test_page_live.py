@@ -51,6 +51,23 @@ def test_a_broken_connection_keeps_what_was_said(page, behaviour, log):
     assert page.is_visible("#player")
 
 
+def test_nothing_is_sent_on_a_socket_that_closes(page):
+    n_sent = page.evaluate(
+        """async () => {
+            const { Realtime } = await import(new URL('assets/realtime.js', document.baseURI));
+            const sent = [];
+            const socket = { send: (data) => sent.push(data), bufferedAmount: 0 };
+            const session = new Realtime(socket, () => {}, () => {});
+            for (const state of [WebSocket.OPEN, WebSocket.CLOSING, WebSocket.CLOSED]) {
+                socket.readyState = state;
+                session.append(new Int16Array(2));
+            }
+            return sent.length;
+        }"""
+    )
+    assert n_sent == 1
+
+
 def test_a_microphone_that_is_not_allowed(open_page, mock_address, behaviour):
     page = open_page(mock_address[0])
     page.evaluate(
