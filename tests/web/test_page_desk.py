@@ -109,6 +109,38 @@ def test_cancelling_before_the_server_has_told_the_job_ends_it(open_page, server
     until(page, "document.body.dataset.state === 'done'")
 
 
+def test_cancelling_before_the_browser_has_told_that_all_was_sent_ends_the_job(open_page, server):
+    page = open_page(server.url)
+    ready(page)
+    asked = page.evaluate(
+        """async () => {
+            const { transcribeAtDesk } = await import(new URL('assets/desk.js', document.baseURI));
+            const asked = [];
+            window.XMLHttpRequest = class {
+                upload = {};
+                status = 202;
+                responseText = '{"id": "job_1", "status": "queued", "progress": null}';
+                open() {}
+                abort() { asked.push('aborted'); this.onabort(); }
+                send() { setTimeout(() => { this.upload.onload(); setTimeout(() => this.onload()); }, 100); }
+            };
+            window.fetch = async (path, { method }) => {
+                asked.push(`${method} ${path}`);
+                return new Response('{"data": []}');
+            };
+            const cancel = new AbortController();
+            const follow = { onUpload() {}, onProgress() {}, onSegment() {}, signal: cancel.signal };
+            const settings = { model: 'base', language: '', task: 'transcribe' };
+            const file = new File(['RIFF'], 'a.wav');
+            const job = transcribeAtDesk({ file, name: 'a.wav', settings, id: undefined }, follow, () => {});
+            cancel.abort();
+            await job.catch(({ name }) => asked.push(name));
+            return asked;
+        }"""
+    )
+    assert asked == ["GET v1/jobs/job_1/segments?start=0", "DELETE v1/jobs/job_1", "AbortError"]
+
+
 def test_an_error_is_the_job_s(open_page, server, tmp_path, log):
     log.expected.append("400")
     page = open_page(server.url)

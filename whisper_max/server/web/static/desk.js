@@ -10,6 +10,7 @@ import { OFFLINE, PageError, cancelled, httpError } from "./errors.js";
 /** @typedef {{id: string, status: string, file_name: string, progress: {seconds_done: number, seconds: number} | null}} Job */
 
 const PAUSE = 600; // milliseconds between two looks
+const TOLD = 300; // milliseconds in which a browser tells that all was sent; it looks ten times a second or so
 
 /**
  * Leave a recording at the desk, or find it there, and follow it to its end.
@@ -100,7 +101,7 @@ function leave(file, name, settings, { onUpload, signal }) {
     };
     sending.onerror = () => reject(OFFLINE());
     sending.onabort = () => reject(cancelled());
-    signal.addEventListener("abort", () => isSent || sending.abort());
+    signal.addEventListener("abort", () => setTimeout(() => isSent || sending.abort(), TOLD));
     sending.open("POST", "v1/jobs");
     for (const [header, value] of Object.entries(authorization())) sending.setRequestHeader(header, value);
     sending.send(fields);
