@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from whisper_max.commands.flags import DECODING_OPTIONS, WORD_OPTIONS
 from whisper_max.commands.main import main
 from whisper_max.commands.transcribe import temperatures
 from whisper_max.errors import AudioError, HubError, OptionError
+from whisper_max.hardware import target
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.result import Segment, TranscriptionResult
 from whisper_max.version import VERSION
@@ -474,10 +476,18 @@ def test_wrong_usage_is_named(model: StubModel, capsys, arguments: list[str], me
     assert model.loaded_with == {}
 
 
-@pytest.mark.parametrize(("fp16", "compute_type"), [("True", "float16"), ("False", "float32")])
-def test_fp16_is_another_name_for_a_compute_type(model: StubModel, fp16: str, compute_type: str):
+@pytest.mark.parametrize(
+    ("fp16", "is_cpu", "compute_type", "said"),
+    [("True", False, "float16", False), ("True", True, "float32", True), ("False", True, "float32", False)],
+)
+def test_fp16_is_another_name_for_a_compute_type(
+    model: StubModel, monkeypatch, capsys, fp16: str, is_cpu: bool, compute_type: str, said: bool
+):
+    """As openai-whisper has it: a CPU computes in float32 all the same, and says so."""
+    monkeypatch.setattr(target, "select_target", lambda device: SimpleNamespace(is_cpu=is_cpu))
     assert main(["transcribe", "a.wav", "--fp16", fp16]) == 0
     assert model.loaded_with["compute_type"] == compute_type
+    assert ("a CPU has no float16" in capsys.readouterr().err) is said
 
 
 def test_temperatures_are_numpys_arange():

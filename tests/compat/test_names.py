@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from whisper_max.compat.whisper.decoding import embed_audio
 from whisper_max.compat.whisper.tokenizer import get_encoding, get_tokenizer
 from whisper_max.errors import NotOfferedError, OptionError
 
+HOMES = ("audio", "decoding", "timing", "tokenizer", "utils")
 FRENCH = [8404, 871, 287, 6, 246, 526, 3210, 20378]  # " elle est l'\ufffdécritoire", of the multilingual vocabulary
 
 
@@ -270,6 +272,26 @@ def test_tokenizers_have_the_peers_methods():
     assert get_encoding().encode("Hello") == get_tokenizer(False).encode("Hello")
     with pytest.raises(OptionError, match=r"^name: "):
         get_encoding("gpt4")
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        (
+            "transcribe",
+            "FRAMES_PER_SECOND HOP_LENGTH LANGUAGES N_FRAMES N_SAMPLES SAMPLE_RATE TO_LANGUAGE_CODE DecodingOptions "
+            "DecodingResult add_word_timestamps exact_div format_timestamp get_end get_tokenizer get_writer "
+            "log_mel_spectrogram make_safe optional_float optional_int pad_or_trim str2bool",
+        ),
+        ("decoding", "CHUNK_LENGTH Tokenizer compression_ratio get_tokenizer"),
+        ("timing", "HOP_LENGTH SAMPLE_RATE TOKENS_PER_SECOND"),
+    ],
+)
+def test_what_the_peers_modules_import_can_be_had_from_them(module, names):
+    ours = importlib.import_module(f"whisper_max.compat.whisper.{module}")
+    homes = [importlib.import_module(f"whisper_max.compat.whisper.{home}") for home in HOMES]
+    for name in names.split():
+        assert any(getattr(ours, name) is getattr(home, name, None) for home in homes), name
 
 
 def test_filters_of_the_spectrogram():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tests.support.fake_inference import DIMS, ENGLISH_DIMS, FakeInference, FakeMel
@@ -67,6 +69,15 @@ def test_stopping():
     assert {segment.seek for segment in seen} == {0}
     result = transcription.result(seen)
     assert result.text == "".join(segment.text for segment in seen)
+
+
+def test_marks_that_a_model_says_between_words_are_no_text():
+    inference = FakeInference()
+    transcription = begun(inference, vocabulary(), FakeMel(4000, 3), TranscribeOptions(language="en"))
+    segments = list(transcribe_windows(inference, transcription))
+    mark = vocabulary().specials.languages["de"]
+    marked = [replace(segment, tokens=[mark, *segment.tokens, mark]) for segment in segments]
+    assert transcription.result(marked).text == transcription.result(segments).text
 
 
 def test_result_fields():

@@ -14,7 +14,8 @@ from whisper_max.checkpoint.torch_archive import TorchArchive
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import CheckpointError
 
-_WRAPPERS = re.compile(r"(module\.|base_model\.|model\.)*(?=(encoder|decoder|proj_out)\.)|(module\.)+")
+_AROUND = r"(module|_orig_mod|_fsdp_wrapped_module)\."  # of DataParallel, torch.compile and FSDP
+_WRAPPERS = re.compile(rf"({_AROUND}|base_model\.|model\.)*(?=(encoder|decoder|proj_out)\.)|({_AROUND})+")
 """What training code puts before names: wrappers around the model, or none of the model's own."""
 
 _HALF_MERGED = ("lora_", "base_layer.", "modules_to_save.")

@@ -197,7 +197,7 @@ MODEL_OPTIONS = (
     Option("compute_type", str, "auto", "auto, float32, int8 (CPU), bfloat16 or float16 (GPU)"),
     Option("threads", int, 0, "CPU threads; 0: every core that may be used"),
     Option("gpu_memory_utilization", optional_float, None, "share of a GPU's free memory to plan with", unset="0.9"),
-    Option("fp16", boolean, None, "openai-whisper's name for --compute_type float16 (True) or float32 (False)"),
+    Option("fp16", boolean, None, "openai-whisper's name for --compute_type float16 (True, on a GPU) or float32"),
     Option("lora", adapters, (), "LoRA adapters to merge, with commas: folder or hub id, =0.5 for half", unset="none"),
     Option("offline", boolean, False, "never ask the hub", switch=True),
 )

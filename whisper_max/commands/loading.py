@@ -50,4 +50,14 @@ def _compute_type(args: argparse.Namespace) -> str:
         return str(args.compute_type)
     if args.compute_type != "auto":
         args.parser.error("--fp16 and --compute_type can't be given together")
-    return "float16" if args.fp16 else "float32"
+    return "float16" if args.fp16 and not _is_cpu(args.device) else "float32"
+
+
+def _is_cpu(device: str) -> bool:
+    """Whether a device is the CPU, which has no float16: openai-whisper says so, and computes in float32."""
+    from whisper_max.hardware.target import select_target
+
+    if not select_target(device).is_cpu:
+        return False
+    print_progress("--fp16 True: a CPU has no float16, computing in float32")
+    return True

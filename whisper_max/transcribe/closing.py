@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 def whole_result(recording: Recording, segments: Sequence[Segment]) -> TranscriptionResult:
     """The transcript of a recording that has begun, with what was left out of it and what is to be warned of."""
     doubted, tidy, speech = recording.doubted, recording.tidy, recording.speech
+    tokenizer = recording.tokenizer
     of_speech = speech is not None and speech.timeline is not None
     return TranscriptionResult(
-        text=recording.tokenizer.decode([token for segment in segments for token in segment.tokens]),
+        text=tokenizer.decode([each for segment in segments for each in segment.tokens if tokenizer.is_text(each)]),
         segments=list(segments),
         language=recording.language,
         language_probability=recording.language_probability,

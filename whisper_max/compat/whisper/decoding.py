@@ -11,15 +11,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_max.audio.mel import CHUNK_LENGTH
+from whisper_max.compat.whisper.tokenizer import Tokenizer, get_tokenizer
 from whisper_max.decode import language as languages
 from whisper_max.decode import options as native
 from whisper_max.decode.contract import AudioFeatures
+from whisper_max.decode.decoded import compression_ratio
 from whisper_max.decode.windows import decode_features
 from whisper_max.errors import OptionError
-from whisper_max.text.tokenizer import Tokenizer, build_tokenizer
+from whisper_max.text.tokenizer import build_tokenizer
 
 if TYPE_CHECKING:
     from whisper_max.compat.whisper.model import Whisper
+
+__all__ = [
+    "CHUNK_LENGTH",
+    "DecodingOptions",
+    "DecodingResult",
+    "EncodedAudio",
+    "Tokenizer",
+    "check_fp16",
+    "compression_ratio",
+    "decode",
+    "detect_language",
+    "embed_audio",
+    "get_tokenizer",
+    "suppressed",
+]
 
 _OURS = ("token_logprobs", "loops")  # of what is decoded, which the original has not
 

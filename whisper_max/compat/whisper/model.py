@@ -74,6 +74,10 @@ class Whisper:
             )
         return self
 
+    def eval(self) -> Whisper:
+        """This model: it knows no other mode."""
+        return self
+
     def embed_audio(self, mel: NDArray[Any]) -> decoding.EncodedAudio:
         """Encode windows, for ``decode`` and ``detect_language``."""
         return decoding.embed_audio(self, mel)

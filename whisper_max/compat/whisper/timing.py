@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_max.compat.whisper.audio import HOP_LENGTH, SAMPLE_RATE, TOKENS_PER_SECOND
 from whisper_max.compat.whisper.decoding import EncodedAudio, embed_audio
 from whisper_max.errors import NotOfferedError, OptionError
 from whisper_max.text.tokenizer import Tokenizer
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from whisper_max.compat.whisper.model import Whisper
 
 __all__ = [
+    "HOP_LENGTH",
+    "SAMPLE_RATE",
+    "TOKENS_PER_SECOND",
     "WordTiming",
     "add_word_timestamps",
     "dtw",

@@ -13,17 +13,60 @@ from numpy.typing import NDArray
 from whisper_max.audio import io
 from whisper_max.compat.errors import as_peers
 from whisper_max.compat.progress import progress_bar
+from whisper_max.compat.whisper.audio import (
+    FRAMES_PER_SECOND,
+    HOP_LENGTH,
+    N_FRAMES,
+    N_SAMPLES,
+    SAMPLE_RATE,
+    log_mel_spectrogram,
+    pad_or_trim,
+)
 from whisper_max.compat.whisper.command import cli
-from whisper_max.compat.whisper.decoding import DecodingOptions, check_fp16, suppressed
+from whisper_max.compat.whisper.decoding import DecodingOptions, DecodingResult, check_fp16, suppressed
+from whisper_max.compat.whisper.timing import add_word_timestamps
+from whisper_max.compat.whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE, get_tokenizer
+from whisper_max.compat.whisper.utils import (
+    exact_div,
+    format_timestamp,
+    get_end,
+    get_writer,
+    make_safe,
+    optional_float,
+    optional_int,
+    str2bool,
+)
 from whisper_max.errors import OptionError
-from whisper_max.output import format_timestamp
-from whisper_max.text.languages import LANGUAGES
 from whisper_max.transcribe.result import Segment
 
 if TYPE_CHECKING:
     from whisper_max.compat.whisper.model import Whisper
 
-__all__ = ["cli", "transcribe"]
+__all__ = [
+    "FRAMES_PER_SECOND",
+    "HOP_LENGTH",
+    "LANGUAGES",
+    "N_FRAMES",
+    "N_SAMPLES",
+    "SAMPLE_RATE",
+    "TO_LANGUAGE_CODE",
+    "DecodingOptions",
+    "DecodingResult",
+    "add_word_timestamps",
+    "cli",
+    "exact_div",
+    "format_timestamp",
+    "get_end",
+    "get_tokenizer",
+    "get_writer",
+    "log_mel_spectrogram",
+    "make_safe",
+    "optional_float",
+    "optional_int",
+    "pad_or_trim",
+    "str2bool",
+    "transcribe",
+]
 
 
 def transcribe(

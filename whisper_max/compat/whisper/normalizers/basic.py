@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 try:
-    from whisper_normalizer.basic import BasicTextNormalizer, remove_symbols, remove_symbols_and_diacritics
+    from whisper_normalizer.basic import (
+        ADDITIONAL_DIACRITICS,
+        BasicTextNormalizer,
+        remove_symbols,
+        remove_symbols_and_diacritics,
+    )
 except ImportError as error:
     raise ImportError("normalizers need an extra: pip install 'whisper-max[evaluate]'") from error
 
-__all__ = ["BasicTextNormalizer", "remove_symbols", "remove_symbols_and_diacritics"]
+__all__ = ["ADDITIONAL_DIACRITICS", "BasicTextNormalizer", "remove_symbols", "remove_symbols_and_diacritics"]
