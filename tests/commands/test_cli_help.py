@@ -220,3 +220,10 @@ def test_a_plot_has_a_name_that_says_what_it_is(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         main(["bench", "--plot", "speed.png"])
     assert "--plot: expected a name that ends in .svg or .html, found 'speed.png'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["demo a.wav", "evaluate m.jsonl", "bench"])
+def test_a_dash_is_no_file_of_that_name(command: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--json", "-"])
+    assert "--json: expected a name, found '-'" in capsys.readouterr().err

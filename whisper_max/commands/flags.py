@@ -124,6 +124,8 @@ def folder(text: str) -> str:
 
 def output_file(text: str) -> Place:
     """Where a file is to be written: a path, or a URL of a store."""
+    if text == "-":  # standard output elsewhere: here it would be a file that hardly anybody wants
+        raise argparse.ArgumentTypeError("expected a name, found '-'; ./- if a file of that name is meant")
     try:
         return place(text)
     except OptionError as error:
