@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import av
 import numpy as np
 import pytest
@@ -152,3 +154,53 @@ def test_short_sound_is_whole_in_any_format(tmp_path, format, codec, rate, n_sam
     samples, warnings = heard(path.read_bytes())
     assert warnings == []
     assert len(samples) >= n_samples - 0.1 * 16000
+
+
+@pytest.mark.parametrize("codec", ["aac", "ac3", "libmp3lame"])
+def test_damage_before_the_first_sound_keeps_the_time_of_what_is_behind_it(codec):
+    content = media("matroska", codec, cluster_time_limit="1000")
+    whole, _ = heard(content)
+    first = content.index(b"\x1f\x43\xb6\x75")
+    third = content.index(b"\x1f\x43\xb6\x75", content.index(b"\x1f\x43\xb6\x75", first + 4) + 4)
+    samples, warnings = heard(content[: first + 4] + bytes(third - first - 4) + content[third:])
+    assert len(samples) == pytest.approx(len(whole), abs=0.1 * 16000)
+    shifts = range(-16, 17)  # time stamps are milliseconds
+    late, size = whole[5 * 16000 : 8 * 16000], 3 * 16000
+    apart = [np.abs(samples[5 * 16000 + shift :][:size] - late).mean() for shift in shifts]
+    assert min(apart) < 0.25 * np.abs(late).mean()  # between two samples
+    assert [warning.kind for warning in warnings] == ["damaged"]
+    assert warnings[0].start == 0
+    assert 1 < warnings[0].end < 4
+
+
+def test_the_last_packet_is_told_where_nobody_knows_its_length():
+    content = bytearray(media("nut", "wavpack", rate=16000))
+    at = round(0.9 * len(content))
+    content[at : at + 300] = bytes(300)
+    _, warnings = heard(bytes(content))
+    assert [warning.kind for warning in warnings] == ["damaged"]
+
+
+def test_zeros_of_speex_are_no_short_frames():
+    header = struct.pack("<8s20s13i", b"Speex   ", b"1.2", 1, 80, 8000, 0, 4, 1, -1, 160, 0, 1, 0, 0, 0)
+    form = struct.pack("<HHIIHHH", 0xA109, 1, 8000, 1900, 38, 16, len(header)) + header
+    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", 1900) + bytes(1900)
+    with pytest.raises(AudioError, match="damaged"):
+        heard(b"RIFF" + struct.pack("<I", len(body)) + body)
+
+
+@pytest.mark.parametrize("size", [188, 192])
+def test_a_transport_stream_that_is_cut_within_a_packet_is_told(size):
+    content = media("mpegts", "aac", **({"mpegts_m2ts_mode": "1"} if size == 192 else {}))
+    assert len(content) % size == 0
+    assert heard(content)[1] == []
+    _, warnings = heard(content[: len(content) // size // 2 * size + 100])
+    assert [warning.kind for warning in warnings] in (["truncated"], ["damaged"])
+
+
+def test_an_mxf_file_that_is_cut_off_is_told():
+    content = media("mxf_opatom", "pcm_s16le")
+    assert heard(content)[1] == []
+    samples, warnings = heard(content[: round(0.6 * len(content))])
+    assert [(warning.kind, round(warning.start), round(warning.end)) for warning in warnings] == [("truncated", 7, 11)]
+    assert len(samples) == pytest.approx(6.6 * 16000, abs=1600)

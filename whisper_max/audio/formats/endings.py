@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
 
-_DECLARING = frozenset({"mov", "matroska", "asf", "flac", "ogg", "tta", "ape", "wv", "wav", "w64", "rm"})
+_DECLARING = frozenset({"mov", "matroska", "asf", "flac", "ogg", "tta", "ape", "wv", "wav", "w64", "rm", "mxf"})
 _GUESSED = frozenset({"flv", "nut"})  # FFmpeg takes the last time stamp in the file or its index, or the header tells
 _FIRM = frozenset({"matroska"})  # an mp4 in fragments tells of the first ones
 _NUT_INDEX = b"NX\xdd\x67\x2f\x23\xe6\x4e"  # behind the sound of each whole nut file
@@ -22,7 +22,9 @@ _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # the objec
 _ASF_SIZE_AT = 40  # bytes into it
 _HEAD = 1 << 16  # bytes in which that is, and in which the last packet of a program stream begins
 _PES = re.compile(rb"\x00\x00\x01[\xbd-\xef]")  # how one begins; two bytes with its size come then
-_TS, _SYNC = 188, b"\x47"  # bytes of a packet of a transport stream, and the first one
+_SYNC = b"\x47"
+# Bytes of a packet of a transport stream, and the one at which that is: as it is, with a time, with a checksum.
+_TS = ((188, 0), (192, 4), (204, 0))
 _TRAILING = frozenset({"wtv", "avi"})  # what is behind the sound may be long
 _SCARCE = 0.05  # of the bytes: more of them behind the last packet are sound that the demuxer did not find
 _LEAST = 4096  # bytes
@@ -84,9 +86,12 @@ class Ending:
 
 def _ends_in_ts(source: Pieces) -> bool:
     """True where the last packet of a transport stream is not whole, whose packets begin with the file."""
-    whole = len(source) - len(source) % _TS
-    begins = {source.peek(place, 1) for place in range(whole - 2 * _TS, whole + 1, _TS) if place >= 0}
-    return whole < len(source) and begins == {_SYNC}
+    for size, at in _TS:
+        whole = len(source) - len(source) % size
+        begins = {source.peek(place + at, 1) for place in range(whole - 2 * size, whole + 1, size) if place >= 0}
+        if whole < len(source) and begins == {_SYNC}:
+            return True
+    return False
 
 
 def _ends_in_pes(last: bytes) -> bool:

@@ -35,7 +35,7 @@ _CHECKED = frozenset({"flac", "tta", "wavpack"})  # codecs whose decoders are to
 _CHECKS = {"err_detect": "crccheck+explode"}
 # Codecs of which no packet is all zeros, as it is in the hole of a download; decoders may make any sound of that.
 _NEVER_ZERO = frozenset(
-    ("aac", "ac3", "amrnb", "amrwb", "eac3", "libopus", "mp2float", "mp3float", "opus", "vorbis", "wmav2")
+    ("aac", "ac3", "amrnb", "amrwb", "eac3", "libopus", "mp2float", "mp3float", "opus", "speex", "vorbis", "wmav2")
 )
 _SMALLEST = 2  # bytes of a packet that may be zeros
 _SHORTFALL = 0.1  # seconds that may be decoded less than a header tells, for codec delay and rounding
@@ -87,7 +87,7 @@ class _Decoding:
         self._is_amr = self._decoder.name.startswith("amr")
         self._damaged_for = 0.0  # seconds of sound in which what is missing is so by damage
         self._is_silent = False  # since the last frame, where frames say that nobody spoke
-        self._lost = 0.0  # seconds of packets since the last frame
+        self._lost, self._n_lost = 0.0, 0  # seconds of packets since the last frame, and how many
         self._mute = 0.0  # the same of those that were taken without an error, and gave nothing
         if self._decoder.name in _CHECKED:
             self._decoder.options = dict(_CHECKS)
@@ -95,13 +95,13 @@ class _Decoding:
     def blocks(self) -> Iterator[Block]:
         """All that can be decoded, and silence between."""
         declared = self._avi.end if self._avi is not None else self._end.declared
-        origin, end = _origin(self._container, self._stream), None if self._end.is_guess else declared
-        self._timeline.begin(origin, end, is_last=end is not None and self._end.is_firm)
         has_packets = has_sound = False
         for packet in self._packets():
             self._reading.watch()
+            is_behind = self._find_damage(packet)
+            if not has_packets:
+                self._begin(declared, is_behind)
             has_packets = has_packets or packet.size > 0
-            self._find_damage(packet)
             for frame in self._decode(packet):
                 for found in self._frames.blocks(frame):
                     block, is_mended = (found, False) if self._is_pcm else mended(found)
@@ -115,19 +115,31 @@ class _Decoding:
             raise AudioError("damaged or truncated", where=self._reading.where, found="0.00 s", hint=CONVERT_HINT)
         self._check_end(declared)
 
-    def _find_damage(self, packet: Packet[AudioStream]) -> None:
-        """Note what is damaged before a packet."""
+    def _begin(self, declared: float | None, is_behind: bool) -> None:
+        """Set the clock by what is known before the first packet, which may be behind damage.
+
+        Then sound is lost before it, and its time stamp tells how much: a clock that begins late has no such place, or
+        is that of a stream which began long ago.
+        """
+        origin, end = _origin(self._container, self._stream), None if self._end.is_guess else declared
+        if is_behind and origin is not None and declared is not None and 0 < 2 * origin < declared:
+            origin = 0.0
+        self._timeline.begin(origin, end, is_last=end is not None and self._end.is_firm)
+
+    def _find_damage(self, packet: Packet[AudioStream]) -> bool:
+        """Note what is damaged before a packet; True where elements of the file are."""
+        n_places = len(self._damage)
         self._end.seen(packet)
         while self._damage and packet.pos is not None and packet.pos >= self._damage[0]:
             self._damage.popleft()
             self._damaged_for = _BEHIND_DAMAGE
-        if self._avi is None:
-            return
-        before = self._avi.lost
-        if self._avi.find(packet, self._timeline.seconds):
-            self._damaged_for = _BEHIND_DAMAGE
-        if not self._avi.is_true:
-            self._lost += self._avi.lost - before
+        if self._avi is not None:
+            before = self._avi.lost
+            if self._avi.find(packet, self._timeline.seconds):
+                self._damaged_for = _BEHIND_DAMAGE
+            if not self._avi.is_true:
+                self._lost += self._avi.lost - before
+        return len(self._damage) < n_places
 
     def _time(self, frame: AudioFrame) -> float | None:
         """The time stamp of a frame; None where there is none to believe."""
@@ -139,7 +151,7 @@ class _Decoding:
         is_damaged = self._damaged_for > 0 or self._is_flac  # whose time stamps are exact
         is_meant = self._is_silent and self._damaged_for == 0
         yield from self._timeline.place(block, start, lost=self._lost, is_damaged=is_damaged, is_meant=is_meant)
-        self._lost, self._is_silent = 0.0, False
+        self._lost, self._n_lost, self._is_silent = 0.0, 0, False
         seconds = len(block.samples) / block.sampling_rate
         self._damaged_for = 0.0 if self._is_raw else max(0.0, self._damaged_for - seconds)
 
@@ -177,6 +189,7 @@ class _Decoding:
                 self._is_silent = True
             else:
                 self._damaged_for = _BEHIND_DAMAGE
+            self._n_lost += 1
             self._lost += seconds * (self._mean_bytes.ratio(packet.size) if self._is_raw else 1)
         elif frames:
             self._mean_bytes.add(packet.size)
@@ -193,7 +206,7 @@ class _Decoding:
             self._reading.warn("truncated", now, now + missing, "truncated", expected=expected, found=found)
         elif self._mute > _LONG_DELAY:
             self._reading.warn("damaged", now, now + self._mute, "no sound comes of what is here")
-        elif self._lost and self._damaged_for > 0:
+        elif self._n_lost and self._damaged_for > 0:
             self._reading.warn("damaged", now, now + self._lost, "damaged or truncated")
         elif self._end.is_cut():
             self._reading.warn("truncated", now, now, "cut off", found="no end")
