@@ -204,3 +204,17 @@ def test_an_mxf_file_that_is_cut_off_is_told():
     samples, warnings = heard(content[: round(0.6 * len(content))])
     assert [(warning.kind, round(warning.start), round(warning.end)) for warning in warnings] == [("truncated", 7, 11)]
     assert len(samples) == pytest.approx(6.6 * 16000, abs=1600)
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize(
+    ("at", "damage"), [(9, b"\x55"), (12, b"\x80\x07"), (0, bytes(48))], ids=["place", "size", "all zeros"]
+)
+def test_a_damaged_index_of_avi_costs_no_sound(part, at, damage):
+    content = media("avi", "libmp3lame", rate=16000)
+    whole, _ = heard(content)
+    begin = content.rindex(b"idx1") + 8
+    at += begin + round(part * (len(content) - begin)) // 16 * 16
+    samples, warnings = heard(content[:at] + damage + content[at + len(damage) :])
+    assert np.array_equal(samples, whole)
+    assert [(warning.kind, warning.end) for warning in warnings] == [("damaged", 0)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from whisper_max.audio.pieces import Pieces
+from whisper_max.audio.reading import Reading
 
 if TYPE_CHECKING:
     from av.audio import AudioStream
@@ -24,6 +25,9 @@ _HEADER = struct.Struct("<20x4I8xI")  # of strh: scale, rate, start, length, siz
 _FORMAT = struct.Struct("<8xIH")  # of strf, a WAVEFORMATEX: bytes a second and of a block
 _SLOWEST = 1000  # bytes a second, of sound whose chunks vary
 _MOST_CHUNKS = 10_000  # in the header, and between two of sound
+_ENTRY = np.dtype([("name", "<u4"), ("flags", "<u4"), ("place", "<u4"), ("size", "<u4")])  # of the index, idx1
+_PASSED_OVER = b"JUNK"  # the name of a chunk that is
+_LARGEST_INDEX = 1 << 26  # bytes that are looked at: of a day with pictures
 
 
 class _Header(NamedTuple):
@@ -124,6 +128,37 @@ class AviClock:
                 return stop - place
             place = following
         return 0
+
+
+def without_bad_index(source: Pieces, reading: Reading) -> Pieces:
+    """The file, and where its index is damaged the file without that: FFmpeg goes where the index tells it to.
+
+    Chunks stand one behind the other, and so do they in the index.
+    """
+    index = _find_index(source)
+    entries = np.frombuffer(source.peek(index.start, len(index)), _ENTRY, len(index) // _ENTRY.itemsize)
+    places, sizes = entries["place"].astype(np.int64), entries["size"].astype(np.int64)
+    if (places[:-1] + _CHUNK.size + sizes[:-1] <= places[1:]).all():
+        return source
+    reading.warn("damaged", 0.0, 0.0, "its index is damaged, and not used")
+    name = index.start - _CHUNK.size
+    return source.of([range(name), _PASSED_OVER, range(name + len(_PASSED_OVER), len(source))])
+
+
+def _find_index(source: Pieces) -> range:
+    """The bytes of all whole entries of an avi file's index; none where it has none."""
+    place = _CHUNK.size + 4
+    for _ in range(_MOST_CHUNKS):
+        content = source.peek(place, _CHUNK.size)
+        if len(content) < _CHUNK.size:
+            break
+        name, size = _CHUNK.unpack(content)
+        place += _CHUNK.size
+        if name == b"idx1":
+            present = min(size, len(source) - place, _LARGEST_INDEX)
+            return range(place, place + present - present % _ENTRY.itemsize)
+        place += size + size % 2
+    return range(0)
 
 
 def _read_header(source: Pieces, number: int) -> _Header | None:

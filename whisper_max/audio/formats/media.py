@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import av
 
 from whisper_max.audio.block import Block, mended
-from whisper_max.audio.formats.avi import AviClock
+from whisper_max.audio.formats.avi import AviClock, without_bad_index
 from whisper_max.audio.formats.codecs import stream_decoder
 from whisper_max.audio.formats.containers import Frames, open_container
 from whisper_max.audio.formats.elements import repair_elements
@@ -37,6 +37,7 @@ _CHECKS = {"err_detect": "crccheck+explode"}
 _NEVER_ZERO = frozenset(
     ("aac", "ac3", "amrnb", "amrwb", "eac3", "libopus", "mp2float", "mp3float", "opus", "speex", "vorbis", "wmav2")
 )
+_AVI_HEAD = 12  # bytes by which an avi file is known
 _SMALLEST = 2  # bytes of a packet that may be zeros
 _SHORTFALL = 0.1  # seconds that may be decoded less than a header tells, for codec delay and rounding
 _NO_SOUND = 7  # bytes of a frame of AMR without data, or with a description of silence (3GPP TS 26.101, 26.201)
@@ -59,7 +60,9 @@ def decode_media(
     Raises:
         AudioError: it can't be opened, has no audio track, or nothing of it can be decoded.
     """
-    repaired = repair_elements(source, reading)
+    head = source.peek(0, _AVI_HEAD)
+    is_avi = head.startswith(b"RIFF") and head.endswith(b"AVI ")
+    repaired = repair_elements(without_bad_index(source, reading) if is_avi else source, reading)
     with open_container(repaired.source, reading.where) as container:
         track = choose_track(container, reading)
         blocks = by_frames(container.format.name, track.stream.codec_context.name)
