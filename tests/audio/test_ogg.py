@@ -230,3 +230,23 @@ def best_aligned(samples, other):
     late = np.argmax(np.correlate(other[16000:48500], samples[16000:48000], "valid"))
     aligned = other[late:][: len(samples)]
     return np.pad(aligned, (0, len(samples) - len(aligned)))
+
+
+@pytest.mark.parametrize("subtype", ["OPUS", "VORBIS"])
+@pytest.mark.parametrize("is_cut", [False, True], ids=["damaged", "cut off"])
+@pytest.mark.parametrize("is_joined", [False, True], ids=["alone", "with another behind it"])
+def test_the_last_page_is_as_long_as_it_tells_where_it_cant_be_read(subtype, is_cut, is_joined):
+    content = written(np.tile(speech()[:16000], 5)[: 16000 * 9 // 2], 16000, format="OGG", subtype=subtype)
+    whole, _ = heard(content)
+    last = content.rindex(b"OggS")
+    at = last + (len(content) - last) * 9 // 10
+    broken = content[:at] if is_cut else content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
+    samples, warnings = heard(broken + content if is_joined else broken)
+    (warning,) = warnings
+    assert warning.kind == ("truncated" if is_cut else "damaged")
+    assert warning.end == pytest.approx(4.5, abs=0.01)
+    assert warning.start < 4.49
+    first = round(warning.start * 16000) if is_cut else len(whole)
+    assert len(samples) == pytest.approx(first + is_joined * len(whole), abs=16)
+    if not is_cut and not is_joined:
+        assert np.abs(samples[round(warning.start * 16000) + 100 :]).max() < 1e-4

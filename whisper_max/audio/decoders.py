@@ -107,11 +107,11 @@ def _find_parts(file: FileIO, reading: Reading, timeline: Timeline) -> list[tupl
 
 def _of_link(file: FileIO, link: ogg.Link, reading: Reading, timeline: Timeline) -> Iterator[Block]:
     codec = xiph.link_codec(link)
-    if codec is None:
-        yield from _of_media(file, [link.span], reading, timeline)
-    else:
+    if codec is not None:
         check_single(reading)
         yield from xiph.decode_link(file, link, codec, reading, timeline)
+        return
+    yield from _of_media(file, [link.span], reading, timeline)
     if link.is_cut:
         now = timeline.seconds
         reading.warn("truncated", now, now, "truncated", expected="a whole last page", found="a part of it")

@@ -26,6 +26,7 @@ _CONTINUED, _FIRST_PAGE, _LAST_PAGE = 0x01, 0x02, 0x04
 _LARGEST_HEADER = _HEADER + 255  # bytes, the lengths with it
 _MOST_DAMAGED = 10_000  # pages: a file with more is not worth the search
 _MOST_STREAMS = 10_000  # in all recordings of a file
+_MOST_HEADS = 100  # of pages behind the last whole one that are looked at
 _FULL = 255  # length of a segment behind which its packet goes on
 _NO_GRANULE = -1
 _MOST_TAG = 1024  # bytes after the last page that are no page, such as an ID3v1 tag
@@ -143,6 +144,26 @@ def read_pages(file: FileIO, span: range, reading: Reading) -> Iterator[Page | N
                 raise AudioError("damaged", where=reading.where, expected="pages of ogg", found=found)
             yield None
         place = following
+
+
+def find_lost_end(file: FileIO, link: Link, last: Page) -> tuple[int, bool] | None:
+    """What the head of a damaged or cut page tells of the end of a recording whose last whole page is known.
+
+    Returns:
+        The time at its end, in samples, and whether all its bytes are there; None where there is no head to believe.
+    """
+    found = None
+    place = _find_page(file, last.place + last.size, link.span.stop)
+    for _ in range(_MOST_HEADS):
+        head = os.pread(file.fileno(), min(_LARGEST_HEADER, link.span.stop - place), place)
+        size = _page_size(head)
+        if size is None:
+            break
+        page = _parse(head, place)
+        if page.serial == last.serial and page.granule is not None and 0 < page.number - last.number <= _MOST_HEADS:
+            found = page.granule, place + size <= link.span.stop
+        place = _find_page(file, place + 1, link.span.stop)
+    return found
 
 
 def _parse(content: bytes, place: int) -> Page:

@@ -16,7 +16,7 @@ import numpy as np
 from whisper_max.audio.block import Block, mended
 from whisper_max.audio.formats.codecs import create_decoder
 from whisper_max.audio.formats.containers import Frames
-from whisper_max.audio.formats.ogg import Link, Page, read_pages
+from whisper_max.audio.formats.ogg import Link, Page, find_lost_end, read_pages
 from whisper_max.audio.formats.ogg_codecs import Codec, codec_of, set_up
 from whisper_max.audio.reading import Reading
 from whisper_max.audio.timeline import Timeline
@@ -24,6 +24,8 @@ from whisper_max.errors import AudioError
 
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
+
+_LONGEST_PAGE = 10.0  # seconds that a page may tell it has
 
 
 def link_codec(link: Link) -> Codec | None:
@@ -42,9 +44,17 @@ def decode_link(file: FileIO, link: Link, codec: Codec, reading: Reading, timeli
     stream = _Stream(codec, reading, timeline)
     serial = link.heads[0].serial
     pages = (page for page in read_pages(file, link.span, reading) if page is not None and page.serial == serial)
+    last: Page | None = None
     for page, following in pairwise(chain(pages, [None])):
         if page is not None:
+            last = page
             yield from stream.add(page, is_last=following is None)
+    lost_end = find_lost_end(file, link, last) if link.is_cut and last is not None else None
+    if lost_end is not None:
+        yield from stream.end(*lost_end)
+    elif link.is_cut:
+        now = timeline.seconds
+        reading.warn("truncated", now, now, "truncated", expected="a whole last page", found="a part of it")
     yield from timeline.finish()
 
 
@@ -67,6 +77,7 @@ class _Stream:
         self._is_damaged = False  # since the last sound
         self._skip = 0  # samples to leave out at the start
         self._at: int | None = None  # granule at the end of the last sound
+        self._like: Block | None = None  # without samples, but as those that have some
 
     def add(self, page: Page, *, is_last: bool) -> Iterator[Block]:
         """The sound of the packets that end on a page."""
@@ -78,6 +89,22 @@ class _Stream:
         blocks = [block for packet in self._packets(page) for block in self._decode(packet)]
         if blocks:
             yield from self._place(blocks, page, is_last)
+
+    def end(self, granule: int, is_whole: bool) -> Iterator[Block]:
+        """Silence for a last page that is damaged; where it is cut off, it is told to when there was sound.
+
+        Args:
+            granule: at its end.
+            is_whole: all its bytes are there.
+        """
+        now, like = self._timeline.seconds, self._like
+        lost = 0.0 if like is None or self._at is None else (granule - self._at) / like.sampling_rate
+        if like is not None and is_whole and 0 < lost < _LONGEST_PAGE:
+            yield from self._timeline.place(like, granule / like.sampling_rate, is_damaged=True)
+            return
+        end = now + lost if 0 < lost < _LONGEST_PAGE else now
+        expected, found = "a whole last page", "a part of it"
+        self._reading.warn("truncated", now, end, "truncated", expected=expected, found=found)
 
     def _packets(self, page: Page) -> Iterator[bytes]:
         for index, (content, ends) in enumerate(page.packets()):
@@ -124,6 +151,7 @@ class _Stream:
         """
         block = blocks[0]._replace(samples=np.concatenate([block.samples for block in blocks]))
         n, rate = len(block.samples), block.sampling_rate
+        self._like = block._replace(samples=block.samples[:0])
         start = None if page.granule is None else page.granule - n
         if self._at is None:  # the first sound: of a stream that was joined midway, its time is 0
             begin = 0 if start is None or self._is_damaged else max(0, start)
