@@ -37,7 +37,7 @@ from whisper_max.transcribe.recording import Recording
 from whisper_max.transcribe.result import Segment, TranscriptionResult, Word
 from whisper_max.transcribe.scheduler import transcribe_windows
 from whisper_max.transcribe.sound import Sound
-from whisper_max.transcribe.speakers import Diarization, SpeakerCount, TellApart
+from whisper_max.transcribe.speakers import Diarization, SpeakerCount, StreamSpeakers, TellApart, speaker_count
 
 if TYPE_CHECKING:
     from whisper_max.live.transcriber import LiveTranscriber
@@ -301,6 +301,7 @@ class Model:
         policy: str = "auto",
         margin: float = 0.3,
         sure: float = 0.8,
+        speakers: int | str | None = None,
         **options: Any,
     ) -> LiveTranscriber:
         """Transcribe while somebody speaks: feed samples to what is returned, and it returns words.
@@ -316,10 +317,12 @@ class Model:
                 are as right so, and sooner, as was measured: tiny.en.
             margin: with "attention", seconds that a word ended before the audio does.
             sure: with "attention", words less likely than this wait for a second more.
+            speakers: tell speakers apart: how many there are, "MIN-MAX", or "auto"; it takes the extra ``speakers``.
             options: the fields of ``TranscribeOptions`` but those that cut a recording.
 
         Raises:
-            OptionError: an unknown or impossible option.
+            OptionError: an unknown or impossible option, or one whose extra is not installed.
+            CheckpointError, HubError, ArtifactError: what tells speakers apart can't be had.
         """
         from whisper_max.live.options import LiveOptions, live_policy, live_vad
         from whisper_max.live.transcriber import LiveTranscriber
@@ -327,7 +330,14 @@ class Model:
         check_process()
         policy, step = live_policy(policy, step, self.dims)
         wanted = LiveOptions(transcribe_options(None, options), step, buffer, live_vad(vad), policy, margin, sure)
-        return LiveTranscriber(self.inference, self.vocabulary, wanted, sampling_rate=sampling_rate, channels=channels)
+        return LiveTranscriber(
+            self.inference,
+            self.vocabulary,
+            wanted,
+            sampling_rate=sampling_rate,
+            channels=channels,
+            speakers=None if speakers is None else _online_speakers(speakers),
+        )
 
     def check(self, options: TranscribeOptions | None = None, **fields: Any) -> None:
         """Refuse options that are impossible for this model or this machine, whatever the recording.
@@ -452,6 +462,14 @@ def _played(audio: AudioSource) -> Path | None:
         return None
     path = fspath(audio)
     return None if is_remote(path) else Path(local_path(path))
+
+
+def _online_speakers(speakers: int | str) -> StreamSpeakers:
+    count = speaker_count(speakers)
+    from whisper_max.speakers.diarize import load_networks  # slow to import, and needed here only
+    from whisper_max.speakers.online import OnlineSpeakers
+
+    return OnlineSpeakers(count, load_networks())
 
 
 def _tell_apart(

@@ -1,4 +1,5 @@
 import io
+import json
 import math
 import os
 import queue
@@ -20,8 +21,11 @@ from whisper_max.commands import live as cli_live
 from whisper_max.commands import main as cli
 from whisper_max.commands import sound as cli_sound
 from whisper_max.errors import AudioError
-from whisper_max.live import Committed, Tentative, UtteranceEnded
+from whisper_max.live import Committed, SpeakersHeard, Tentative, UtteranceEnded
 from whisper_max.live import transcriber as live_transcriber
+from whisper_max.model.speakers.shapes import EMBEDDING, N_CLASSES, N_FRAMES
+from whisper_max.speakers import diarize
+from whisper_max.transcribe.turns import Turn
 
 RATE = 16000
 
@@ -231,6 +235,60 @@ def test_a_plain_terminal_gets_no_control_sequences(monkeypatch, variable, value
     screen = cli_live.Screen(terminal)
     screen.show([Tentative(0, words), Committed(0, words), UtteranceEnded(0, 0, 1, "en", 1)])
     assert terminal.getvalue() == "so my fellow\n"
+
+
+def test_speakers_are_told_apart_where_that_is_asked_for(fake_model, piped, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(diarize, "load_networks", OneVoice)
+    out = tmp_path / "talk.json"
+    piped(pcm(6.0))
+    assert cli.main(["live", "--language", "en", "--speakers", "1-3", "-o", str(out)]) == 0
+    assert capsys.readouterr().out.startswith("Speaker 1: ")
+    segments = json.loads(out.read_text())["segments"]
+    assert segments
+    assert {segment["speaker"] for segment in segments} == {"Speaker 1"}
+
+
+def test_an_impossible_number_of_speakers(fake_model, capsys, tmp_path):
+    pipe = tmp_path / "sound.wav"
+    pipe.write_bytes(b"")
+    assert cli.main(["live", str(pipe), "--speakers", "some"]) == 2
+    assert "impossible number of speakers" in capsys.readouterr().err
+
+
+class OneVoice:
+    """Hears one speaker all the time."""
+
+    def segment(self, windows):
+        logits = np.zeros((len(windows), N_FRAMES, N_CLASSES), np.float32)
+        logits[:, :, 1] = 9
+        return logits
+
+    def embed(self, voices):
+        return np.eye(1, EMBEDDING, dtype=np.float32).repeat(len(voices), axis=0)
+
+
+def test_each_speaker_has_a_line(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal = Terminal()
+    screen = cli_live.SpeakerScreen(terminal)
+    words = tuple(live_words("so my fellow Americans ask"))  # half a second apart
+    screen.show([Committed(0, words[:2]), Tentative(0, words[2:])])
+    assert terminal.getvalue() == ""
+    turns = (Turn(0.0, 1.45, 7), Turn(1.45, 2.0, 3))
+    screen.show([SpeakersHeard(turns[:1])])
+    assert terminal.getvalue() == "Speaker 1: so my"
+    screen.show([Committed(0, words[2:4]), UtteranceEnded(0, 0, 2, "en", 1), Committed(1, words[4:])])
+    screen.show([SpeakersHeard(turns)])
+    assert terminal.getvalue() == "Speaker 1: so my fellow\nSpeaker 2: Americans\nSpeaker 2: ask"
+
+
+def test_words_that_wait_for_their_speaker_are_dimmed(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    words = tuple(live_words("so my"))
+    cli_live.SpeakerScreen(terminal).show([Committed(0, words[:1]), Tentative(0, words[1:])])
+    assert terminal.getvalue() == "\x1b[K\x1b7\x1b[2m so my\x1b[0m\x1b8"
 
 
 class SlowLive:

@@ -8,8 +8,9 @@ from tests.support.live_world import check_order, committed_text
 from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.audio.vad_options import VadOptions
 from whisper_max.errors import AudioError, OptionError
-from whisper_max.live import Closed, LiveOptions, LiveTranscriber, LiveTranscript
+from whisper_max.live import Closed, LiveOptions, LiveTranscriber, LiveTranscript, SpeakersHeard
 from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.turns import Turn
 
 RATE = 16000
 
@@ -53,6 +54,47 @@ def test_whatever_is_heard_comes_in_order():
     assert transcript.result().text == text
     assert transcript.result().language == "en"
     assert events == feed(new_live(), samples, 3000)
+
+
+class Two:
+    """Hears a second speaker after six seconds."""
+
+    def __init__(self):
+        self.n_samples = 0
+        self.asked = []
+
+    def push(self, samples):
+        self.n_samples += len(samples)
+
+    def turns(self, *, final=False):
+        self.asked.append(final)
+        return [Turn(0.0, 6.0, 0), Turn(6.0, self.n_samples / RATE, 1)]
+
+
+def test_who_speaks_is_told_after_words_and_at_the_end():
+    samples = np.concatenate([talk(3, 1.5), talk(4, 1.0, rate=RATE)])
+    speakers = Two()
+    live = LiveTranscriber(
+        FakeInference(),
+        synthetic_vocabulary(),
+        LiveOptions(TranscribeOptions(language="en")),
+        sampling_rate=2 * RATE,
+        detector=loud,
+        speakers=speakers,
+    )
+    transcript, plain = LiveTranscript(), LiveTranscript()
+    events = feed(live, samples.repeat(2), 3000)
+    assert speakers.n_samples == pytest.approx(len(samples), abs=100)
+    told = [event for event in events if isinstance(event, SpeakersHeard)]
+    assert len(told) == len(speakers.asked)
+    assert speakers.asked == [False] * (len(told) - 1) + [True]
+    assert len(told) > 1
+    assert events[-1] == told[-1]
+    transcript.add(events)
+    plain.add(event for event in events if not isinstance(event, SpeakersHeard))
+    result = transcript.result()
+    assert {segment.speaker for segment in result.segments} == {"Speaker 1", "Speaker 2"}
+    assert result.text == plain.result().text
 
 
 def test_int16_at_another_rate_and_in_two_channels():

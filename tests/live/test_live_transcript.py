@@ -1,7 +1,16 @@
 from tests.support.live_world import ORIGIN, live_words
-from whisper_max.live.events import Committed, LiveWord, Origin, Tentative, UtteranceEnded, UtteranceStarted
+from whisper_max.live.events import (
+    Committed,
+    LiveWord,
+    Origin,
+    SpeakersHeard,
+    Tentative,
+    UtteranceEnded,
+    UtteranceStarted,
+)
 from whisper_max.live.transcript import LiveTranscript
 from whisper_max.transcribe.result import Word
+from whisper_max.transcribe.turns import Turn
 
 
 def test_sentences_are_segments():
@@ -47,6 +56,22 @@ def test_a_segment_has_what_was_true_of_its_last_word():
     )
     assert segment.tokens == []
     assert ORIGIN.temperature == 0.0
+
+
+def test_segments_have_the_speakers_that_were_told_last():
+    transcript = LiveTranscript()
+    transcript.add([Committed(0, tuple(live_words("so my fellow Americans"))), SpeakersHeard((Turn(0.0, 2.0, 0),))])
+    assert [(part.speaker, part.text) for part in transcript.result().segments] == [
+        ("Speaker 1", " so my fellow Americans")
+    ]
+    transcript.add([UtteranceEnded(0, 0.0, 2.0, "en", 1.0), SpeakersHeard((Turn(0.0, 0.95, 4), Turn(0.95, 2.0, 2)))])
+    parts = transcript.result().segments
+    assert [(part.id, part.speaker, part.text, part.start, part.end) for part in parts] == [
+        (0, "Speaker 1", " so my", 0.0, 0.9),
+        (1, "Speaker 2", " fellow Americans", 1.0, 1.9),
+    ]
+    assert [word.speaker for part in parts for word in part.words or ()] == ["Speaker 1"] * 2 + ["Speaker 2"] * 2
+    assert transcript.segments[0].speaker is None
 
 
 def test_nothing_said():

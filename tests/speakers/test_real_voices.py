@@ -13,6 +13,7 @@ from tests.support.made_audio import speech
 from whisper_max.audio.waveform import ArrayWaveform
 from whisper_max.errors import OptionError
 from whisper_max.speakers.diarize import load_networks, tell_apart
+from whisper_max.speakers.online import OnlineSpeakers
 from whisper_max.speakers.reference import voice_of
 from whisper_max.transcribe.speakers import SpeakerCount
 
@@ -65,6 +66,22 @@ def test_one_speaker():
 
 def test_two_speakers():
     assert in_order(heard(voice(), voice(1.3), voice())) == ["Speaker 1", "Speaker 2"]
+
+
+def test_two_speakers_while_they_speak():
+    sound = np.concatenate([voice(), voice(1.3), voice()])
+    speakers = OnlineSpeakers(SpeakerCount(), load_networks())
+    seen = []
+    for start in range(0, len(sound), RATE):
+        speakers.push(sound[start : start + RATE])
+        seen.append(len({turn.speaker for turn in speakers.turns()}))
+    assert seen[10] == 1
+    assert seen[18] == 2
+    assert max(seen) == 2
+    found, whole = speakers.turns(final=True), tell_apart(ArrayWaveform(sound), SpeakerCount()).turns
+    assert [turn.speaker for turn in found] == [turn.speaker for turn in whole]
+    first, second = ([(turn.start, turn.end) for turn in turns] for turns in (found, whole))
+    np.testing.assert_allclose(first, second, atol=0.02)
 
 
 def test_two_speakers_where_one_is_asked_for():

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
@@ -22,7 +22,8 @@ from whisper_max.output import FORMATS, check_writable, render, write_atomically
 from whisper_max.transcribe.options import GUARDS
 
 if TYPE_CHECKING:
-    from whisper_max.live import LiveEvent
+    from whisper_max.live import LiveEvent, LiveWord
+    from whisper_max.transcribe.turns import Turn
 
 STDIN = "-"
 _POLICIES = ("auto", "agreement", "attention")  # those of live.options, which would import NumPy
@@ -30,6 +31,7 @@ _POLICY = "words are certain once two decodings agree, or sooner, by the attenti
 _STEP = "least between two decodings (default: 1 by agreement, 0.5 by attention)"
 _MARGIN = "by attention: how long before the end of the sound a word must have ended"
 _SURE = "by attention: less likely words wait for a second more"
+_SPEAKERS = "tell speakers apart, whose labels settle as more is heard: how many there are, MIN-MAX, or auto"
 _SOURCE = (
     "- for standard input, an address such as http://host/radio, a file or pipe, microphone, or a microphone's name"
 )
@@ -62,6 +64,7 @@ def add(commands: Subcommands) -> None:
     parser.add_argument("--buffer", type=float, metavar="SECONDS", default=25.0, help="most sound kept, up to 30")
     parser.add_argument("--silence_ms", type=float, metavar="MS", default=600, help="silence that ends an utterance")
     parser.add_argument("--guard", choices=GUARDS, default="mark", help="what becomes of text that nobody said")
+    parser.add_argument("--speakers", default=None, metavar="N", help=_SPEAKERS)
     parser.add_argument("--no_vad", action="store_true", help="listen to silence too, all as one utterance")
     parser.add_argument(
         "--output",
@@ -84,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         raise AudioError("no sound", where="standard input", hint="pipe samples into it, or say microphone")
     model = load_from(args)
     transcript = LiveTranscript()
-    screen = Screen(sys.stdout)
+    screen = Screen(sys.stdout) if args.speakers is None else SpeakerScreen(sys.stdout)
     with until_interrupted() as stop, open_source(args, stop) as source:
         live = model.live(
             sampling_rate=source.rate,
@@ -99,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
             task=args.task,
             initial_prompt=args.initial_prompt,
             guard=args.guard,
+            speakers=args.speakers,
         )
         told: set[str] = set()
 
@@ -165,26 +169,75 @@ class Screen:
 
     def show(self, events: list[LiveEvent]) -> None:
         """Print what the events bring."""
+        for event in events:
+            self._show(event)
+        self._stream.flush()
+
+    def _show(self, event: LiveEvent) -> None:
         from whisper_max.live import Committed, Tentative, UtteranceEnded
         from whisper_max.live.events import text_of
 
-        for event in events:
-            if isinstance(event, Committed):
-                text = text_of(event.words)
-                self._write(text if self._line else text.lstrip())
-                self._line += text
-            elif isinstance(event, Tentative) and self._is_terminal:
-                self._dim(text_of(event.words))
-            elif isinstance(event, UtteranceEnded) and self._line:
-                self._write("\n")
-                self._line = ""
-        self._stream.flush()
+        if isinstance(event, Committed):
+            self._say(text_of(event.words))
+        elif isinstance(event, Tentative):
+            self._dim(text_of(event.words))
+        elif isinstance(event, UtteranceEnded):
+            self._end_line()
+
+    def _say(self, text: str) -> None:
+        self._write(text if self._line else text.lstrip())
+        self._line += text
+
+    def _end_line(self) -> None:
+        if self._line:
+            self._write("\n")
+            self._line = ""
 
     def _write(self, text: str) -> None:
         self._stream.write(("\x1b[K" if self._is_terminal else "") + text)
 
     def _dim(self, text: str) -> None:
         """As much as fits in the line: what has wrapped could not be taken back. Save, dim, restore (ECMA-48, DEC)."""
-        width = shutil.get_terminal_size().columns
-        room = max(width - len(self._line) % width - 1, 0)
-        self._write(f"\x1b7\x1b[2m{text[:room]}\x1b[0m\x1b8")
+        if self._is_terminal:
+            width = shutil.get_terminal_size().columns
+            room = max(width - len(self._line) % width - 1, 0)
+            self._write(f"\x1b7\x1b[2m{text[:room]}\x1b[0m\x1b8")
+
+
+class SpeakerScreen(Screen):
+    """A screen on which words wait until it is told who says them; a line begins with each other speaker."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._waiting: list[LiveWord | None] = []  # None: the utterance ends
+        self._speaker: str | None = None
+
+    def _show(self, event: LiveEvent) -> None:
+        from whisper_max.live import Committed, SpeakersHeard, Tentative, UtteranceEnded
+        from whisper_max.live.events import text_of
+
+        if isinstance(event, Committed):
+            self._waiting += event.words
+        elif isinstance(event, UtteranceEnded):
+            self._waiting.append(None)
+        elif isinstance(event, Tentative):
+            self._dim(text_of([*filter(None, self._waiting), *event.words]))
+        elif isinstance(event, SpeakersHeard):
+            self._say_by_speaker(event.turns)
+
+    def _say_by_speaker(self, turns: Sequence[Turn]) -> None:
+        from whisper_max.transcribe.turns import Turns
+
+        waited, self._waiting = self._waiting, []
+        names = iter(Turns(turns).names_of((word.start, word.end) for word in waited if word is not None))
+        for word in waited:
+            if word is None:
+                self._end_line()
+                self._speaker = None
+                continue
+            text, name = word.word, next(names)
+            if name is not None and name != self._speaker:
+                self._end_line()
+                text = f"{name}: {text.lstrip()}"
+                self._speaker = name
+            self._say(text)

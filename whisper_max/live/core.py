@@ -29,7 +29,7 @@ from whisper_max.live.endpoint import Endpointer
 from whisper_max.live.events import (
     Closed,
     Committed,
-    LiveEvent,
+    CoreEvent,
     LiveWord,
     SpeechEnded,
     Tentative,
@@ -102,7 +102,7 @@ class LiveCore:
         self._buffer.skip(position)
         self._prompt = Prompt(options.decoding)
         self._agreement = Agreement()
-        self._events: list[LiveEvent] = []
+        self._events: list[CoreEvent] = []
         self._n_utterances = utterance
         self._start: int | None = None  # of the utterance
         self._heard = 0  # where its last decoding ended
@@ -152,7 +152,7 @@ class LiveCore:
         self._buffer.skip(0)
         self._reset(self.next_utterance)
 
-    def take_events(self) -> list[LiveEvent]:
+    def take_events(self) -> list[CoreEvent]:
         """What happened since the last call."""
         events, self._events = self._events, []
         return events

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from whisper_max.transcribe.result import Doubt
+from whisper_max.transcribe.turns import Turn
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,17 @@ class UtteranceEnded:
     language_probability: float
 
 
-LiveEvent: TypeAlias = UtteranceStarted | Committed | Tentative | SpeechEnded | Closed | UtteranceEnded
+@dataclass(frozen=True)
+class SpeakersHeard:
+    """Who has spoken so far, and when; it takes the place of what was told before, as labels settle."""
+
+    turns: tuple[Turn, ...]
 
 
-def text_of(words: tuple[LiveWord, ...] | list[LiveWord]) -> str:
+CoreEvent: TypeAlias = UtteranceStarted | Committed | Tentative | SpeechEnded | Closed | UtteranceEnded
+LiveEvent: TypeAlias = CoreEvent | SpeakersHeard
+
+
+def text_of(words: Sequence[LiveWord]) -> str:
     """The words as text, with the spacing that the model gave them."""
     return "".join(word.word for word in words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from whisper_max.audio.vad import Detector, new_detector
@@ -12,13 +13,14 @@ from whisper_max.audio.waveform import SAMPLE_RATE, ArrayWaveform
 from whisper_max.decode.contract import Inference
 from whisper_max.errors import OptionError
 from whisper_max.live.core import Heard, Listening, LiveCore
-from whisper_max.live.events import LiveEvent
+from whisper_max.live.events import Committed, LiveEvent, SpeakersHeard
 from whisper_max.live.intake import Intake
 from whisper_max.live.options import LiveOptions
 from whisper_max.text.tokenizer import Vocabulary
 from whisper_max.transcribe.check import check_options
 from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.scheduler import transcribe_windows
+from whisper_max.transcribe.speakers import StreamSpeakers
 
 
 class LiveTranscriber:
@@ -35,6 +37,7 @@ class LiveTranscriber:
         sampling_rate: of what is fed, in Hz.
         channels: of what is fed; they are mixed into one.
         detector: what tells speech, in place of Silero's model.
+        speakers: what tells speakers apart; None where nobody asks who speaks.
 
     Raises:
         OptionError: an option that is impossible, or impossible for this model; the extra ``vad`` is not installed.
@@ -49,6 +52,7 @@ class LiveTranscriber:
         sampling_rate: int = SAMPLE_RATE,
         channels: int = 1,
         detector: Detector | None = None,
+        speakers: StreamSpeakers | None = None,
     ) -> None:
         self.options = options or LiveOptions()
         check_options(inference.dims, vocabulary, self.options.decoding)
@@ -59,6 +63,7 @@ class LiveTranscriber:
         if self.options.vad is not None and detector is None:
             detector = new_detector()
         self._core = LiveCore(self.options, detector)
+        self._speakers = speakers
 
     def feed(self, samples: NDArray[Any]) -> list[LiveEvent]:
         """Take the next samples, any number of them; decode what is due, and return what happened.
@@ -70,7 +75,7 @@ class LiveTranscriber:
             AudioError: another shape or dtype, or a sample that is not finite or far from -1..1.
             OptionError: the stream is finished.
         """
-        self._core.push(self._open_intake().convert(samples))
+        self._push(self._open_intake().convert(samples))
         return self._decode()
 
     def commit(self) -> list[LiveEvent]:
@@ -87,11 +92,11 @@ class LiveTranscriber:
         """End the stream, and return its last words; nothing, where it is ended already."""
         if self._intake is None:
             return []
-        self._core.push(self._intake.flush())
+        self._push(self._intake.flush())
         self._found = self._intake.warnings
         self._intake = None
         self._core.close()
-        return self._decode()
+        return self._decode(final=True)
 
     @property
     def warnings(self) -> list[AudioWarning]:
@@ -108,10 +113,18 @@ class LiveTranscriber:
             raise OptionError("the stream is finished", where="live")
         return self._intake
 
-    def _decode(self) -> list[LiveEvent]:
+    def _push(self, samples: NDArray[np.float32]) -> None:
+        self._core.push(samples)
+        if self._speakers is not None:
+            self._speakers.push(samples)
+
+    def _decode(self, *, final: bool = False) -> list[LiveEvent]:
         while (listening := self._core.next_listening()) is not None:
             self._core.accept(listening, self._heard(listening))
-        return self._core.take_events()
+        events: list[LiveEvent] = [*self._core.take_events()]
+        if self._speakers is not None and (final or any(isinstance(event, Committed) for event in events)):
+            events.append(SpeakersHeard(tuple(self._speakers.turns(final=final))))
+        return events
 
     def _heard(self, listening: Listening) -> Heard:
         samples, n_mels = ArrayWaveform(listening.samples), self._inference.dims.n_mels

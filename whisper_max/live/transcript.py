@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
-from whisper_max.live.events import Committed, LiveEvent, LiveWord, UtteranceEnded, text_of
+from whisper_max.live.events import Committed, LiveEvent, LiveWord, SpeakersHeard, UtteranceEnded, text_of
 from whisper_max.live.words import ends_sentence
 from whisper_max.transcribe.result import Segment, TranscriptionResult, Word
+from whisper_max.transcribe.turns import Turns
 
 _LONGEST_PAUSE = 1.0  # seconds within a segment
 _LONGEST_SEGMENT = 15.0  # seconds, where no sentence ends
@@ -22,12 +24,14 @@ class LiveTranscript:
 
     def __init__(self) -> None:
         self.segments: list[Segment] = []
+        self._said: list[list[LiveWord]] = []  # the words of each
         self._open: list[LiveWord] = []
         self._language = ("", 0.0)
         self._end = 0.0
+        self._turns: Turns | None = None
 
     def add(self, events: Iterable[LiveEvent]) -> list[Segment]:
-        """Take events in their order; returns the segments that are now complete."""
+        """Take events in their order; returns the segments that are now complete, without speakers, who settle."""
         n_before = len(self.segments)
         for event in events:
             if isinstance(event, Committed):
@@ -38,16 +42,22 @@ class LiveTranscript:
                     self._language = (event.language, event.language_probability)
                 self._end = event.end
                 self._close()
+            elif isinstance(event, SpeakersHeard):
+                self._turns = Turns(event.turns)
         return self.segments[n_before:]
 
     def result(self, duration: float | None = None, options: Mapping[str, Any] | None = None) -> TranscriptionResult:
         """The transcript so far, words of a sentence that goes on included; its language is that of the first words.
 
+        Where speakers are told apart, segments have them as far as they are known, and are split where they change.
+
         Args:
             duration: seconds of the stream; the end of the last utterance where None.
             options: to be given along.
         """
-        segments = [*self.segments, *([self._segment()] if self._open else [])]
+        said = [*self._said, *([self._open] if self._open else [])]
+        parts = [part for words in said for part in self._by_speaker(words)]
+        segments = [_segment(number, words, speaker) for number, (speaker, words) in enumerate(parts)]
         return TranscriptionResult(
             text="".join(segment.text for segment in segments),
             segments=segments,
@@ -68,18 +78,31 @@ class LiveTranscript:
 
     def _close(self) -> None:
         if self._open:
-            self.segments.append(self._segment())
+            self.segments.append(_segment(len(self.segments), self._open, None))
+            self._said.append(self._open)
             self._open = []
 
-    def _segment(self) -> Segment:
-        first, last = self._open[0], self._open[-1]
-        return Segment(
-            id=len(self.segments),
-            seek=round(first.start * 100),
-            start=first.start,
-            end=last.end,
-            text=text_of(self._open),
-            tokens=[],
-            words=[Word(word.word, word.start, word.end, word.probability) for word in self._open],
-            **vars(last.origin),
+    def _by_speaker(self, words: Sequence[LiveWord]) -> Iterator[tuple[str | None, list[LiveWord]]]:
+        """Words in parts, each of one speaker; all of nobody where nobody tells speakers apart."""
+        names = (
+            [None] * len(words)
+            if self._turns is None
+            else self._turns.names_of((word.start, word.end) for word in words)
         )
+        for name, part in groupby(zip(names, words, strict=True), key=lambda named: named[0]):
+            yield name, [word for _, word in part]
+
+
+def _segment(number: int, words: Sequence[LiveWord], speaker: str | None) -> Segment:
+    first, last = words[0], words[-1]
+    return Segment(
+        id=number,
+        seek=round(first.start * 100),
+        start=first.start,
+        end=last.end,
+        text=text_of(words),
+        tokens=[],
+        words=[Word(word.word, word.start, word.end, word.probability, speaker=speaker) for word in words],
+        speaker=speaker,
+        **vars(last.origin),
+    )

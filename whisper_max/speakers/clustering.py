@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.optimize import linear_sum_assignment
 
+from whisper_max.transcribe.speakers import MOST_SPEAKERS
+
 Float32 = NDArray[np.float32]
 Ints = NDArray[np.intp]
 FARTHEST = 0.62
@@ -42,7 +44,7 @@ def speakers_of(voices: Voices, least: int, most: int | None) -> Ints:
     centres, seconds = _centres(voices)
     labels = _cut(centres, seconds, least, most)
     speakers = means(centres * seconds[:, None], labels)
-    return _assign(voices, speakers)
+    return assign(voices, speakers)
 
 
 def _centres(voices: Voices) -> tuple[Float32, Float32]:
@@ -73,7 +75,7 @@ def _cut(centres: Float32, seconds: Float32, least: int, most: int | None) -> In
     tree = _tree(centres)
     labels = _speakers_at(tree, seconds, FARTHEST)
     found = labels.max() + 1
-    wanted = min(max(found, least), most or found)
+    wanted = min(max(found, least), most or MOST_SPEAKERS)
     if found == wanted:
         return labels
     # The merges from far to near: the first cut with as many speakers as are wanted, or most of them and no more.
@@ -99,8 +101,11 @@ def means(vectors: Float32, labels: Ints) -> Float32:
     return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-def _assign(voices: Voices, speakers: Float32) -> Ints:
-    """The speaker of each voice, no two of a window alike unless there are more voices than speakers."""
+def assign(voices: Voices, speakers: Float32) -> Ints:
+    """The speaker of each voice, no two of a window alike unless there are more voices than speakers.
+
+    speakers: the mean voice of each, (n_speakers, EMBEDDING).
+    """
     likeness = voices.vectors @ speakers.T  # (n, n_speakers)
     found: Ints = likeness.argmax(axis=1)
     for window in np.unique(voices.windows[1:][np.diff(voices.windows) == 0]):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -28,6 +28,7 @@ from whisper_max.transcribe.speakers import Diarization, SpeakerCount
 from whisper_max.transcribe.turns import Turn
 
 if TYPE_CHECKING:
+    from whisper_max.speakers.clustering import Voices
     from whisper_max.speakers.networks import SpeakerNetworks
 
 Float32 = NDArray[np.float32]
@@ -81,19 +82,13 @@ def diarize(
     windows, voices = listen(waveform, networks, on_progress)
     if not voices:
         return Diarization([], [_warning("no_speakers", waveform, "no speaker is heard for half a second or longer")])
-    from whisper_max.speakers.clustering import Voices, means, speakers_of  # SciPy: slow to import, and of an extra
+    from whisper_max.speakers.clustering import means, speakers_of  # SciPy: slow to import, and of an extra
     from whisper_max.speakers.known import name_speakers
 
     voices.sort(key=lambda voice: (voice.window, voice.local))
-    clear = Voices(
-        np.stack([voice.vector for voice in voices]),
-        np.array([voice.seconds for voice in voices], np.float32),
-        np.array([voice.window for voice in voices], np.intp),
-    )
+    clear = clear_voices(voices)
     labels = speakers_of(clear, count.least, count.most)
-    speakers = {(voice.window, voice.local): int(label) for voice, label in zip(voices, labels, strict=True)}
-    found = spans(windows, speakers, int(labels.max()) + 1, waveform.duration)
-    turns = [Turn(start, end, speaker) for start, end, speaker in found]
+    turns = turns_of(windows, voices, labels, waveform.duration)
     centres = means(clear.vectors * clear.seconds[:, None], labels)
     of_speakers = {turn.speaker: centres[turn.speaker] for turn in turns}  # in order of appearance
     n_found = len(of_speakers)
@@ -102,6 +97,26 @@ def diarize(
         message = f"found {n_found} speaker{'s' * (n_found != 1)} where {count} were asked for"
         warnings.append(_warning("fewer_speakers", waveform, message))
     return Diarization(turns, warnings, name_speakers(of_speakers, known), of_speakers)
+
+
+def clear_voices(voices: Sequence[Voice]) -> Voices:
+    """Voices, in order of their windows, as they are clustered."""
+    from whisper_max.speakers.clustering import Voices
+
+    return Voices(
+        np.stack([voice.vector for voice in voices]),
+        np.array([voice.seconds for voice in voices], np.float32),
+        np.array([voice.window for voice in voices], np.intp),
+    )
+
+
+def turns_of(
+    windows: Sequence[Heard], voices: Sequence[Voice], labels: NDArray[np.intp], duration: float
+) -> list[Turn]:
+    """Who speaks when, by the speaker of each voice, (n_voices,)."""
+    speakers = {(voice.window, voice.local): int(label) for voice, label in zip(voices, labels, strict=True)}
+    found = spans(windows, speakers, int(labels.max()) + 1, duration)
+    return [Turn(start, end, speaker) for start, end, speaker in found]
 
 
 def listen(

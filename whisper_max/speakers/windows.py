@@ -41,10 +41,15 @@ class Heard(NamedTuple):
 
 def starts(n_samples: int) -> Iterator[int]:
     """The first frame of each window, on the grid; the last window reaches the end."""
-    last = max(0, -((WINDOW_SAMPLES - n_samples) // FRAME_SAMPLES))
+    last = last_start(n_samples)
     yield from range(0, last, STEP_FRAMES)
     if n_samples > 0:
         yield last
+
+
+def last_start(n_samples: int) -> int:
+    """The first frame of the window that reaches the end."""
+    return max(0, -((WINDOW_SAMPLES - n_samples) // FRAME_SAMPLES))
 
 
 def heard(start: int, logits: Float32) -> Heard:

@@ -64,17 +64,20 @@ class Turns:
         """
         return [part for segment in segments for part in self._label(segment, tokenizer)]
 
+    def names_of(self, words: Iterable[tuple[float, float]]) -> list[str | None]:
+        """Who says each word of some that follow each other, by their starts and ends; None where nobody is near."""
+        speakers: list[int | None] = []
+        for start, end in words:
+            speakers.append(self._speaker_between(start, end, speakers[-1] if speakers else None))
+        return [None if each is None else self._names[each] for each in _filled(speakers)]
+
     def _label(self, segment: Segment, tokenizer: Tokenizer) -> list[Segment]:
         if not segment.text.strip():
             return [segment]
         if not segment.words:
             speaker = self._speaker_between(segment.start, segment.end, None)
             return [replace(segment, speaker=None if speaker is None else self._names[speaker])]
-        speakers: list[int | None] = []
-        for word in segment.words:
-            before = speakers[-1] if speakers else None
-            speakers.append(self._speaker_between(word.start, word.end, before))
-        names = [None if each is None else self._names[each] for each in _filled(speakers)]
+        names = self.names_of([(word.start, word.end) for word in segment.words])
         for word, name in zip(segment.words, names, strict=True):
             word.speaker = name
         changes = [i for i, (before, after) in enumerate(pairwise(names), 1) if before != after]

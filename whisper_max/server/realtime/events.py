@@ -14,7 +14,7 @@ from whisper_max.audio.waveform import SAMPLE_RATE
 from whisper_max.live.events import (
     Closed,
     Committed,
-    LiveEvent,
+    CoreEvent,
     LiveWord,
     SpeechEnded,
     Tentative,
@@ -57,7 +57,7 @@ class Conversation:
         self._item: _Item | None = None
         self._previous: str | None = None
 
-    def messages(self, event: LiveEvent) -> list[Message]:
+    def messages(self, event: CoreEvent) -> list[Message]:
         """What one event says to the client."""
         if isinstance(event, UtteranceStarted):
             self._item = _Item(new_id("item"), self.detects_turns)
