@@ -1,8 +1,9 @@
 """MLX's Whisper folders: ``config.json`` with openai-whisper's sizes, and ``weights.npz`` or ``weights.safetensors``.
 
 Names are openai-whisper's with mlp1 and mlp2; convolutions have their taps before their inputs. A quantised matrix is
-uint32, (n_out, n_in * bits / 32), the first element in the lowest bits; ``scales`` and ``biases``, (n_out, n_in /
-group_size), stand beside it, and an element is scale * q + bias. Source: mlx-whisper ``whisper.py``, MLX ``ops.cpp``.
+uint32, (n_out, n_in * bits / 32): a row is one stream of bits, the first element in the lowest; ``scales`` and
+``biases``, (n_out, n_in / group_size), stand beside it, and an element is scale * q + bias. Source: mlx-whisper
+``whisper.py``, MLX ``ops.cpp``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from whisper_max.checkpoint.tensors import Array, Place, Stored, StoredTensor, T
 from whisper_max.dims import ModelDimensions, check_dims
 from whisper_max.errors import CheckpointError, brief
 
-BITS = (2, 4, 8)
+BITS = (2, 3, 4, 5, 6, 8)
 _MOST_HEADER_BYTES = 512
 _NPY = re.compile(rb"\{'descr': '([<|][a-z]\d)', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\),? *\}\s*")
 _NPY_DTYPES = {b"<f4": "float32", b"<f2": "float16", b"<u4": "uint32", b"<i4": "int32", b"<i8": "int64"}
@@ -58,11 +59,16 @@ class GroupTensor:
 
     def read(self) -> NDArray[np.float32]:
         """The values that stand for the matrix."""
-        shifts = np.arange(0, 32, self.bits, dtype=np.uint32)
-        values = (self.packed[:, :, None] >> shifts) & np.uint32((1 << self.bits) - 1)
-        groups = values.reshape(len(values), -1, self.size).astype(np.float32)
+        groups = self._unpacked().reshape(len(self.packed), -1, self.size).astype(np.float32)
         scales, biases = (part.read().astype(np.float32, copy=False) for part in (self.scales, self.biases))
         return (groups * scales[:, :, None] + biases[:, :, None]).reshape(self.shape)
+
+    def _unpacked(self) -> NDArray[np.unsignedinteger]:
+        if 32 % self.bits == 0:
+            shifts = np.arange(0, 32, self.bits, dtype=np.uint32)
+            return (self.packed[:, :, None] >> shifts) & np.uint32((1 << self.bits) - 1)
+        stream = np.unpackbits(self.packed.view(np.uint8), axis=1, bitorder="little")  # elements cross words
+        return np.packbits(stream.reshape(*self.shape, self.bits), axis=-1, bitorder="little")
 
 
 @dataclass(frozen=True)
@@ -129,8 +135,11 @@ def _groups(stated: object, where: Path) -> tuple[int, int]:
             if rest.get("mode", "affine") == "affine":
                 return bits, size
     expected = f"groups of 32, 64 or 128 with {', '.join(map(str, BITS))} bits"
-    found = stated.get("bits") if isinstance(stated, dict) else stated
-    raise CheckpointError("unusual quantization", where=where, expected=expected, found=brief(found))
+    found = brief(stated)
+    if isinstance(stated, dict):
+        stated_mode = stated.get("mode", "affine")
+        found = f"{brief(stated.get('bits'))} bits, {brief(stated.get('group_size'))} a group, {brief(stated_mode)}"
+    raise CheckpointError("unusual quantization", where=where, expected=expected, found=found)
 
 
 def _tensor(name: str, places: Mapping[str, Place], bits: int, size: int) -> tuple[str, Stored]:
