@@ -155,6 +155,20 @@ def test_a_change_of_the_embedding_is_one_of_the_logits_too_where_both_are_saved
     np.testing.assert_allclose(ours[OURS], base.tensors[OURS] + 3 * (columns @ rows).T, rtol=1e-5, atol=1e-6)
 
 
+def test_tied_layers_hold_one_change(base, writers, tmp_path):
+    """With ensure_weight_tying the two layers share their matrices; what was trained has the change once."""
+    rows, columns = parts()(8, 300)
+    tensors = {f"{EMBEDDING}.lora_embedding_A": rows, f"{EMBEDDING}.lora_embedding_B": columns}
+    folder = write_adapter(writers, tmp_path / "a", tensors, ensure_weight_tying=True)
+    stored = {PREFIX + name: array for name, array in tensors.items()}
+    stored["base_model.model.proj_out.lora_A.weight"] = np.ascontiguousarray(columns.T)
+    stored["base_model.model.proj_out.lora_B.weight"] = np.ascontiguousarray(rows.T)
+    (folder / "adapter_model.safetensors").write_bytes(writers.safetensors_bytes(stored))
+    ours = merged(base, folder)
+    np.testing.assert_allclose(ours[OURS], base.tensors[OURS] + 3 * (columns @ rows).T, rtol=1e-5, atol=1e-6)
+    assert LOGITS not in ours
+
+
 def test_a_change_of_logits_that_share_the_embedding(base, writers, tmp_path):
     down, up = parts()(300, 8)
     folder = write_adapter(writers, tmp_path / "a", {})

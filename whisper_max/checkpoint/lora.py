@@ -140,8 +140,11 @@ def _merge(tensors: Tensors, adapter: Adapter, dims: ModelDimensions) -> Tensors
             where=adapter.weights,
         )
     entries = _own_logits(entries, tensors)
+    is_said_twice = config.get("ensure_weight_tying") is True and (TOKEN_EMBEDDING, True) in pairs
     for (target, transposed), sides in pairs.items():
         if target == LOGITS and target not in (*entries, *tensors):
+            if is_said_twice:
+                continue  # the layers share their matrices as the model does: one change, which peft's merge adds twice
             target = TOKEN_EMBEDDING  # one matrix, which both share
         base = entries.get(target, tensors.entry(target))
         change = _change(sides, target, base.shape, config, adapter, transposed)
