@@ -9,15 +9,17 @@ than 1.5 s).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 
 from whisper_max.output.speakers import label
-from whisper_max.output.units import Unit, split_wide, text_of, units_of, width_of
+from whisper_max.output.units import Unit, split_long, split_wide, text_of, units_of, width_of
 from whisper_max.transcribe.result import Word
 
 _PAUSE = 1.0  # seconds without a word, over which no subtitle hangs
+_LINE_ENDS = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")  # of a text, which are none of a subtitle's
 _ENDS = tuple(".?!。？！…؟۔।")  # of sentences
 _STOPS = tuple(",;:、，；：،؛—–")  # within them
 _QUOTES = "\"'”’»」』)"
@@ -100,7 +102,7 @@ def lay_out(words: Sequence[Word], style: Style, language: str, duration: float 
     Raises:
         OptionError: a language whose lines can't be broken by what is installed.
     """
-    spoken = list(_with_spaces(words))
+    spoken = [part for word in _with_spaces(words) for part in split_long(word, style.width, language)]
     units = [
         part
         for unit in units_of(spoken, language)
@@ -120,7 +122,7 @@ def _with_spaces(words: Sequence[Word]) -> Iterator[Word]:
     spaces = ""
     for word in words:
         if word.word.strip():
-            yield replace(word, word=spaces + word.word)
+            yield replace(word, word=_LINE_ENDS.sub(" ", spaces + word.word))
             spaces = ""
         else:
             spaces += word.word
@@ -255,7 +257,9 @@ def _timed(groups: Sequence[_Group], style: Style, duration: float) -> list[Show
 
     One ends before the next, but for somebody who speaks over somebody else.
     """
-    shown = []
+    shown: list[Shown] = []
+    if not groups:
+        return shown
     firsts = [group.lines[0][0][0] for group in groups]
     starts = [first.start for first in firsts]
     changes = [before.speaker != after.speaker for before, after in pairwise(firsts)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
 from whisper_max.errors import OptionError
@@ -17,6 +18,8 @@ from whisper_max.transcribe.result import Word
 _SEGMENTED = ("ja", "zh", "yue", "th")
 _WIDE = ("ja", "zh", "yue", "ko")  # of square characters, each of which counts as one, and Latin ones as half
 _QUOTES = "\"'"
+_JOINED = ("Mn", "Me", "Cf")  # categories of characters that stand on the one before
+_JOINER = "\u200d"  # after which the next one does, too
 _NO_LINE_BEGINS_WITH = "ー々ゝゞヽヾ〜～・ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ…‥%％°℃"  # JIS X 4051, 6.1
 
 Unit = list[Word]
@@ -53,7 +56,7 @@ def width_of(text: str, language: str) -> float:
     wide = language in _WIDE
     columns = 0.0
     for character in text:
-        if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        if unicodedata.category(character) in _JOINED:
             continue
         columns += 1.0 if not wide or unicodedata.east_asian_width(character) in "WF" else 0.5
     return columns
@@ -110,8 +113,29 @@ def _closes(character: str) -> bool:
     return category in ("Pe", "Pf") or (category == "Po" and character not in "¿¡\"'#&@*/\\%")
 
 
+def split_long(word: Word, width: float, language: str) -> list[Word]:
+    """A word, such as an address, in parts that are no wider, each with its share of the time."""
+    if width_of(word.word.strip(), language) <= width:
+        return [word]
+    parts = [word.word[: len(word.word) - len(word.word.lstrip())]]
+    for before, character in pairwise(" " + word.word.lstrip()):
+        joined = unicodedata.category(character) in _JOINED or before == _JOINER
+        if joined or width_of((parts[-1] + character).strip(), language) <= width:
+            parts[-1] += character
+        else:
+            parts.append(character)
+    borders = [
+        word.start + (word.end - word.start) * place / len(word.word)
+        for place in accumulate(map(len, parts), initial=0)
+    ]
+    return [
+        replace(word, word=part, start=start, end=end)
+        for part, (start, end) in zip(parts, pairwise(borders), strict=True)
+    ]
+
+
 def split_wide(unit: Unit, width: float, language: str) -> list[Unit]:
-    """A unit in parts that are no wider, as far as its words are not."""
+    """A unit in parts that are no wider, of words that are not."""
     if width_of(text_of(unit).strip(), language) <= width:
         return [unit]
     parts: list[Unit] = [[unit[0]]]
