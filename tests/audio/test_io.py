@@ -576,3 +576,27 @@ def test_a_track_that_nothing_decodes(tmp_path):
         container.mux(stream.encode(None))
     path.write_bytes(path.read_bytes().replace(b"A_PCM/INT/LIT", b"A_OF/NOBODY/1"))
     assert error_of(path) == f"{path}: its audio is in a codec that is not known"
+
+
+def test_file_objects_that_are_closed_or_text_are_refused_in_our_words(tmp_path):
+    path = tmp_path / "a.flac"
+    path.write_bytes(SAMPLE.read_bytes())
+    with open(path, "rb") as buffered, open(path, "rb", buffering=0) as raw, io.BytesIO(b"RIFF") as memory:
+        closed = buffered, raw, memory
+    for opened in closed:
+        with pytest.raises(AudioError, match="closed"):
+            load_audio(opened)
+    with open(path, encoding="utf-8") as text, pytest.raises(AudioError, match="opened as text"):
+        load_audio(text)  # type: ignore[arg-type]
+
+    class Gone(io.RawIOBase):
+        def read(self, size=-1):
+            raise ValueError("I/O operation on closed file")
+
+    with pytest.raises(AudioError, match="can't be read"):
+        load_audio(Gone())  # type: ignore[arg-type]
+
+
+def test_a_track_is_a_number_or_a_language():
+    with pytest.raises(OptionError, match="track"):
+        load_audio(SAMPLE, track=1.5)  # type: ignore[arg-type]

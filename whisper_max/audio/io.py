@@ -118,6 +118,8 @@ def _open_source(
     source: str | os.PathLike[str] | BinaryIO, sampling_rate: int | None, wanted: Reading, spool: Spool
 ) -> tuple[FileIO, Reading]:
     """A file, and how it is read."""
+    if not isinstance(wanted.track, int | str | None):
+        raise OptionError("not a track", where="track", expected="a number or a language", found=repr(wanted.track))
     if sampling_rate is not None:
         raise OptionError("sampling_rate is for arrays; a file carries its own", found=sampling_rate)
     file, where = open_file(source, spool.stack)

@@ -42,6 +42,8 @@ def open_file(source: str | os.PathLike[str] | BinaryIO, stack: ExitStack) -> tu
             found=type(source).__name__,
         )
     where = str(getattr(source, "name", type(source).__name__))
+    if getattr(source, "closed", False):
+        raise AudioError("closed", where=where, expected="a file that is open")
     if isinstance(source, FileIO) and source.readable() and source.seekable() and source.tell() == 0:
         return source, where
     return _spool_bytes(source, where, stack), where
@@ -119,9 +121,17 @@ def _next_bytes(source: BinaryIO | FileIO, where: str) -> bytes:
         block = source.read(_COPY_BYTES)
     except OSError as error:
         raise unreadable(error, where) from error
+    except UnicodeDecodeError as error:
+        raise _opened_as_text("bytes that are none", where) from error
+    except ValueError as error:  # what a file object of others says of its state, as being closed
+        raise AudioError("can't be read", where=where, found=error) from error
     if isinstance(block, bytes | bytearray | memoryview):
         return bytes(block)
-    raise AudioError("opened as text", where=where, expected="a file opened in binary mode", found=type(block).__name__)
+    raise _opened_as_text(type(block).__name__, where)
+
+
+def _opened_as_text(found: str, where: str) -> AudioError:
+    return AudioError("opened as text", where=where, expected="a file opened in binary mode", found=found)
 
 
 def unreadable(error: OSError, where: str) -> AudioError:
