@@ -466,10 +466,9 @@ def _played(audio: AudioSource) -> Path | None:
 
 def _online_speakers(speakers: int | str) -> StreamSpeakers:
     count = speaker_count(speakers)
-    from whisper_max.speakers.diarize import load_networks  # slow to import, and needed here only
-    from whisper_max.speakers.online import OnlineSpeakers
+    from whisper_max.speakers.online import online_speakers  # slow to import, and needed here only
 
-    return OnlineSpeakers(count, load_networks())
+    return online_speakers(count)
 
 
 def _tell_apart(

@@ -24,7 +24,7 @@ from whisper_max.errors import AudioError
 from whisper_max.live import Committed, SpeakersHeard, Tentative, UtteranceEnded
 from whisper_max.live import transcriber as live_transcriber
 from whisper_max.model.speakers.shapes import EMBEDDING, N_CLASSES, N_FRAMES
-from whisper_max.speakers import diarize
+from whisper_max.speakers import online
 from whisper_max.transcribe.turns import Turn
 
 RATE = 16000
@@ -238,7 +238,7 @@ def test_a_plain_terminal_gets_no_control_sequences(monkeypatch, variable, value
 
 
 def test_speakers_are_told_apart_where_that_is_asked_for(fake_model, piped, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(diarize, "load_networks", OneVoice)
+    monkeypatch.setattr(online, "load_networks", OneVoice)
     out = tmp_path / "talk.json"
     piped(pcm(6.0))
     assert cli.main(["live", "--language", "en", "--speakers", "1-3", "-o", str(out)]) == 0

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from contextlib import contextmanager
+from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
 from tests.support import patient, served  # noqa: E402
 from whisper_max.server.realtime import socket as realtime  # noqa: E402
 from whisper_max.server.realtime.g711 import decode_g711  # noqa: E402
+from whisper_max.transcribe.speakers import SpeakerCount  # noqa: E402
+from whisper_max.transcribe.turns import Turn  # noqa: E402
 
 RATE = 24000
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
@@ -123,6 +126,50 @@ def test_a_turn_that_the_server_ends(client):
     assert completed["usage"] == {"type": "duration", "seconds": pytest.approx(4.6, abs=0.1)}
     append_in_pieces(client, talk(2, 1.5))
     assert client.until("input_audio_buffer.committed")["previous_item_id"] == item
+
+
+class SecondSpeaker:
+    """Hears another speaker from so many seconds of the stream on."""
+
+    def __init__(self, count, position):
+        assert (count, position) == (SpeakerCount(1, 4), 0)
+        self.n_samples = 0
+
+    def push(self, samples):
+        self.n_samples += len(samples)
+
+    def turns(self, *, final=False):
+        return [Turn(0.0, 3.0, 5), Turn(3.0, self.n_samples / 16_000, 2)]
+
+
+def test_who_speaks(client, monkeypatch):
+    monkeypatch.setattr(realtime, "online_speakers", SecondSpeaker)
+    settings = client.update(transcription={"model": "whisper-1", "language": "en", "speakers": "1-4"})
+    assert settings["session"]["audio"]["input"]["transcription"]["speakers"] == "1-4"
+    assert client.update(turn_detection={"type": "server_vad"})["type"] == "session.updated"  # the speakers stay
+    heard = set()
+    for seconds in (2, 3, 4, 5):  # the fake model has nothing to say of some of them
+        first = len(client.seen)
+        append_in_pieces(client, talk(seconds, 1.5))
+        completed = client.until(f"{TRANSCRIPTION}.completed")
+        segments = [each for each in client.seen[first:] if each["type"] == f"{TRANSCRIPTION}.segment"]
+        assert all(each["item_id"] == completed["item_id"] for each in segments)
+        assert "".join(each["text"] for each in segments).replace(" ", "") == completed["transcript"].replace(" ", "")
+        speakers = [each["speaker"] for each in segments]
+        assert all(before != after for before, after in pairwise(speakers))
+        assert speakers == [name for name, _ in groupby(word["speaker"] for word in completed["words"])]
+        assert all(word["speaker"] == "Speaker 2" for word in completed["words"] if word["start"] >= 3)
+        heard |= set(speakers)
+    assert "Speaker 2" in heard
+
+
+@pytest.mark.parametrize("speakers", [0, "some", "5-2", 101, "9" * 31])
+def test_an_impossible_number_of_speakers_is_an_error(client, speakers):
+    refused = client.update(transcription={"speakers": speakers})
+    assert refused["type"] == "error"
+    assert "speakers" in refused["error"]["message"]
+    append_in_pieces(client, talk(2, 1.5))
+    assert all("speaker" not in word for word in client.until(f"{TRANSCRIPTION}.completed")["words"])
 
 
 def test_deltas_are_the_transcript(client):

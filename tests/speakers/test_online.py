@@ -91,6 +91,13 @@ def test_long_streams_are_looked_at_less_often():
     assert speakers._n_told == told + 4 * 16000
 
 
+def test_turns_are_timed_in_the_stream_of_which_a_part_was_not_heard():
+    speakers = OnlineSpeakers(SpeakerCount(), Ears(), position=160_000)
+    speakers.push(tones((0, 4)).read(0, 4 * 16000))
+    (turn,) = speakers.turns()
+    assert (round(turn.start, 1), round(turn.end, 1)) == (10.0, 14.0)
+
+
 def test_labels_are_numbered_as_speakers_appear():
     speakers, _ = online(tones((2, 4), (0, 4), (2, 3)))
     names = Turns(speakers.turns()).names_of([(0.5, 1.0), (5.0, 6.0), (9.0, 10.0)])

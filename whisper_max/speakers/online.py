@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from whisper_max.audio.waveform import SAMPLE_RATE
 from whisper_max.model.speakers.shapes import FRAME_SAMPLES, N_LOCAL, WINDOW_SAMPLES
-from whisper_max.speakers.diarize import Networks, Voice, clear_voices, turns_of
+from whisper_max.speakers.diarize import Networks, Voice, clear_voices, load_networks, turns_of
 from whisper_max.speakers.voices import voice_features
 from whisper_max.speakers.windows import STEP_FRAMES, Heard, heard, last_start
 from whisper_max.transcribe.speakers import SpeakerCount
@@ -33,13 +33,15 @@ class OnlineSpeakers:
     Args:
         count: how many speakers there are.
         networks: what hears them.
+        position: of the first sample in the stream; turns are timed in that.
     """
 
-    def __init__(self, count: SpeakerCount, networks: Networks) -> None:
+    def __init__(self, count: SpeakerCount, networks: Networks, *, position: int = 0) -> None:
         self._count = count
         self._networks = networks
+        self._position = position / SAMPLE_RATE
         self._samples = np.zeros(0, np.float32)
-        self._first = 0  # of the samples that are kept, on the stream
+        self._first = 0  # of the samples that are kept, among those that were pushed
         self._windows: list[Heard] = []
         self._voices: list[Voice] = []
         self._centres: Float32 | None = None  # of the speakers, (n_speakers, EMBEDDING)
@@ -95,7 +97,8 @@ class OnlineSpeakers:
             self._n_clustered = len(voices)
         else:
             labels = assign(clear, self._centres)
-        self._turns = turns_of(windows, voices, labels, self._end / SAMPLE_RATE)
+        turns = turns_of(windows, voices, labels, self._end / SAMPLE_RATE)
+        self._turns = [Turn(self._position + turn.start, self._position + turn.end, turn.speaker) for turn in turns]
 
     def _hear(self, start: int) -> tuple[Heard, list[Voice]]:
         """A window from a frame on, filled up with zeros, and the voices in it."""
@@ -110,3 +113,8 @@ class OnlineSpeakers:
                 (vector,) = self._networks.embed([features])
                 voices.append(Voice(len(self._windows), local, len(features) / 100, vector))
         return window, voices
+
+
+def online_speakers(count: SpeakerCount, position: int = 0) -> OnlineSpeakers:
+    """The speakers of a stream by the networks of this process; raises as ``load_networks``."""
+    return OnlineSpeakers(count, load_networks(), position=position)

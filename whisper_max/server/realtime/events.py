@@ -1,13 +1,16 @@
 """What a live transcription says, as OpenAI's server events.
 
 Beyond OpenAI's: ``whisper_max.tentative`` with the text that may still change, and ``language``, ``start``, ``end`` and
-``words`` in ``completed``.
+``words`` in ``completed``. ``segment``, which is OpenAI's, comes only where speakers are told apart.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from whisper_max.audio.waveform import SAMPLE_RATE
@@ -23,6 +26,7 @@ from whisper_max.live.events import (
 )
 from whisper_max.server.errors import APIError
 from whisper_max.server.http.events import Deltas
+from whisper_max.transcribe.turns import Turns
 
 Message = dict[str, Any]
 
@@ -50,10 +54,12 @@ class Conversation:
 
     Attributes:
         detects_turns: False where the client says where an utterance ends: it hears of none before.
+        turns: who has spoken so far; None where speakers are not told apart.
     """
 
     def __init__(self, *, detects_turns: bool) -> None:
         self.detects_turns = detects_turns
+        self.turns: Turns | None = None
         self._item: _Item | None = None
         self._previous: str | None = None
 
@@ -81,7 +87,9 @@ class Conversation:
             item.told = True
             return [self._committed(item), *self._delta(item)]
         self._item = None
+        speakers = self._speakers(item)
         return [
+            *_segments(item, speakers),
             {
                 "type": f"{_TRANSCRIPTION}.completed",
                 "item_id": item.id,
@@ -91,8 +99,8 @@ class Conversation:
                 "language": event.language,
                 "start": event.start,
                 "end": event.end,
-                "words": [_word(word) for word in item.words],
-            }
+                "words": [_word(word, speaker) for word, speaker in zip(item.words, speakers, strict=True)],
+            },
         ]
 
     def failed(self, error: APIError) -> list[Message]:
@@ -102,6 +110,12 @@ class Conversation:
             return []
         body = {"item_id": item.id, "content_index": 0, **error.body()}
         return [{"type": f"{_TRANSCRIPTION}.failed", **body}] if item.told else []
+
+    def _speakers(self, item: _Item) -> list[str | None]:
+        """Who says each word, as far as that is known now."""
+        if self.turns is None:
+            return [None] * len(item.words)
+        return self.turns.names_of((word.start, word.end) for word in item.words)
 
     def _committed(self, item: _Item) -> Message:
         previous, self._previous = self._previous, item.id
@@ -113,6 +127,23 @@ class Conversation:
         delta, item.waiting = item.deltas.next(item.waiting), ""
         body = {"item_id": item.id, "content_index": 0, "delta": delta}
         return [{"type": f"{_TRANSCRIPTION}.delta", **body}] if delta else []
+
+
+def _segments(item: _Item, speakers: Sequence[str | None]) -> Iterator[Message]:
+    """What each speaker says in turn, of those who are known."""
+    for speaker, group in groupby(zip(speakers, item.words, strict=True), key=itemgetter(0)):
+        words = [word for _, word in group]
+        if speaker is not None:
+            yield {
+                "type": f"{_TRANSCRIPTION}.segment",
+                "item_id": item.id,
+                "content_index": 0,
+                "id": new_id("seg"),
+                "speaker": speaker,
+                "text": text_of(words).strip(),
+                "start": words[0].start,
+                "end": words[-1].end,
+            }
 
 
 def error_message(error: APIError, event_id: str | None = None) -> Message:
@@ -129,9 +160,11 @@ def _nothing_to_commit() -> APIError:
     return APIError(400, "no speech is in the buffer", code="input_audio_buffer_commit_empty")
 
 
-def _word(word: LiveWord) -> Message:
-    """A word with its times, and where the guard doubts that it was said, why."""
+def _word(word: LiveWord, speaker: str | None) -> Message:
+    """A word with its times, who says it where that is known, and where the guard doubts that it was said, why."""
     told: Message = {"word": word.word, "start": word.start, "end": word.end}
+    if speaker is not None:
+        told["speaker"] = speaker
     if word.origin.doubt:
         told["doubt"] = [doubt.to_dict() for doubt in word.origin.doubt]
     return told

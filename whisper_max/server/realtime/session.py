@@ -26,11 +26,15 @@ from whisper_max.server.jobs import Cancelled, Finished, Job
 from whisper_max.server.realtime.events import Conversation, Message, lag_message
 from whisper_max.server.realtime.settings import SessionSettings
 from whisper_max.transcribe.check import check_options
+from whisper_max.transcribe.speakers import SpeakerCount, StreamSpeakers
+from whisper_max.transcribe.turns import Turns
 
 MOST_WAITING = 30 * SAMPLE_RATE  # samples that may wait; then the client's next ones stay in the connection
 _LAGGING = 5 * SAMPLE_RATE  # samples: so much waiting is told
 
 NewDetector = Callable[[], Detector]
+NewSpeakers = Callable[[SpeakerCount, int], StreamSpeakers]
+"""Makes what tells speakers apart, from a sample of the stream on."""
 
 
 class RealtimeSession:
@@ -41,6 +45,7 @@ class RealtimeSession:
         send: sends one message to the client.
         add_seconds: told the model and the seconds of each utterance.
         new_detector: makes what tells speech.
+        new_speakers: makes what tells speakers apart.
     """
 
     def __init__(
@@ -49,15 +54,18 @@ class RealtimeSession:
         send: Callable[[Message], Awaitable[None]],
         add_seconds: Callable[[str, float], None],
         new_detector: NewDetector,
+        new_speakers: NewSpeakers,
     ) -> None:
         self.settings = SessionSettings()
         self._engines = engines
         self._send = send
         self._add_seconds = add_seconds
         self._new_detector = new_detector
+        self._new_speakers = new_speakers
         self._model = AsyncExitStack()  # keeps it loaded
         self._engine: EngineThread | None = None
         self._core: LiveCore | None = None
+        self._speakers: StreamSpeakers | None = None
         self._intake = Intake(self.settings.heard.format.rate)
         self._conversation = Conversation(detects_turns=True)
         self._todo: deque[NDArray[np.float32] | str] = deque()  # samples, or "close", "clear"
@@ -76,7 +84,7 @@ class RealtimeSession:
         Raises:
             APIError, WhisperMaxError: they are impossible, or the model can't be loaded; nothing changes then.
         """
-        options = settings.live_options()
+        options, count = settings.live_options(), settings.speaker_count
         async with AsyncExitStack() as stack:
             engine = await stack.enter_async_context(self._engines.use(settings.heard.transcription.model))
             check_options(engine.model.dims, engine.model.vocabulary, options.decoding)
@@ -85,6 +93,10 @@ class RealtimeSession:
             detector = None if options.vad is None else await asyncio.to_thread(self._new_detector)
             await self._end_utterance()
             position, utterance = (0, 0) if self._core is None else (self._core.position, self._core.next_utterance)
+            if count is None:
+                self._speakers = None
+            elif self._speakers is None or count != self.settings.speaker_count:
+                self._speakers = await asyncio.to_thread(self._new_speakers, count, position)
             self._core = LiveCore(options, detector, position=position, utterance=utterance)
             self._intake = Intake(settings.heard.format.rate)
             self._conversation.detects_turns = options.vad is not None
@@ -166,6 +178,8 @@ class RealtimeSession:
             if not isinstance(work, str):
                 self._waiting -= len(work)
                 core.push(work)
+                if self._speakers is not None:
+                    await asyncio.to_thread(self._speakers.push, work)
             elif work == "close":
                 core.close()
             else:
@@ -197,6 +211,8 @@ class RealtimeSession:
         for event in core.take_events():
             if isinstance(event, UtteranceEnded) and self._engine is not None:
                 self._add_seconds(self._engine.id, event.end - event.start)
+            if isinstance(event, UtteranceEnded) and self._speakers is not None:
+                self._conversation.turns = Turns(await asyncio.to_thread(self._speakers.turns))
             await self._send_all(self._conversation.messages(event))
 
     async def _tell_lag(self) -> None:

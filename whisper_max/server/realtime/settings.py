@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from whisper_max.live.options import LIVE_VAD, LiveOptions, live_vad
 from whisper_max.server.errors import APIError
 from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.speakers import SpeakerCount, speaker_count
 
 DEFAULT_RATE = 24000  # Hz, OpenAI's only rate
 G711 = ("audio/pcmu", "audio/pcma")
@@ -38,12 +39,16 @@ class Format(_Strict):
 
 
 class Transcription(_Strict):
-    """The model by its id here, the language by code or name, and text before the first words; guard is ours."""
+    """The model by its id here, the language by code or name, and text before the first words.
+
+    guard and speakers are ours: how many speakers to tell apart, MIN-MAX or auto.
+    """
 
     model: Annotated[str, Field(max_length=200)] | None = None
     language: Annotated[str, Field(max_length=50)] | None = None
     prompt: Annotated[str, Field(max_length=1 << 20)] | None = None  # a message has no more
     guard: Literal["off", "mark", "drop"] = "mark"
+    speakers: int | Annotated[str, Field(max_length=30)] | None = None
 
 
 class ServerVad(_Strict):
@@ -94,6 +99,16 @@ class SessionSettings(_Strict):
             guard=transcription.guard,
         )
         return LiveOptions(decoding, vad=None if vad is None else live_vad(_vad_fields(vad)))
+
+    @property
+    def speaker_count(self) -> SpeakerCount | None:
+        """How many speakers to tell apart; None: none.
+
+        Raises:
+            OptionError: an impossible number.
+        """
+        speakers = self.heard.transcription.speakers
+        return None if speakers is None else speaker_count(speakers)
 
     def updated(self, changes: Mapping[str, Any]) -> SessionSettings:
         """With the fields that are given changed.

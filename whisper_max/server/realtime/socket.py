@@ -30,6 +30,7 @@ from whisper_max.server.realtime.session import RealtimeSession
 from whisper_max.server.realtime.settings import FLAT_PLACES, G711
 from whisper_max.server.security import given_key
 from whisper_max.server.state import Shared, shared
+from whisper_max.speakers.online import online_speakers
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,11 @@ class _Connection:
         self._sending = asyncio.Lock()
         seconds = server.metrics.audio_seconds
         self._session = RealtimeSession(
-            server.engines, self.send, lambda model, length: seconds.labels(model).inc(length), new_detector
+            server.engines,
+            self.send,
+            lambda model, length: seconds.labels(model).inc(length),
+            new_detector,
+            lambda count, position: online_speakers(count, position),
         )
         self._handlers: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
             "session.update": self._update,
