@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -234,6 +235,23 @@ def test_blocks_of_the_format_that_are_no_chunks_are_no_clock(tmp_path, codec, p
     samples, warnings = heard(path)
     assert len(samples) / 16000 == pytest.approx(6, abs=0.5)
     assert {warning.kind for warning in warnings} == {"damaged"}
+
+
+def test_the_end_of_one_of_two_streams_in_ogg_is_not_lost_in_silence(tmp_path):
+    path = tmp_path / "a"
+    write(path, "ogg", [("libopus", noise(6), None, {}), ("libopus", noise(6), None, {})])
+    content = bytearray(path.read_bytes())
+    assert [warning.kind for warning in heard(path)[1]] == ["tracks"]
+    serial = content[14:18]
+    pages = [found.start() for found in re.finditer(b"OggS", content)]
+    own = [page for page in pages if content[page + 14 : page + 18] == serial]
+    assert own[-1] < pages[-1]
+    for page in own[-2:]:
+        content[page + 40] ^= 0xFF
+    path.write_bytes(content)
+    samples, warnings = heard(path)
+    assert len(samples) < 5.5 * 16000
+    assert [warning.kind for warning in warnings] == ["tracks", "damaged"]
 
 
 # ---------------------------------------------------------------- how much silence time stamps may make

@@ -76,11 +76,13 @@ class Link:
     """One recording of the file.
 
     span: its bytes. heads: the first page of each of its streams. is_cut: its last page is damaged or not whole.
+    is_damaged: any page is.
     """
 
     span: range
     heads: list[Page] = field(default_factory=list)
     is_cut: bool = False
+    is_damaged: bool = False
 
 
 def find_links(file: FileIO, reading: Reading) -> list[Link]:
@@ -99,7 +101,7 @@ def find_links(file: FileIO, reading: Reading) -> list[Link]:
     for page in read_pages(file, range(start, n_bytes), reading):
         if page is None:
             if links:
-                links[-1].is_cut = True
+                links[-1].is_cut = links[-1].is_damaged = True
             continue
         if page.is_first:
             if not links or not flags & _FIRST_PAGE:  # those side by side begin together
