@@ -57,6 +57,22 @@ def test_dropping_a_file(page, behaviour):
     assert page.locator(".segment").count() == 2
 
 
+def test_text_that_is_dragged_is_no_file(done):
+    """It may be dropped where text is edited; elsewhere nothing becomes of it, and the page stays."""
+    done.click("#search-button")
+    prevented = done.evaluate(
+        """() => ['#drop', '.segment-text', '#search-text'].map((place) => {
+            const transfer = new DataTransfer();
+            transfer.setData('text/plain', 'https://example.org/');
+            const over = new DragEvent('dragover', { bubbles: true, cancelable: true, dataTransfer: transfer });
+            document.querySelector(place).dispatchEvent(over);
+            return over.defaultPrevented;
+        })"""
+    )
+    assert prevented == [True, True, False]
+    assert "over" not in (done.get_attribute("#drop", "class") or "").split()
+
+
 def test_settings_are_sent(page, behaviour):
     page.select_option("#language", label="German")
     page.select_option("#task", "translate")

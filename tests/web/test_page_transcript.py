@@ -35,6 +35,21 @@ def test_a_click_on_the_waveform_seeks(done):
     assert done.get_attribute("#waveform", "aria-valuetext") == "0:08 of 0:11"
 
 
+def test_a_drag_on_the_waveform_seeks_all_the_way_and_selects_no_text(done):
+    box = done.locator("#waveform").bounding_box()
+    middle = box["y"] + 30
+    done.mouse.move(box["x"] + box["width"] * 0.5, middle)
+    done.mouse.down()
+    done.mouse.move(box["x"] + box["width"] * 0.2, middle, steps=4)
+    until(done, "document.querySelector('#player-time').textContent === '0:02'")
+    done.mouse.move(box["x"] - 20, middle - 80, steps=4)
+    until(done, "document.querySelector('#player-time').textContent === '0:00'")
+    done.mouse.up()
+    done.mouse.move(box["x"] + box["width"] * 0.5, middle)
+    assert done.inner_text("#player-time") == "0:00"
+    assert done.evaluate("String(getSelection())") == ""
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_downloads_are_what_the_command_line_writes(done, download, format):
     text = download(done, format)

@@ -178,3 +178,12 @@ def test_small_screens_need_no_sideways_scrolling(open_page, mock_address, behav
     box = page.locator("#download-list").bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= width
+
+
+def test_a_wide_screen_has_the_list_of_recordings_beside_all_of_the_page(open_page, mock_address, behaviour):
+    page = open_page(mock_address[0], width=1280, height=900)
+    ready(page)
+    page.set_input_files("#file", [{"name": f"{n}.wav", "mimeType": "audio/wav", "buffer": b"x"} for n in range(8)])
+    until(page, "document.querySelectorAll('.recording[data-status=done]').length === 8")
+    list_, last = (page.locator(each).bounding_box() for each in ("#recordings", ".recording >> nth=-1"))
+    assert last["y"] + last["height"] <= list_["y"] + list_["height"] + 1

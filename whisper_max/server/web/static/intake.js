@@ -7,6 +7,9 @@ const RECORDING = /\.(3gp|aac|ac3|aif|aiff|amr|au|avi|caf|flac|m4a|m4b|m4v|mka|m
 /** Whether a file that came with a folder is meant. @param {File} file */
 const isRecording = ({ name, type }) => /^(audio|video)\//.test(type) || RECORDING.test(name);
 
+/** Whether text that is dragged can be dropped there. @param {EventTarget | null} target */
+const takesText = (target) => target instanceof Element && target.closest("input, textarea") !== null;
+
 /** @param {(files: File[], leftOut: number) => void} onFiles */
 export function setUpIntake(onFiles) {
   const drop = byId("drop");
@@ -19,15 +22,19 @@ export function setUpIntake(onFiles) {
     });
   }
   document.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    drop.classList.add("over");
+    const files = event.dataTransfer?.types.includes("Files") ?? false;
+    if (!files && takesText(event.target)) return;
+    event.preventDefault(); // a browser would leave the page for a link
+    if (files) drop.classList.add("over");
+    else if (event.dataTransfer) event.dataTransfer.dropEffect = "none";
   });
   document.addEventListener("dragleave", (event) => {
     if (event.relatedTarget === null) drop.classList.remove("over");
   });
   document.addEventListener("drop", async (event) => {
-    event.preventDefault();
     drop.classList.remove("over");
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
     const files = [...(event.dataTransfer?.files ?? [])];
     const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry?.() ?? null);
     const folders = entries.filter((entry) => entry?.isDirectory);

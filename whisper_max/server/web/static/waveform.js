@@ -31,6 +31,7 @@ export class Waveform extends EventTarget {
     this.to = 0;
     /** @type {(Border & {time: number, moved: boolean}) | null} */
     this.dragged = null;
+    this.seeking = false; // a press beside the borders goes to where the pointer is, until it is released
     this.editable = false;
     this.drawing = 0;
     this.box.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => this.press(event));
@@ -125,12 +126,13 @@ export class Waveform extends EventTarget {
     if (this.duration === 0 || event.button !== 0) return;
     const time = this.timeAt(event.clientX);
     const border = this.borderAt(time);
+    this.box.setPointerCapture(event.pointerId);
     if (border === null) {
+      this.seeking = true;
       this.dispatchEvent(new CustomEvent("seek", { detail: time }));
       return;
     }
     event.preventDefault();
-    this.box.setPointerCapture(event.pointerId);
     this.dragged = { ...border, time: this.segments[border.at][border.edge], moved: false };
   }
 
@@ -138,6 +140,10 @@ export class Waveform extends EventTarget {
   move(event) {
     if (this.duration === 0) return;
     const time = Math.min(Math.max(0, this.timeAt(event.clientX)), this.duration);
+    if (this.seeking) {
+      this.dispatchEvent(new CustomEvent("seek", { detail: time }));
+      return;
+    }
     if (this.dragged === null) {
       this.box.classList.toggle("on-border", this.borderAt(time) !== null);
       return;
@@ -150,6 +156,7 @@ export class Waveform extends EventTarget {
   }
 
   release() {
+    this.seeking = false;
     if (this.dragged === null) return;
     const detail = this.dragged;
     this.dragged = null;
@@ -158,6 +165,7 @@ export class Waveform extends EventTarget {
   }
 
   drop() {
+    this.seeking = false;
     this.dragged = null;
     this.redraw();
   }
