@@ -15,7 +15,7 @@ pytest.importorskip("matplotlib", reason="the group benchmark is not installed")
 
 TESTS = Path(__file__).resolve().parents[1]
 
-from tests.support.served import running, wav  # noqa: E402 (needs fastapi)
+from tests.support.served import bomb, running, wav  # noqa: E402 (needs fastapi)
 
 
 @pytest.fixture
@@ -61,10 +61,10 @@ def test_a_level_ends_though_the_server_hangs(module, clips):
 
 
 def test_fairness(module, clips, tmp_path):
-    long = tmp_path / "long.wav"
-    long.write_bytes(wav(1200))
+    long = tmp_path / "long.flac"
+    long.write_bytes(bomb(1200))  # whose upload takes no time
     with running() as server:
-        server.loader.inference.seconds = 0.5
+        server.loader.inference.seconds = 0.3
         found, seconds = timed(module("load").fairness(server.url, clips[0], long, 12.0, progress=True))
         server.wait(lambda: all(n == 0 for _, n in server.shared.engines.loads().values()))
     assert 9.0 <= found["cancelled_after"] <= seconds
