@@ -19,6 +19,14 @@ from whisper_max.checkpoint.shipped import shipped_vocabulary
 from whisper_max.errors import CheckpointError
 
 
+@pytest.fixture(autouse=True)
+def _nobody_has_imported_them(monkeypatch):
+    """Whatever tests of other files have done in this process."""
+    for package in weights_packages().values():
+        for module, _ in package.parts:
+            monkeypatch.delitem(sys.modules, module, raising=False)
+
+
 def raw_model(name: str) -> bytes:
     """The bytes of the model file, read without the code under test."""
     content = b""
