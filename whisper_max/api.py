@@ -37,9 +37,10 @@ from whisper_max.transcribe.recording import Recording
 from whisper_max.transcribe.result import Segment, TranscriptionResult, Word
 from whisper_max.transcribe.scheduler import transcribe_windows
 from whisper_max.transcribe.sound import Sound
-from whisper_max.transcribe.speakers import Diarization, SpeakerCount, StreamSpeakers, TellApart, speaker_count
+from whisper_max.transcribe.speakers import Diarization, SpeakerCount, TellApart, speaker_count
 
 if TYPE_CHECKING:
+    from whisper_max.live.speakers import StreamSpeakers
     from whisper_max.live.transcriber import LiveTranscriber
 
 OnProgress = Callable[[float, float], object]

@@ -16,11 +16,11 @@ from whisper_max.live.core import Heard, Listening, LiveCore
 from whisper_max.live.events import Committed, LiveEvent, SpeakersHeard
 from whisper_max.live.intake import Intake
 from whisper_max.live.options import LiveOptions
+from whisper_max.live.speakers import StreamSpeakers
 from whisper_max.text.tokenizer import Vocabulary
 from whisper_max.transcribe.check import check_options
 from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.scheduler import transcribe_windows
-from whisper_max.transcribe.speakers import StreamSpeakers
 
 
 class LiveTranscriber:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from whisper_max.errors import OptionError
 
@@ -65,16 +65,6 @@ class Diarization(NamedTuple):
     warnings: Sequence[AudioWarning] = ()
     names: Mapping[int, str] = MappingProxyType({})
     voices: Mapping[int, NDArray[np.float32]] = MappingProxyType({})
-
-
-class StreamSpeakers(Protocol):
-    """Finds the speakers of a stream, while it goes on."""
-
-    def push(self, samples: NDArray[np.float32]) -> None:
-        """Take the next samples, (n_samples,) at 16 kHz."""
-
-    def turns(self, *, final: bool = False) -> Sequence[Turn]:
-        """Who speaks when, so far; speakers are numbered anew each time. final: the stream has ended."""
 
 
 TellApart: TypeAlias = "Callable[[Waveform, SpeakerCount], Diarization]"

@@ -19,6 +19,7 @@ from whisper_max.live.core import Heard, Listening, LiveCore
 from whisper_max.live.events import UtteranceEnded
 from whisper_max.live.intake import Intake
 from whisper_max.live.options import AUTO, live_policy
+from whisper_max.live.speakers import StreamSpeakers
 from whisper_max.server.engine_thread import EngineThread
 from whisper_max.server.engines import Engines
 from whisper_max.server.errors import APIError, as_api_error
@@ -26,7 +27,7 @@ from whisper_max.server.jobs import Cancelled, Finished, Job
 from whisper_max.server.realtime.events import Conversation, Message, lag_message
 from whisper_max.server.realtime.settings import SessionSettings
 from whisper_max.transcribe.check import check_options
-from whisper_max.transcribe.speakers import SpeakerCount, StreamSpeakers
+from whisper_max.transcribe.speakers import SpeakerCount
 from whisper_max.transcribe.turns import Turns
 
 MOST_WAITING = 30 * SAMPLE_RATE  # samples that may wait; then the client's next ones stay in the connection
