@@ -45,8 +45,8 @@ pytest.register_assert_rewrite("tests.support")  # so that what fails there says
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # a wrapper: else xdist, which is asked first, would see no groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Mark what is slow by its place, and hand files out whole, those that take minutes first.
 
     With several workers a file is one worker's, so that its fixtures are made once; those that take graphs from
@@ -60,6 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         shared = "kernel_graphs" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("kernel_graphs" if shared else place.replace("/", ".")))
     items.sort(key=lambda item: next((i for i, place in enumerate(LONGEST) if place in item.nodeid), len(LONGEST)))
+    yield
 
 
 @pytest.fixture(scope="session")
