@@ -14,7 +14,7 @@ import pytest
 
 import whisper_max
 from tests.support.fake_inference import DIMS, FakeInference
-from tests.support.live_world import live_words
+from tests.support.live_world import hear_words, live_words
 from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max import api
 from whisper_max.commands import live as cli_live
@@ -239,6 +239,7 @@ def test_a_plain_terminal_gets_no_control_sequences(monkeypatch, variable, value
 
 def test_speakers_are_told_apart_where_that_is_asked_for(fake_model, piped, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(online, "load_networks", OneVoice)
+    monkeypatch.setattr(live_transcriber.LiveTranscriber, "_heard", hear_words)
     out = tmp_path / "talk.json"
     piped(pcm(6.0))
     assert cli.main(["live", "--language", "en", "--speakers", "1-3", "-o", str(out)]) == 0

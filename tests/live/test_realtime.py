@@ -148,7 +148,7 @@ def test_who_speaks(client, monkeypatch):
     assert settings["session"]["audio"]["input"]["transcription"]["speakers"] == "1-4"
     assert client.update(turn_detection={"type": "server_vad"})["type"] == "session.updated"  # the speakers stay
     heard = set()
-    for seconds in (2, 3, 4, 5):  # the fake model has nothing to say of some of them
+    for seconds in (2, 3, 4, 5, 3.3, 4.4):  # the fake model has nothing to say of some of them
         first = len(client.seen)
         append_in_pieces(client, talk(seconds, 1.5))
         completed = client.until(f"{TRANSCRIPTION}.completed")

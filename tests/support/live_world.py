@@ -91,6 +91,13 @@ def segment(words, **changes):
     return replace(plain, **changes)
 
 
+def hear_words(_live, listening):
+    """In place of what a ``LiveTranscriber`` hears: a word each half second."""
+    n_words = int(len(listening.samples) / RATE / 0.5)
+    words = [Word(f" word{i}.", i * 0.5, i * 0.5 + 0.4, 0.9) for i in range(n_words)]
+    return heard([words] if words else [])
+
+
 ORIGIN = Origin(0.0, -0.3, 1.2, 0.1)
 
 
