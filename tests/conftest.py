@@ -45,22 +45,17 @@ pytest.register_assert_rewrite("tests.support")  # so that what fails there says
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # a wrapper: else xdist, which is asked first, would see no groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Mark what is slow by its place, and hand files out whole, those that take minutes first.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow by its place, and put files that take minutes first.
 
-    With several workers a file is one worker's, so that its fixtures are made once; those that take graphs from
-    ``kernel_graphs`` go together. What takes longest begins first, or one worker would be at it when the others have
-    ended; the rest keeps its order.
+    With several workers a file is one worker's, so that its fixtures are made once. What takes longest begins first, or
+    one worker would be at it when the others have ended; the rest keeps its order.
     """
     for item in items:
         place = item.path.relative_to(REPOSITORY / "tests").as_posix()
         if place.startswith(SLOW_PLACES):
             item.add_marker("slow")
-        shared = "kernel_graphs" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("kernel_graphs" if shared else place.replace("/", ".")))
     items.sort(key=lambda item: next((i for i, place in enumerate(LONGEST) if place in item.nodeid), len(LONGEST)))
-    yield
 
 
 @pytest.fixture(scope="session")
