@@ -161,6 +161,10 @@ def test_who_speaks(client, monkeypatch):
         assert all(word["speaker"] == "Speaker 2" for word in completed["words"] if word["start"] >= 3)
         heard |= set(speakers)
     assert "Speaker 2" in heard
+    client.update(transcription={"speakers": None})
+    for seconds in (2, 3, 4, 5):
+        append_in_pieces(client, talk(seconds, 1.5))
+        assert all("speaker" not in word for word in client.until(f"{TRANSCRIPTION}.completed")["words"])
 
 
 @pytest.mark.parametrize("speakers", [0, "some", "5-2", 101, "9" * 31])

@@ -95,7 +95,7 @@ class RealtimeSession:
             await self._end_utterance()
             position, utterance = (0, 0) if self._core is None else (self._core.position, self._core.next_utterance)
             if count is None:
-                self._speakers = None
+                self._speakers = self._conversation.turns = None
             elif self._speakers is None or count != self.settings.speaker_count:
                 self._speakers = await asyncio.to_thread(self._new_speakers, count, position)
             self._core = LiveCore(options, detector, position=position, utterance=utterance)
