@@ -45,6 +45,7 @@ pytest.register_assert_rewrite("tests.support")  # so that what fails there says
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow by its place, and put files that take minutes first.
 

@@ -118,9 +118,8 @@ class Worker:
     def __call__(self, items: Sequence[Item]) -> list[Outcome]:
         """Do some rows: an outcome for each, in their order; nothing is raised but what ends the process."""
         known = [item for item in items if item.size > 1]
-        unknown = [
-            item for item in items if item.size <= 1
-        ]  # may be large: no more are fetched than are decoded at once
+        # Those of unknown size may be large: no more of them are fetched than are decoded at once.
+        unknown = [item for item in items if item.size <= 1]
         size = self._job.files_at_once
         groups = [known, *(unknown[start : start + size] for start in range(0, len(unknown), size))]
         outcomes = {item.key: outcome for group in groups for item, outcome in self._together(group)}

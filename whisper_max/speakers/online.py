@@ -89,8 +89,8 @@ class OnlineSpeakers:
         from whisper_max.speakers.clustering import assign, means, speakers_of  # SciPy: slow to import, and of an extra
 
         clear = clear_voices(voices)
-        n_wanted = max(_FEW, self._n_clustered * _GROWTH)
-        if final or self._centres is None or len(voices) < _FEW or len(voices) >= n_wanted:
+        many_more = len(voices) < _FEW or len(voices) >= self._n_clustered * _GROWTH
+        if final or self._centres is None or many_more:
             known = 0 if final or self._centres is None or len(windows) > _MINUTE else len(self._centres)
             labels = speakers_of(clear, max(self._count.least, known), self._count.most)
             self._centres = means(clear.vectors * clear.seconds[:, None], labels)
