@@ -114,7 +114,7 @@ def _of_link(file: FileIO, link: ogg.Link, reading: Reading, timeline: Timeline)
     yield from _of_media(file, [link.span], reading, timeline)
     now, found = timeline.seconds, [warning for warning in reading.warnings if warning.kind != "tracks"]
     if link.is_cut:
-        reading.warn("truncated", now, now, "truncated", expected="a whole last page", found="a part of it")
+        ogg.tell_cut(reading, now)
     elif link.is_damaged and not found:  # FFmpeg passes over pages without a word, of whatever stream
         reading.warn("damaged", now, now, "pages before here are damaged, of sound or of what is beside it")
 

@@ -23,7 +23,7 @@ from whisper_max.model.speakers.shapes import FRAME_SAMPLES, N_LOCAL, WINDOW_SAM
 from whisper_max.speakers.files import check_there, read_checkpoints
 from whisper_max.speakers.timeline import spans
 from whisper_max.speakers.voices import voice_features
-from whisper_max.speakers.windows import Heard, heard, starts
+from whisper_max.speakers.windows import Heard, filled, heard, starts
 from whisper_max.transcribe.speakers import Diarization, SpeakerCount
 from whisper_max.transcribe.turns import Turn
 
@@ -155,10 +155,8 @@ def _batches(waveform: Waveform) -> Iterator[list[tuple[int, Float32]]]:
     """First frame and samples of windows, several at once; the last one is filled up with zeros."""
     batch: list[tuple[int, Float32]] = []
     for start in starts(waveform.n_samples):
-        samples = np.zeros(WINDOW_SAMPLES, np.float32)
-        found = waveform.read(start * FRAME_SAMPLES, start * FRAME_SAMPLES + WINDOW_SAMPLES)
-        samples[: len(found)] = found
-        batch.append((start, samples))
+        samples = waveform.read(start * FRAME_SAMPLES, start * FRAME_SAMPLES + WINDOW_SAMPLES)
+        batch.append((start, filled(samples)))
         if len(batch) == TOGETHER:
             yield batch
             batch = []

@@ -9,7 +9,7 @@ from whisper_max.audio.waveform import SAMPLE_RATE
 from whisper_max.model.speakers.shapes import FRAME_SAMPLES, N_LOCAL, WINDOW_SAMPLES
 from whisper_max.speakers.diarize import Networks, Voice, clear_voices, load_networks, turns_of
 from whisper_max.speakers.voices import voice_features
-from whisper_max.speakers.windows import STEP_FRAMES, Heard, heard, last_start
+from whisper_max.speakers.windows import STEP_FRAMES, Heard, filled, heard, last_start
 from whisper_max.transcribe.speakers import SpeakerCount
 from whisper_max.transcribe.turns import Turn
 
@@ -101,10 +101,8 @@ class OnlineSpeakers:
         self._turns = [Turn(self._position + turn.start, self._position + turn.end, turn.speaker) for turn in turns]
 
     def _hear(self, start: int) -> tuple[Heard, list[Voice]]:
-        """A window from a frame on, filled up with zeros, and the voices in it."""
-        samples = np.zeros(WINDOW_SAMPLES, np.float32)
-        found = self._samples[start * FRAME_SAMPLES - self._first :][:WINDOW_SAMPLES]
-        samples[: len(found)] = found
+        """A window from a frame on, and the voices in it."""
+        samples = filled(self._samples[start * FRAME_SAMPLES - self._first :][:WINDOW_SAMPLES])
         window = heard(start, self._networks.segment([samples])[0])
         voices = []
         for local in range(N_LOCAL):

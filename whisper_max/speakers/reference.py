@@ -9,7 +9,7 @@ from whisper_max.audio.waveform import Waveform
 from whisper_max.model.speakers.shapes import N_FRAMES, WINDOW_SAMPLES
 from whisper_max.speakers.diarize import Networks
 from whisper_max.speakers.voices import voice_features
-from whisper_max.speakers.windows import heard
+from whisper_max.speakers.windows import filled, heard
 
 Float32 = NDArray[np.float32]
 _PARTS = 4  # in which the voice is heard: their mean tells people apart far better than one of them
@@ -21,9 +21,7 @@ def voice_of(waveform: Waveform, networks: Networks) -> Float32 | None:
     Raises:
         AudioError: a spooled recording can't be read back.
     """
-    samples = np.zeros(WINDOW_SAMPLES, np.float32)
-    found = waveform.read(0, WINDOW_SAMPLES)
-    samples[: len(found)] = found
+    samples = filled(waveform.read(0, WINDOW_SAMPLES))
     alone = heard(0, networks.segment([samples])[0]).alone
     longest = alone[:, alone.sum(axis=0).argmax()]
     part_of = np.arange(N_FRAMES) * _PARTS // N_FRAMES

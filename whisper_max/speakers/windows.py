@@ -52,6 +52,11 @@ def last_start(n_samples: int) -> int:
     return max(0, -((WINDOW_SAMPLES - n_samples) // FRAME_SAMPLES))
 
 
+def filled(samples: Float32) -> Float32:
+    """Up to WINDOW_SAMPLES samples as a window, filled up with zeros, (WINDOW_SAMPLES,)."""
+    return np.pad(samples, (0, WINDOW_SAMPLES - len(samples)))
+
+
 def heard(start: int, logits: Float32) -> Heard:
     """What the network says of a window. logits: (N_FRAMES, N_CLASSES)."""
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))

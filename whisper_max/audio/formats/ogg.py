@@ -168,6 +168,12 @@ def find_lost_end(file: FileIO, link: Link, last: Page) -> tuple[int, bool] | No
     return found
 
 
+def tell_cut(reading: Reading, now: float, end: float | None = None) -> None:
+    """Tell that the last page is not whole, which reaches from now to end, in seconds, where that is known."""
+    expected, found = "a whole last page", "a part of it"
+    reading.warn("truncated", now, now if end is None else end, "truncated", expected=expected, found=found)
+
+
 def _parse(content: bytes, place: int) -> Page:
     granule = int.from_bytes(content[_GRANULE:_SERIAL], "little", signed=True)
     end = _HEADER + content[_N_SEGMENTS]

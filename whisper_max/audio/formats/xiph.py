@@ -16,7 +16,7 @@ import numpy as np
 from whisper_max.audio.block import Block, mended
 from whisper_max.audio.formats.codecs import create_decoder
 from whisper_max.audio.formats.containers import Frames
-from whisper_max.audio.formats.ogg import Link, Page, find_lost_end, read_pages
+from whisper_max.audio.formats.ogg import Link, Page, find_lost_end, read_pages, tell_cut
 from whisper_max.audio.formats.ogg_codecs import Codec, codec_of, set_up
 from whisper_max.audio.reading import Reading
 from whisper_max.audio.timeline import Timeline
@@ -53,8 +53,7 @@ def decode_link(file: FileIO, link: Link, codec: Codec, reading: Reading, timeli
     if lost_end is not None:
         yield from stream.end(*lost_end)
     elif link.is_cut:
-        now = timeline.seconds
-        reading.warn("truncated", now, now, "truncated", expected="a whole last page", found="a part of it")
+        tell_cut(reading, timeline.seconds)
     yield from timeline.finish()
 
 
@@ -102,9 +101,7 @@ class _Stream:
         if like is not None and is_whole and 0 < lost < _LONGEST_PAGE:
             yield from self._timeline.place(like, granule / like.sampling_rate, is_damaged=True)
             return
-        end = now + lost if 0 < lost < _LONGEST_PAGE else now
-        expected, found = "a whole last page", "a part of it"
-        self._reading.warn("truncated", now, end, "truncated", expected=expected, found=found)
+        tell_cut(self._reading, now, now + lost if 0 < lost < _LONGEST_PAGE else None)
 
     def _packets(self, page: Page) -> Iterator[bytes]:
         for index, (content, ends) in enumerate(page.packets()):
