@@ -14,6 +14,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
+
     from whisper_max.api import Model
     from whisper_max.measure.verify import Reference
 
@@ -40,6 +43,16 @@ SLOW_PLACES = (
 
 LONGEST = ("tests/model/", "tests/engine/", "tests/test_checkpoint_kinds.py", "tests/web/")  # minutes each
 
+SHARE_KERNEL_GRAPHS = (  # the files that ask for the fixture of that name
+    "tests/model/test_kernels.py",
+    "tests/model/test_fused.py",
+    "tests/model/test_int8_attention.py",
+    "tests/model/test_split_attention.py",
+    "tests/model/test_device_decoding.py",
+    "tests/model/gpu/test_choose.py",
+    "tests/engine/test_device_transcripts.py",
+)
+
 pytest.register_assert_rewrite("tests.support")  # so that what fails there says what was found, too
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -57,6 +70,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if place.startswith(SLOW_PLACES):
             item.add_marker("slow")
     items.sort(key=lambda item: next((i for i, place in enumerate(LONGEST) if place in item.nodeid), len(LONGEST)))
+
+
+@pytest.hookimpl(optionalhook=True)  # where pytest-xdist is installed
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Hand out whole files, and those that share the kernels' graphs to one worker: they take minutes to compile."""
+    from xdist.scheduler import LoadFileScheduling
+
+    scheduling = LoadFileScheduling(config, log)
+    file_of = scheduling._split_scope
+
+    def unit_of(nodeid: str) -> str:
+        file = file_of(nodeid)
+        return SHARE_KERNEL_GRAPHS[0] if file in SHARE_KERNEL_GRAPHS else file
+
+    scheduling._split_scope = unit_of
+    return scheduling
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +132,8 @@ def kernel_graphs(request) -> dict[str, Any]:
 
     module, library = Module(), kernel_library()
     asking = [item.module for item in request.session.items if "kernel_graphs" in getattr(item, "fixturenames", ())]
+    alone = {Path(file.__file__).relative_to(REPOSITORY).as_posix() for file in asking} - {*SHARE_KERNEL_GRAPHS}
+    assert not alone, f"compiled in every worker unless they are in SHARE_KERNEL_GRAPHS: {alone}"
     weights = {}
     for add_graphs in dict.fromkeys(file.add_graphs for file in asking):
         weights |= add_graphs(module, library)
