@@ -15,9 +15,9 @@ from whisper_max.checkpoint.file_bytes import FileBytes
 from whisper_max.checkpoint.ggml_blocks import KINDS, BlockTensor
 from whisper_max.checkpoint.layout import LOGITS, TOKEN_EMBEDDING
 from whisper_max.checkpoint.tensors import QuantizedTensor
-from whisper_max.engine.storage import compute_type_for
+from whisper_max.engine.storage import compute_type_for, narrowest_exact
 from whisper_max.engine.weights import in_int8_panels, prepare_weights, weight_rules
-from whisper_max.errors import CheckpointError, OptionError
+from whisper_max.errors import CheckpointError
 
 KEPT_WIDE = ("position_encodings", "bias", "beta", "gamma")
 
@@ -107,6 +107,19 @@ def test_int8_reaches_the_kernels_without_a_second_rounding(writers, tmp_path):
         np.testing.assert_array_equal(weights[f"{layer}offset"].to_numpy(), offset)
 
 
+def test_int8_can_be_widened_to_exactly_what_it_stands_for(writers, tmp_path):
+    from max.driver import CPU
+
+    checkpoint = read_checkpoint(write(writers, tmp_path, ctranslate2_int8(writers, writers.stored("ctranslate2"))))
+    weights = prepare_weights(checkpoint.tensors, checkpoint.dims, DType.float32, DType.float32, CPU())
+    name = "decoder.blocks.1.mlp.0.weight"
+    key: Any = checkpoint.tensors.entry(name)
+    expected = key.values.astype(np.float32) * key.scale[:, None]
+    panels = weights[name].to_numpy()  # (n_panels, n_in, PANEL)
+    matrix = panels.transpose(0, 2, 1).reshape(-1, panels.shape[1])
+    np.testing.assert_array_equal(matrix[: len(expected)], expected)
+
+
 def test_ctranslate2_int16_is_widened(writers, tmp_path):
     stored = writers.stored("ctranslate2")
     checkpoint = read_checkpoint(write(writers, tmp_path, ctranslate2_int16(writers, stored)))
@@ -163,8 +176,8 @@ def test_what_computes_with_packed_weights(writers, tmp_path):
     assert compute_type_for(int16, "float32") == "float32"
     int8 = read_checkpoint(write(writers, tmp_path, ctranslate2_int8(writers, writers.stored("ctranslate2"))))
     assert compute_type_for(int8, "auto", is_cpu=False) == "int8"
-    with pytest.raises(OptionError, match="these weights are int8"):
-        compute_type_for(int8, "float32")
+    assert compute_type_for(int8, "float32") == "float32"
+    assert narrowest_exact(int8) == DType.float32
 
 
 # ---------------------------------------------------------------- ggml

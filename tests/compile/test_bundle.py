@@ -177,12 +177,11 @@ def test_a_cut_file_is_refused(file: Path):
         read_checkpoint(file)
 
 
-def test_int8_weights_run_as_int8_or_not_at_all(file: Path):
+def test_int8_weights_run_as_int8_unless_they_are_to_be_widened(file: Path):
     checkpoint = read_checkpoint(file)
-    assert narrowest_exact(checkpoint) == DType.int8
     assert {compute_type_for(checkpoint, asked) for asked in ("auto", "int8")} == {"int8"}
-    with pytest.raises(OptionError, match="these weights are int8: expected auto or int8, found float32"):
-        compute_type_for(checkpoint, "float32")
+    assert compute_type_for(checkpoint, "float32") == "float32"
+    assert narrowest_exact(checkpoint) == DType.float32
 
 
 def test_quantize_on_the_command_line(tmp_path: Path, capsys):
@@ -284,6 +283,13 @@ def test_a_processor_without_the_features(folder, monkeypatch):
 def test_a_compute_type_that_it_was_not_made_for(folder):
     with pytest.raises(ArtifactError, match=r"expected cpu:x86-64-v3, weights int8, found cpu:x86-64-v3 \(float16\)"):
         read_bundle(folder).artifacts_for(replace(V3, storage=DType.int8))
+
+
+def test_a_bundle_of_int8_is_not_for_wider_weights(folder):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest_with(folder, artifacts=[{**entry, "storage": "int8"} for entry in manifest["artifacts"]])
+    with pytest.raises(ArtifactError, match=r"weights as they are, found cpu:x86-64-v3 \(int8\)"):
+        read_bundle(folder).artifacts_for(V3)
 
 
 def manifest_with(folder: Path, **changes) -> None:

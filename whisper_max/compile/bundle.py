@@ -72,7 +72,7 @@ class Bundle:
             for entry in self.manifest["artifacts"]
             if entry["code"] in target.codes
             and entry["dtype"] == target.dtype.name
-            and (target.storage is None or entry["storage"] == target.storage.name)
+            and (entry["storage"] != "int8" if target.storage is None else entry["storage"] == target.storage.name)
         ]
         if not fitting:
             raise self._nothing_for(target)
