@@ -1,8 +1,8 @@
 """Compile the artifacts that ship inside the package: ``python scripts/build/build_artifacts.py``.
 
-Run it after a change of the CPU's graphs or kernels, or of the pinned version of MAX: one to three minutes an artifact,
-the smallest models first, one after the other. What is up to date is skipped, so a run that was stopped goes on; what
-is stale is removed at the end. The tests fail while a shipped artifact is stale or missing.
+Run it after a change of the CPU's graphs or kernels, or of the pinned version of MAX: one to three minutes an artifact
+and core, the smallest models first. What is up to date is skipped, so a run that was stopped goes on; what is stale is
+removed at the end. The tests fail while a shipped artifact is stale or missing.
 
 It also lists the digests of the graphs, which spares whoever loads a model building them. Before a release, run it
 whatever changed: the list holds for the code of ``whisper_max/model`` as it was then.
@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from max.dtype import DType
@@ -23,6 +24,7 @@ from whisper_max.compile.artifact import SHIPPED, ArtifactKey, write_artifact
 from whisper_max.compile.compiler import compile_module, compile_speakers
 from whisper_max.compile.shipped import SHIPPED_CPUS, listed_graphs, shipped_keys
 from whisper_max.dims import ModelDimensions
+from whisper_max.hardware.cores import usable_cores
 from whisper_max.model.digest import list_graphs, listed
 
 
@@ -30,18 +32,19 @@ def main() -> int:
     """Bring the shipped artifacts up to date."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--list", action="store_true", help="do nothing, say what would be; fail if there is anything")
+    jobs = usable_cores()
+    parser.add_argument("--jobs", type=int, default=jobs, help=f"to compile at a time, 1.3 GB each (default: {jobs})")
     args = parser.parse_args()
     wanted = all_shipped()
     missing = [name for name in wanted if not (SHIPPED / name).exists()]
     stale = [path for path in SHIPPED.glob("*.wmx") if path.name not in wanted]
     print(f"{len(wanted) - len(missing)} up to date, {len(missing)} to compile, {len(stale)} stale", flush=True)
-    for number, name in enumerate(missing, start=1):
-        print(f"[{number}/{len(missing)}] {name}", flush=True)
-        if not args.list:
-            start = time.monotonic()
-            path = SHIPPED / name
-            write_artifact(path, wanted[name]())
-            print(f"    {path.stat().st_size / 1e6:.2f} MB, {time.monotonic() - start:.0f} s", flush=True)
+    if args.list:
+        print("\n".join(missing))
+    else:
+        with ThreadPoolExecutor(args.jobs) as pool:  # each waits for a process of its own
+            for number, line in enumerate(pool.map(lambda name: make(name, wanted[name]), missing), start=1):
+                print(f"[{number}/{len(missing)}] {line}", flush=True)
     for path in stale:
         print(f"stale: {path.name}", flush=True)
         if not args.list:
@@ -55,6 +58,14 @@ def main() -> int:
     total = sum(path.stat().st_size for path in SHIPPED.glob("*.wmx"))
     print(f"{total / 1e6:.2f} MB together")
     return 1 if args.list and (missing or stale or unlisted) else 0
+
+
+def make(name: str, compiled: Callable[[], bytes]) -> str:
+    """Compile one artifact; what there is to say of it."""
+    start = time.monotonic()
+    path = SHIPPED / name
+    write_artifact(path, compiled())
+    return f"{name}: {path.stat().st_size / 1e6:.2f} MB, {time.monotonic() - start:.0f} s"
 
 
 def all_shipped() -> dict[str, Callable[[], bytes]]:
