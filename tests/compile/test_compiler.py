@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from pathlib import Path
 
@@ -45,6 +46,20 @@ def test_a_compiler_that_aborts_runs_once_more(child):
     runs = child(DIE, WRITE)
     assert compile_it() == b"compiled"
     assert runs() == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "machine", "needed"),
+    [("cpu:neoverse-n1", "x86_64", "aarch64"), ("cpu:x86-64-v3", "aarch64", "x86_64")],
+)
+def test_code_for_another_family_of_processors_is_refused_at_once(child, monkeypatch, code, machine, needed):
+    runs = child(WRITE)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    with pytest.raises(
+        ArtifactError, match=f"{code}: can't be compiled on this machine: expected {needed}, found {machine}"
+    ):
+        compile_module(DIMS, DType.float32, DType.float32, code)
+    assert runs() == 0
 
 
 def test_a_compiler_that_aborts_again_is_reported(child):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from max.dtype import DType
 
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import ArtifactError
+from whisper_max.hardware.processors import other_family
 
 if TYPE_CHECKING:
     from max.graph import KernelLibrary, Module
@@ -47,8 +49,8 @@ def compile_module(dims: ModelDimensions, dtype: DType, storage: DType, code: st
         the compiled module in MAX's format.
 
     Raises:
-        ArtifactError: no compiler is installed, or it failed, the message has its last line; or there is no temporary
-            folder.
+        ArtifactError: no compiler is installed, or none for such processors; it failed, the message has its last line;
+            or there is no temporary folder.
     """
     kinds = ["--dtype", dtype.name, "--storage", storage.name]
     return _compile([json.dumps(asdict(dims)), code, *kinds, "--only", *only], code)
@@ -65,6 +67,11 @@ def compile_speakers(code: str) -> bytes:
 
 def _compile(arguments: Sequence[str], code: str) -> bytes:
     check_compiler()
+    if (machine := other_family(code)) is not None:
+        raise ArtifactError(
+            "can't be compiled on this machine", where=code, expected=machine, found=platform.machine(),
+            hint=f"compile it on a machine with {machine}, or take a release that has it",
+        )  # fmt: skip
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="whisper_max_"))

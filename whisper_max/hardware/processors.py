@@ -60,6 +60,18 @@ def missing_features(code: str) -> list[str]:
     return sorted(PORTABLE_CPUS.get(code.removeprefix("cpu:"), frozenset()) - cpu_flags())
 
 
+def other_family(code: str) -> str | None:
+    """The machine that portable code for a CPU needs, as ``platform.machine()`` has it, where this one is of another.
+
+    A compiler of MAX 26.7 makes code for any processor of the family that it runs on, and for no other.
+    """
+    name = code.removeprefix("cpu:")
+    if name not in PORTABLE_CPUS:
+        return None
+    machine = "x86_64" if name.startswith("x86-64") else "aarch64"
+    return None if platform.machine() == machine else machine
+
+
 def is_native(code: str) -> bool:
     """True for code that was made for one machine's own processor."""
     return code.startswith(f"cpu:{_NATIVE}-")
