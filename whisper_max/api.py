@@ -186,7 +186,10 @@ class Model:
             what = "can't be transcribed in parts"
             raise OptionError(what, where="batch_size", expected=expected, found=wanted.batch_size)
         # Who speaks is not in a journal: it is found once, where the parts are joined.
-        with self._opened(audio, None, wanted, journal, resume, lambda *_: Diarization([])) as (opened, done):
+        with self._opened(audio, None, wanted, journal, resume, lambda *_: Diarization([], later=True)) as (
+            opened,
+            done,
+        ):
             recording = cast(Recording, opened)
             keep_part(recording, part, n_parts)
             for _ in self._segments(recording, done, None, None, max_windows):

@@ -12,6 +12,7 @@ from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.audio.mel import MelWindows
 from whisper_max.audio.waveform import ArrayWaveform
 from whisper_max.text.tokenizer import build_tokenizer
+from whisper_max.transcribe import tidy
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.recording import Recording
 from whisper_max.transcribe.result import Segment, Word
@@ -19,6 +20,7 @@ from whisper_max.transcribe.scheduler import transcribe_windows
 from whisper_max.transcribe.sound import Sound
 from whisper_max.transcribe.tidy import Tidy
 from whisper_max.transcribe.turns import Turn, Turns, speaker_name
+from whisper_max.transcribe.words import attach_words
 
 
 @cache
@@ -138,6 +140,28 @@ def test_a_recording_whose_turns_are_known(word_timestamps):
     assert all((each.words is not None) == word_timestamps for each in labelled)
     spoken = [each for each in labelled if each.text]
     assert [each.speaker for each in spoken] == sorted(each.speaker for each in spoken)
+
+
+@pytest.mark.parametrize(
+    ("turns", "until"),
+    [
+        ([Turn(0, 40, 0)], 0),  # nothing to split
+        ([Turn(0, 9, 0), Turn(70, 80, 0)], 0),  # the same speaker later on
+        ([Turn(0, 9, 0), Turn(9, 90, 1)], 10),  # a word may be a second from its turn
+        (None, 90),  # found later
+    ],
+)
+def test_words_are_timed_only_where_speakers_may_differ(monkeypatch, turns, until):
+    aligned = []
+
+    def counted(piece, cut, align):
+        aligned.append(cut.window.start)
+        attach_words(piece, cut, align)
+
+    monkeypatch.setattr(tidy, "attach_words", counted)
+    options = TranscribeOptions(language="en", temperature=0.0)
+    segments = transcribed(ArrayWaveform(make_noise(90)), options, Turns(turns))
+    assert set(aligned) == {each.seek / 100 for each in segments if each.seek / 100 < until}
 
 
 def make_noise(seconds):

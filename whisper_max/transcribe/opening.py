@@ -46,5 +46,6 @@ def open_recording(
         found = tell_apart(waveform, count)
     heard, speech = listen(waveform, options)
     mel, warnings = MelWindows(heard, n_mels), [*waveform.warnings, *(found.warnings if found else ())]
-    tidy = None if as_openai else Tidy(Sound(waveform, heard), Turns(found.turns, found.names) if found else None)
+    turns = None if found is None else Turns(None if found.later else found.turns, found.names)
+    tidy = None if as_openai else Tidy(Sound(waveform, heard), turns)
     return Recording(vocabulary, mel, options, speech, warnings, tidy, channel, heard)

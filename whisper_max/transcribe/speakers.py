@@ -58,13 +58,15 @@ class Diarization(NamedTuple):
     """Who speaks when, and what is to be known of that.
 
     names: of speakers that are known by their voices, and of the others in that recording; of none where nobody is
-    known. voices: a vector of length 1 for each speaker, which is kept nowhere unless that is asked for.
+    known. voices: a vector of length 1 for each speaker, which is kept nowhere unless that is asked for. later: True
+    where turns are found when the recording is transcribed.
     """
 
     turns: Sequence[Turn]
     warnings: Sequence[AudioWarning] = ()
     names: Mapping[int, str] = MappingProxyType({})
     voices: Mapping[int, NDArray[np.float32]] = MappingProxyType({})
+    later: bool = False
 
 
 TellApart: TypeAlias = "Callable[[Waveform, SpeakerCount], Diarization]"

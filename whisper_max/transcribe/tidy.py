@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from whisper_max.audio.mel import FRAMES_PER_SECOND
 from whisper_max.decode.contract import Align
 from whisper_max.text.tokenizer import Tokenizer
 from whisper_max.transcribe.segment import Segment, Word
@@ -40,9 +41,17 @@ class Tidy:
         """Give a cut its words where its segments can't be ended and broken as they are to be without."""
         if cut.skipped:
             return
-        needed = recording.options.align_segments or self._turns is not None or recording.channel is not None
+        needed = recording.options.align_segments or recording.channel is not None or self._differ(recording, cut)
         if needed or (recording.speech is not None and recording.speech.is_parted(cut.segments)):
             attach_words(piece, cut, align)
+
+    def _differ(self, recording: Recording, cut: Cut) -> bool:
+        """True where more than one speaker may be heard in a window, so that its segments may have to be split."""
+        if self._turns is None:
+            return False
+        frames = cut.window.seek, cut.window.seek + cut.window.size
+        start, end = (recording.recorded_frame(frame) / FRAMES_PER_SECOND for frame in frames)
+        return self._turns.differ(start, end)
 
     def tidied(self, recording: Recording, segments: Sequence[Segment]) -> list[Segment]:
         """Segments in their final form, from those with times in the recording, and words where they are needed."""

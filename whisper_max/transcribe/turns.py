@@ -38,12 +38,14 @@ class Turns:
     """The turns of a recording, by which its segments are labelled.
 
     Args:
-        turns: in any order; speakers are numbered anew in the order in which their first turns start.
+        turns: in any order; speakers are numbered anew in the order in which their first turns start. None where they
+            are found later, so that there may be any.
         names: of speakers as ``turns`` number them; those that have none are called by their new number.
     """
 
-    def __init__(self, turns: Iterable[Turn], names: Mapping[int, str] = MappingProxyType({})) -> None:
-        ordered = sorted(turns, key=lambda turn: (turn.start, turn.end))
+    def __init__(self, turns: Iterable[Turn] | None, names: Mapping[int, str] = MappingProxyType({})) -> None:
+        self._found = turns is not None
+        ordered = sorted(turns or (), key=lambda turn: (turn.start, turn.end))
         numbers: dict[int, int] = {}
         self._turns = [replace(turn, speaker=numbers.setdefault(turn.speaker, len(numbers))) for turn in ordered]
         self._names = [names.get(speaker, speaker_name(number)) for speaker, number in numbers.items()]
@@ -63,6 +65,10 @@ class Turns:
             tokenizer: of their tokens.
         """
         return [part for segment in segments for part in self._label(segment, tokenizer)]
+
+    def differ(self, start: float, end: float) -> bool:
+        """True where words in a span of time may be those of more than one speaker."""
+        return not self._found or len({turn.speaker for turn in self._near(start, end)}) > 1
 
     def names_of(self, words: Iterable[tuple[float, float]]) -> list[str | None]:
         """Who says each word of some that follow each other, by their starts and ends; None where nobody is near."""
