@@ -7,7 +7,7 @@ Arguments: "vnni" and "bf16" where the processor has these instructions.
 from kernels.attention import Head
 from kernels.decode_attention import attend
 from kernels.decoder_block import Block, Caches
-from kernels.dot import GROUP, IntVector, add_dots
+from kernels.dot import GROUP, HAS_PAIRS, IntVector, add_dots, dots_of_wide
 from kernels.finish import Rows
 from kernels.int8_attention import Int8Head
 from kernels.matrix import FloatMatrix, Int8Matrix, Matrix
@@ -112,7 +112,9 @@ def time_peak[kind: StaticString]():
         var x = at.unsafe_load[width=WIDTH](0)
         for _ in range(PEAK_ROUNDS):
             comptime for chain in range(CHAINS):
-                comptime if kind == VNNI or kind == PAIRS:
+                comptime if kind == PAIRS and HAS_PAIRS:
+                    sums[chain] += dots_of_wide(x, sums[chain])
+                elif kind == VNNI or kind == PAIRS:
                     sums[chain] = add_dots[kind == VNNI](sums[chain], x, sums[chain])
                 else:
                     var total = bitcast[DType.float32, WIDTH](sums[chain])
@@ -127,7 +129,8 @@ def time_peak[kind: StaticString]():
             all += sums[chain]
         at.unsafe_store(0, all & 1)
 
-    comptime products = 4 if kind == VNNI or kind == PAIRS else 2 if kind == BFLOAT else 1
+    comptime two = kind == BFLOAT or (kind == PAIRS and HAS_PAIRS)
+    comptime products = 2 if two else 4 if kind == VNNI or kind == PAIRS else 1
     report(String("peak: ") + String(kind), String(kind), 2 * PEAK_ROUNDS * CHAINS * WIDTH * products, 0, run)
     _ = memory^
 

@@ -217,7 +217,7 @@ def int8_linear(kernels, x, matrix, vnni=None):
 
 @pytest.mark.parametrize("vnni", [0, 1, 2, 3])
 @pytest.mark.parametrize(
-    ("n_rows", "depth", "n_out"), [(1, 4, 1), (5, 37, 40), (8, 64, 32), (17, 512, 70), (203, 131, 33)]
+    ("n_rows", "depth", "n_out"), [(1, 4, 1), (5, 37, 40), (8, 64, 32), (17, 512, 70), (203, 131, 33), (40, 1100, 70)]
 )
 def test_int8_sums_are_exact_by_every_instruction(kernels, vnni, n_rows, depth, n_out):
     rng = np.random.default_rng(14)

@@ -6,18 +6,40 @@ sum a query join the blocks (the online softmax of Milakov and Gimelshein, 2018)
 
 import extensibility
 from extensibility import InputTensor, OutputTensor
-from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
-from std.math import ceildiv, exp, min, sqrt
-from std.memory import alloc, dealloc
+from std.math import ceildiv, max, min, sqrt
+from std.memory import alloc, bitcast, dealloc
 from std.memory.alloc import Layout
 
-from .tiles import FloatPointer, HALF_TILE_ROWS, PANEL, TILE_COLUMNS, TILE_ROWS, Vector, WIDTH, multiply_tile
+from .team import Worker, run_phases
+from .tiles import FloatPointer, HALF_TILE_ROWS, TILE_COLUMNS, TILE_ROWS, Vector, WIDTH, multiply_tile
 
 comptime KEY_BLOCK = 384
 """Keys and values of a block of 64-wide heads take 192 KB."""
 comptime LOWEST = Float32(-1e30)
+comptime LOG2_E = Float32(1.4426950408889634)
+comptime ROUNDER = Float32(12582912)
+"""1.5 * 2 ** 23: added to a number, it leaves the nearest integer in the last bits."""
+comptime POWERS: List[Float32] = [
+    1.0, 0.6931471824645996, 0.24022646248340607, 0.05550328642129898, 0.009618489071726799, 0.0013399930903688073,
+    0.00015345810970757157,
+]
+"""2 ** x between -0.5 and 0.5 to 8e-8, as a polynomial."""
+
+
+@always_inline
+def power_of_2[width: Int](x: SIMD[DType.float32, width]) -> SIMD[DType.float32, width]:
+    """`2 ** x` for x up to 0, 2 ** -126 below that; what is not a number stays so."""
+    comptime Values = SIMD[DType.float32, width]
+    var near = x.lt(-126).select(Values(-126), x)
+    var rounded = near + ROUNDER
+    var rest = near - (rounded - ROUNDER)
+    var total = Values(comptime(POWERS[len(POWERS) - 1]))
+    comptime for i in range(len(POWERS) - 2, -1, -1):
+        total = total.fma(rest, Values(comptime(POWERS[i])))
+    var exponent = bitcast[DType.int32, width](rounded) << 23
+    return bitcast[DType.float32, width](bitcast[DType.int32, width](total) + exponent)
 
 
 trait Attends(Deinitable, ImplicitlyCopyable, Movable):
@@ -82,20 +104,22 @@ struct Head[head_dim: Int, causal: Bool, dtype: DType](Attends):
                 self.out_ptr.unsafe_store(at, self.out_ptr.unsafe_load[width=WIDTH](at) * share)
 
     def pack(self, start: Int, n_block: Int, keys: FloatPointer, values: FloatPointer):
-        """Keys transposed into panels (n / PANEL, head_dim, PANEL), zeros past the last; values as rows."""
-        for key in range(ceildiv(n_block, PANEL) * PANEL):
-            var column = key // PANEL * Self.head_dim * PANEL + key % PANEL
+        """Keys transposed, (n / TILE_COLUMNS, head_dim, TILE_COLUMNS), zeros past the last; values side by side for a
+        tile, (head_dim / TILE_COLUMNS, KEY_BLOCK, TILE_COLUMNS)."""
+        for key in range(ceildiv(n_block, TILE_COLUMNS) * TILE_COLUMNS):
+            var column = key // TILE_COLUMNS * Self.head_dim * TILE_COLUMNS + key % TILE_COLUMNS
             if key >= n_block:
                 for lane in range(Self.head_dim):
-                    keys.unsafe_store(column + lane * PANEL, Float32(0))
+                    keys.unsafe_store(column + lane * TILE_COLUMNS, Float32(0))
                 continue
             var source = (start + key) * self.kv_stride
-            for lane in range(0, Self.head_dim, WIDTH):
+            comptime for lane in range(0, Self.head_dim, WIDTH):
                 var part = self.k.unsafe_load[width=WIDTH](source + lane).cast[DType.float32]()
                 comptime for i in range(WIDTH):
-                    keys.unsafe_store(column + (lane + i) * PANEL, part[i])
+                    keys.unsafe_store(column + (lane + i) * TILE_COLUMNS, part[i])
                 var value = self.v.unsafe_load[width=WIDTH](source + lane).cast[DType.float32]()
-                values.unsafe_store(key * Self.head_dim + lane, value)
+                var row = lane // TILE_COLUMNS * KEY_BLOCK + key
+                values.unsafe_store(row * TILE_COLUMNS + lane % TILE_COLUMNS, value)
 
     def run_tile[
         rows: Int
@@ -112,12 +136,12 @@ struct Head[head_dim: Int, causal: Bool, dtype: DType](Attends):
         total: FloatPointer,
     ):
         """A few queries by one block of keys."""
-        var scale = 1 / sqrt(Float32(Self.head_dim))
+        var scale = LOG2_E / sqrt(Float32(Self.head_dim))
         var n_columns = ceildiv(n_block, TILE_COLUMNS) * TILE_COLUMNS
         for column in range(0, n_columns, TILE_COLUMNS):
-            var panel = keys.unsafe_offset(column // PANEL * Self.head_dim * PANEL + column % PANEL)
+            var part = keys.unsafe_offset(column * Self.head_dim)
             var q = self.q.unsafe_offset(query * self.q_stride)
-            var tile = multiply_tile[rows](q, self.q_stride, panel, PANEL, Self.head_dim)
+            var tile = multiply_tile[rows](q, self.q_stride, part, TILE_COLUMNS, Self.head_dim)
             comptime for row in range(rows):
                 scores.unsafe_store(row * KEY_BLOCK + column, tile[2 * row] * scale)
                 scores.unsafe_store(row * KEY_BLOCK + column + WIDTH, tile[2 * row + 1] * scale)
@@ -129,7 +153,8 @@ struct Head[head_dim: Int, causal: Bool, dtype: DType](Attends):
             var at = query + row - first
             factors[row] = weigh(scores.unsafe_offset(row * KEY_BLOCK), visible, n_columns, highest, total, at)
         for lane in range(0, Self.head_dim, TILE_COLUMNS):
-            var tile = multiply_tile[rows](scores, KEY_BLOCK, values.unsafe_offset(lane), Self.head_dim, n_block)
+            var part = values.unsafe_offset(lane * KEY_BLOCK)
+            var tile = multiply_tile[rows](scores, KEY_BLOCK, part, TILE_COLUMNS, n_block)
             comptime for row in range(rows):
                 var place = (query + row) * self.out_stride + lane
                 comptime for half in range(2):
@@ -143,20 +168,23 @@ struct Head[head_dim: Int, causal: Bool, dtype: DType](Attends):
 def weigh(
     scores: FloatPointer, visible: Int, n_columns: Int, highest: FloatPointer, total: FloatPointer, query: Int
 ) -> Float32:
-    """Turn a row of scores into weights relative to the highest so far; returns what earlier sums shrink by."""
+    """Turn a row of scores, logarithms to base 2, into weights relative to the highest so far; returns what earlier sums
+    shrink by."""
+    comptime Pair = SIMD[DType.float32, TILE_COLUMNS]
     for column in range(visible, n_columns):
         scores.unsafe_store(column, LOWEST)
-    var peak = Vector(LOWEST)
-    for column in range(0, n_columns, WIDTH):
-        peak = max(peak, scores.unsafe_load[width=WIDTH](column))
+    var peak = Pair(LOWEST)
+    for column in range(0, n_columns, TILE_COLUMNS):
+        var some = scores.unsafe_load[width=TILE_COLUMNS](column)
+        peak = some.gt(peak).select(some, peak)
     var before = highest.unsafe_load(query)
     var now = max(before, peak.reduce_max())
-    var sums = Vector(0)
-    for column in range(0, n_columns, WIDTH):
-        var weights = exp(scores.unsafe_load[width=WIDTH](column) - now)
+    var sums = Pair(0)
+    for column in range(0, n_columns, TILE_COLUMNS):
+        var weights = power_of_2(scores.unsafe_load[width=TILE_COLUMNS](column) - now)
         scores.unsafe_store(column, weights)
         sums += weights
-    var factor = exp(before - now)
+    var factor = power_of_2[1](before - now)
     highest.unsafe_store(query, now)
     total.unsafe_store(query, total.unsafe_load(query) * factor + sums.reduce_add())
     return factor
@@ -165,23 +193,25 @@ def weigh(
 def run_in_parallel[
     HeadType: Attends, HeadOf: def(Int) -> HeadType
 ](head_of: HeadOf, n_heads: Int, n_queries: Int):
-    """Give every worker its share of the heads, and of the queries where there are more workers than heads."""
+    """Give out the heads to whoever is free, and the queries in shares where there are more workers than heads."""
     var n_workers = max(parallelism_level(None), 1)
-    var n_head_shares = min(n_workers, n_heads)
-    var n_query_shares = max(1, min(n_workers // n_head_shares, ceildiv(n_queries, TILE_ROWS)))
-    var head_share = ceildiv(n_heads, n_head_shares)
+    var n_query_shares = max(1, min(n_workers // min(n_workers, n_heads), ceildiv(n_queries, TILE_ROWS)))
     var query_share = ceildiv(n_queries, n_query_shares)
+    var n_shares = n_heads * n_query_shares
     var size = head_of(0).scratch_floats(query_share)
-    var scratch = alloc(Layout[Float32](count=n_head_shares * n_query_shares * size))
+    n_workers = min(n_workers, n_shares)
+    var scratch = alloc(Layout[Float32](count=n_workers * size))
     var scratch_ptr = rebind[FloatPointer](scratch.unsafe_ptr())
 
-    def work(share: Int) {imm}:
-        var first = (share // n_head_shares) * query_share
-        var first_head = (share % n_head_shares) * head_share
-        for head in range(first_head, min(first_head + head_share, n_heads)):
-            head_of(head).run(first, min(first + query_share, n_queries), scratch_ptr.unsafe_offset(share * size))
+    def walk(mut worker: Worker) {imm}:
+        var share = worker.next(n_shares)
+        while share >= 0:
+            var first = share % n_query_shares * query_share
+            var own = scratch_ptr.unsafe_offset(worker.number * size)
+            head_of(share // n_query_shares).run(first, min(first + query_share, n_queries), own)
+            share = worker.next(n_shares)
 
-    sync_parallelize(work, n_head_shares * n_query_shares)
+    run_phases(walk, 1, n_workers)
     dealloc(scratch^)
 
 

@@ -11,6 +11,8 @@ from .tiles import WIDTH
 
 comptime GROUP = 4
 """Bytes along the depth that are multiplied and added at once."""
+comptime HAS_PAIRS = CompilationTarget.has_avx2() and (WIDTH == 16 or WIDTH == 8)
+"""True where `vpmaddwd` multiplies pairs of 16 bits."""
 comptime IntVector = SIMD[DType.int32, WIDTH]
 comptime IntPointer = Pointer[Int32, MutUntrackedOrigin]
 
@@ -23,7 +25,7 @@ def add_dots[fast: Bool](total: IntVector, x: IntVector, weights: IntVector) -> 
     """
     comptime if fast and has_fast_dots():
         return dots_by_vnni(total, x, weights)
-    elif CompilationTarget.has_avx2():
+    elif HAS_PAIRS:
         return dots_of_pairs(total, x, weights)
     else:
         return dots_by_shifts(total, x, weights)
@@ -58,6 +60,43 @@ def dot_tile[
             sums[2 * row] = add_dots[fast](sums[2 * row], four, of_left)
             sums[2 * row + 1] = add_dots[fast](sums[2 * row + 1], four, of_right)
     return sums^
+
+
+@always_inline
+def add_pairs[
+    rows: Int
+](mut sums: Array[IntVector, 2 * rows], x: IntPointer, weights: IntPointer, n_pairs: Int):
+    """Add a tile of `x @ weights`, of `rows` rows by two vectors of columns, in pairs of 16 bits.
+
+    x: (n_pairs, rows); weights: (n_pairs, 2 * WIDTH).
+    """
+    for pair in range(n_pairs):
+        var left = weights.unsafe_load[width=WIDTH](2 * WIDTH * pair)
+        var right = weights.unsafe_load[width=WIDTH](2 * WIDTH * pair + WIDTH)
+        comptime for row in range(rows):
+            var two = IntVector(x.unsafe_load(rows * pair + row))
+            sums[2 * row] += dots_of_wide(two, left)
+            sums[2 * row + 1] += dots_of_wide(two, right)
+
+
+@always_inline
+def dots_of_wide(x: IntVector, y: IntVector) -> IntVector:
+    """By `vpmaddwd`: in each lane the dot product of two numbers of 16 bits."""
+    comptime name = "llvm.x86.avx512.pmaddw.d.512" if WIDTH == 16 else "llvm.x86.avx2.pmadd.wd"
+    return llvm_intrinsic[name, IntVector, has_side_effect=False](
+        bitcast[DType.int16, 2 * WIDTH](x), bitcast[DType.int16, 2 * WIDTH](y)
+    )
+
+
+@always_inline
+def wide_halves(groups: IntVector) -> Tuple[IntVector, IntVector]:
+    """Signed bytes 0 and 1 of each lane, and bytes 2 and 3, as pairs of 16 bits."""
+    var pairs = bitcast[DType.int16, 2 * WIDTH](groups)
+    var even = bitcast[DType.uint32, WIDTH]((pairs << 8) >> 8)
+    var odd = bitcast[DType.uint32, WIDTH](pairs >> 8)
+    var first = even & 0xFFFF | odd << 16
+    var second = even >> 16 | odd & 0xFFFF0000
+    return bitcast[DType.int32, WIDTH](first), bitcast[DType.int32, WIDTH](second)
 
 
 def has_fast_dots() -> Bool:

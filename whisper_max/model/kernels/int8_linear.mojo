@@ -14,11 +14,12 @@ from std.math import ceildiv, min
 from std.memory import alloc, bitcast, dealloc
 from std.memory.alloc import Layout
 
-from .dot import GROUP, IntPointer, IntVector, add_dots, is_fast
+from .dot import GROUP, HAS_PAIRS, IntPointer, IntVector, add_dots, add_pairs, is_fast, wide_halves
 from .finish import Finish, Heads, Rows
-from .tiles import FloatPointer, PANEL, TILE_COLUMNS, Vector, WIDTH
+from .tiles import FloatPointer, PANEL, TILE_COLUMNS, TILE_ROWS, Vector, WIDTH
 
 comptime BytePointer = Pointer[UInt8, MutUntrackedOrigin]
+comptime WidePointer = Pointer[Int16, MutUntrackedOrigin]
 comptime WeightPointer = Pointer[Int8, MutUntrackedOrigin]
 comptime DOT_ROWS = 12 if WIDTH == 16 else 4
 """Rows of a tile of 2 vectors: what the registers hold besides the halves of weights."""
@@ -26,6 +27,12 @@ comptime HALF_DOT_ROWS = 8 if WIDTH == 16 else 4
 """Rows of the next smaller tile; what is left is taken at once."""
 comptime ROW_BLOCK = 96
 """Rows that are quantised together: of depth 2048 they take 192 KB, within any second-level cache."""
+comptime WIDEN_FROM_ROWS = 16
+"""From how many rows on they and the weights are widened to 16 bits first, where dot products take such."""
+comptime CHUNK = 2048 // WIDTH
+"""Pairs along the depth that are multiplied together: of a few columns they take 16 KB, of the rows of a tile 6 KB, both
+within any first-level cache."""
+comptime CHUNK_GROUPS = CHUNK * 2 // GROUP
 comptime ZERO = 128
 """The byte that stands for 0."""
 comptime ROUNDER = Float32(12582912 + ZERO)
@@ -34,8 +41,11 @@ comptime SMALLEST = Float32(1e-30)
 """A row that nowhere exceeds this counts as zeros, as its scale could not be inverted."""
 
 
-def quantise_row(x: FloatPointer, depth: Int, bytes: BytePointer, n_bytes: Int) -> Float32:
-    """Write x as bytes, zeros up to n_bytes; returns the scale. NaN or infinity in a row makes its scale NaN."""
+def quantise_row[
+    dtype: DType, //
+](x: FloatPointer, depth: Int, bytes: Pointer[Scalar[dtype], MutUntrackedOrigin], n_bytes: Int) -> Float32:
+    """Write x as bytes, or as numbers of 16 bits, zeros up to n_bytes; returns the scale. NaN or infinity in a row makes
+    its scale NaN."""
     # As integers, magnitudes of floats are in order, and infinity and NaN are above all others.
     var peaks = IntVector(0)
     var n_whole = depth // WIDTH * WIDTH
@@ -48,18 +58,46 @@ def quantise_row(x: FloatPointer, depth: Int, bytes: BytePointer, n_bytes: Int) 
     var usable = highest >= SMALLEST and highest <= Float32.MAX_FINITE
     if not usable:
         for k in range(n_bytes):
-            bytes.unsafe_store(k, UInt8(ZERO))
+            bytes.unsafe_store(k, Scalar[dtype](ZERO))
         return Float32(0) if highest < SMALLEST else highest - highest
     var inverse = 127 / highest
     for k in range(0, n_whole, WIDTH):
         var rounded = x.unsafe_load[width=WIDTH](k).fma(Vector(inverse), Vector(ROUNDER))
-        bytes.unsafe_store(k, bitcast[DType.int32, WIDTH](rounded).cast[DType.uint8]())
+        bytes.unsafe_store(k, bitcast[DType.int32, WIDTH](rounded).cast[dtype]())
     for k in range(n_whole, depth):
         var rounded = x.unsafe_load(k).fma(inverse, ROUNDER)
-        bytes.unsafe_store(k, bitcast[DType.int32, 1](rounded).cast[DType.uint8]())
+        bytes.unsafe_store(k, bitcast[DType.int32, 1](rounded).cast[dtype]())
     for k in range(depth, n_bytes):
-        bytes.unsafe_store(k, UInt8(ZERO))
+        bytes.unsafe_store(k, Scalar[dtype](ZERO))
     return highest / 127
+
+
+struct Wide(ImplicitlyCopyable, Movable):
+    """Scratch of one worker whose operands are pairs of 16 bits."""
+
+    var weights: IntPointer  # (CHUNK, TILE_COLUMNS), those at work
+    var x: IntPointer  # (n_rows / TILE_ROWS, n_pairs, TILE_ROWS)
+    var rows: IntPointer  # (TILE_ROWS, n_pairs), those that are quantised
+    var sums: IntPointer  # (n_rows, TILE_COLUMNS), of the chunks so far
+    var scales: FloatPointer  # (n_rows,)
+
+    def __init__(out self, start: BytePointer, n_rows: Int, n_groups: Int):
+        """`start`: `n_bytes`."""
+        var n_padded = ceildiv(n_rows, TILE_ROWS) * TILE_ROWS
+        var n_pairs = n_groups * GROUP // 2
+        self.weights = rebind[IntPointer](start)
+        self.x = self.weights.unsafe_offset(CHUNK * TILE_COLUMNS)
+        self.rows = self.x.unsafe_offset(n_padded * n_pairs)
+        self.sums = self.rows.unsafe_offset(TILE_ROWS * n_pairs)
+        self.scales = rebind[FloatPointer](self.sums.unsafe_offset(n_padded * TILE_COLUMNS))
+
+    @staticmethod
+    def n_bytes(n_rows: Int, n_groups: Int) -> Int:
+        """Its size, in whole cache lines."""
+        var n_padded = ceildiv(n_rows, TILE_ROWS) * TILE_ROWS
+        var n_pairs = n_groups * GROUP // 2
+        var n = CHUNK * TILE_COLUMNS + (n_padded + TILE_ROWS) * n_pairs + n_padded * (TILE_COLUMNS + 1)
+        return ceildiv(4 * n, 64) * 64
 
 
 @fieldwise_init
@@ -96,18 +134,27 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
                     var four = IntVector(x.unsafe_load(i * self.n_groups + group))
                     sums[2 * i] = add_dots[Self.fast](sums[2 * i], four, left)
                     sums[2 * i + 1] = add_dots[Self.fast](sums[2 * i + 1], four, right)
-            var tile = Array[Vector, 2 * rows](fill=Vector(0))
-            # One rounding, said so: left to the compiler, some rows of a tile would have one and others two.
-            comptime for half in range(2):
-                var scale = self.scale.unsafe_load[width=WIDTH](column + half * WIDTH)
-                var bias = self.bias.unsafe_load[width=WIDTH](column + half * WIDTH)
-                comptime for i in range(rows):
-                    var factor = scale * scales.unsafe_load(i)
-                    tile[2 * i + half] = sums[2 * i + half].cast[DType.float32]().fma(factor, bias)
-            self.finish.store[rows](tile, row, column)
+            self.finish_tile[rows](sums, scales, row, column)
+
+    @always_inline
+    def finish_tile[rows: Int](self, sums: Array[IntVector, 2 * rows], scales: FloatPointer, row: Int, column: Int):
+        """Sums with their offset to what the layer gives."""
+        var tile = Array[Vector, 2 * rows](fill=Vector(0))
+        # One rounding, said so: left to the compiler, some rows of a tile would have one and others two.
+        comptime for half in range(2):
+            var scale = self.scale.unsafe_load[width=WIDTH](column + half * WIDTH)
+            var bias = self.bias.unsafe_load[width=WIDTH](column + half * WIDTH)
+            comptime for i in range(rows):
+                var factor = scale * scales.unsafe_load(i)
+                tile[2 * i + half] = sums[2 * i + half].cast[DType.float32]().fma(factor, bias)
+        self.finish.store[rows](tile, row, column)
 
     def prepare(self, first_row: Int, n_rows: Int, scratch: BytePointer):
         """Quantise some rows into scratch, at most `room`."""
+        comptime if HAS_PAIRS and not Self.fast:
+            if n_rows >= WIDEN_FROM_ROWS:
+                self.prepare_wide(first_row, n_rows, Wide(scratch, self.room, self.n_groups))
+                return
         var n_bytes = self.n_groups * GROUP
         var scales = rebind[FloatPointer](scratch)
         var bytes = scratch.unsafe_offset(self.room * 4)
@@ -117,6 +164,11 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
 
     def run_panels(self, first_row: Int, n_rows: Int, first_panel: Int, last_panel: Int, scratch: BytePointer):
         """Rows that were prepared by panels."""
+        comptime if HAS_PAIRS and not Self.fast:
+            if n_rows >= WIDEN_FROM_ROWS:
+                for column in range(first_panel * PANEL, last_panel * PANEL, TILE_COLUMNS):
+                    self.run_wide(first_row, n_rows, column, Wide(scratch, self.room, self.n_groups))
+                return
         var n_bytes = self.n_groups * GROUP
         var scales = rebind[FloatPointer](scratch)
         var bytes = scratch.unsafe_offset(self.room * 4)
@@ -136,6 +188,63 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
                     var at = bytes.unsafe_offset(i * n_bytes)
                     self.run_rows[rest](at, scales.unsafe_offset(i), panel, first_row + i)
 
+    def prepare_wide(self, first_row: Int, n_rows: Int, at: Wide):
+        """Quantise some rows into pairs."""
+        var n_pairs = self.n_groups * GROUP // 2
+        for start in range(0, n_rows, TILE_ROWS):
+            for i in range(min(TILE_ROWS, n_rows - start)):
+                var source = self.x.unsafe_offset((first_row + start + i) * self.depth)
+                var row = rebind[WidePointer](at.rows.unsafe_offset(i * n_pairs))
+                at.scales.unsafe_store(start + i, quantise_row(source, self.depth, row, 2 * n_pairs))
+            var tile = at.x.unsafe_offset(start * n_pairs)
+            for pair in range(n_pairs):
+                comptime for i in range(TILE_ROWS):
+                    tile.unsafe_store(pair * TILE_ROWS + i, at.rows.unsafe_load(i * n_pairs + pair))
+
+    def run_wide(self, first_row: Int, n_rows: Int, column: Int, at: Wide):
+        """Rows in pairs by a few columns."""
+        comptime rows = TILE_ROWS
+        for group in range(0, self.n_groups, CHUNK_GROUPS):
+            var n_groups = min(CHUNK_GROUPS, self.n_groups - group)
+            var is_last = group + n_groups == self.n_groups
+            self.widen(self.weights_at(column, group), n_groups, at.weights)
+            for row in range(0, n_rows, rows):
+                var held = at.sums.unsafe_offset(row * TILE_COLUMNS)
+                var sums = Array[IntVector, 2 * rows](fill=IntVector(0))
+                comptime for i in range(2 * rows):
+                    if group == 0:
+                        sums[i] = self.offset.unsafe_load[width=WIDTH](column + i % 2 * WIDTH)
+                    else:
+                        sums[i] = held.unsafe_load[width=WIDTH](i * WIDTH)
+                var x = at.x.unsafe_offset((row * self.n_groups + group * rows) * GROUP // 2)
+                add_pairs[rows](sums, x, at.weights, n_groups * GROUP // 2)
+                if not is_last:
+                    comptime for i in range(2 * rows):
+                        held.unsafe_store(i * WIDTH, sums[i])
+                elif row + rows <= n_rows:
+                    self.finish_tile[rows](sums, at.scales.unsafe_offset(row), first_row + row, column)
+                else:
+                    comptime for i in range(rows):
+                        if row + i < n_rows:
+                            var last: Array[IntVector, 2] = [sums[2 * i], sums[2 * i + 1]]
+                            self.finish_tile[1](last, at.scales.unsafe_offset(row + i), first_row + row + i, column)
+
+    @always_inline
+    def weights_at(self, column: Int, group: Int) -> IntPointer:
+        """The weights from a column and a group on."""
+        var place = (column // PANEL * self.n_groups + group) * PANEL + column % PANEL
+        return rebind[IntPointer](self.weight).unsafe_offset(place)
+
+    @staticmethod
+    @always_inline
+    def widen(weights: IntPointer, n_groups: Int, wide: IntPointer):
+        """Some groups of a few columns, as pairs."""
+        for group in range(n_groups):
+            comptime for part in range(0, TILE_COLUMNS, WIDTH):
+                var first, second = wide_halves(weights.unsafe_load[width=WIDTH](group * PANEL + part))
+                wide.unsafe_store(2 * group * TILE_COLUMNS + part, first)
+                wide.unsafe_store((2 * group + 1) * TILE_COLUMNS + part, second)
+
     def run(self, first_row: Int, last_row: Int, first_panel: Int, last_panel: Int, scratch: BytePointer):
         """Rows by panels. scratch: scratch_bytes."""
         for start in range(first_row, last_row, self.room):
@@ -144,8 +253,16 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
             self.run_panels(start, n_rows, first_panel, last_panel, scratch)
 
     def scratch_bytes(self) -> Int:
-        """Scratch of one worker: scales and bytes of its rows, in whole cache lines."""
-        return ceildiv(self.room * (4 + self.n_groups * GROUP), 64) * 64
+        """Scratch of one worker."""
+        return scratch_bytes[Self.fast](self.room, self.n_groups)
+
+
+def scratch_bytes[fast: Bool](n_rows: Int, n_groups: Int) -> Int:
+    """Scratch of one worker, in whole cache lines."""
+    comptime if HAS_PAIRS and not fast:
+        if n_rows >= WIDEN_FROM_ROWS:
+            return Wide.n_bytes(n_rows, n_groups)
+    return ceildiv(n_rows * (4 + n_groups * GROUP), 64) * 64
 
 
 def run_in_parallel[

@@ -8,7 +8,6 @@ group of panels is widened once, into a scratch that stays in the second-level c
 import extensibility
 from extensibility import InputTensor, OutputTensor
 from extensibility import _MutableInputTensor as MutableInputTensor
-from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, min
@@ -16,12 +15,17 @@ from std.memory import alloc, dealloc
 from std.memory.alloc import Layout
 
 from .finish import Finish, Heads, Rows
+from .team import Worker, run_phases
 from .tiles import FloatPointer, HALF_TILE_ROWS, PANEL, TILE_COLUMNS, TILE_ROWS, Vector, WIDTH, multiply_tile
 
 comptime SCRATCH_FLOATS = 98304
 """Widened weights a worker keeps at hand: 384 KB, within the second-level cache of any x86-64-v3 processor."""
 comptime WIDEN_FROM_ROWS = 32
-"""From how many rows on a group of panels is widened first."""
+"""From how many rows on a group of panels is widened and laid out in parts first."""
+comptime PARTS = PANEL // TILE_COLUMNS
+"""Tiles side by side in a panel."""
+comptime PIECES_A_WORKER = 4
+"""In how many pieces a worker gets its share of panels, so that one on a slower core takes fewer."""
 
 
 @fieldwise_init
@@ -37,89 +41,88 @@ struct Product[dtype: DType, Finisher: Finish](ImplicitlyCopyable, Movable):
     @always_inline
     def run_rows[
         rows: Int, panel_dtype: DType
-    ](self, panel: Pointer[Scalar[panel_dtype], MutUntrackedOrigin], row: Int, column: Int):
-        """Some rows by one panel, which begins at `column`."""
-        comptime for part in range(PANEL // TILE_COLUMNS):
-            var tile = multiply_tile[rows](
-                self.x.unsafe_offset(row * self.depth),
-                self.depth,
-                panel.unsafe_offset(part * TILE_COLUMNS),
-                PANEL,
-                self.depth,
-            )
-            var at = column + part * TILE_COLUMNS
-            comptime for i in range(2 * rows):
-                tile[i] += self.bias.unsafe_load[width=WIDTH](at + i % 2 * WIDTH)
-            self.finish.store[rows](tile, row, at)
+    ](self, part: Pointer[Scalar[panel_dtype], MutUntrackedOrigin], stride: Int, row: Int, column: Int):
+        """Some rows by TILE_COLUMNS columns, which begin at `column`."""
+        var tile = multiply_tile[rows](self.x.unsafe_offset(row * self.depth), self.depth, part, stride, self.depth)
+        comptime for i in range(2 * rows):
+            tile[i] += self.bias.unsafe_load[width=WIDTH](column + i % 2 * WIDTH)
+        self.finish.store[rows](tile, row, column)
 
-    def run_panel[
+    @always_inline
+    def run_part[
         panel_dtype: DType
-    ](self, panel: Pointer[Scalar[panel_dtype], MutUntrackedOrigin], first: Int, last: Int, column: Int):
-        """Rows [first, last) by one panel."""
+    ](self, part: Pointer[Scalar[panel_dtype], MutUntrackedOrigin], stride: Int, first: Int, last: Int, column: Int):
+        """Rows [first, last) by TILE_COLUMNS columns, which begin at `column`."""
         var row = first
         while row + TILE_ROWS <= last:
-            self.run_rows[TILE_ROWS, panel_dtype](panel, row, column)
+            self.run_rows[TILE_ROWS, panel_dtype](part, stride, row, column)
             row += TILE_ROWS
         comptime if TILE_ROWS > HALF_TILE_ROWS:
             if row + HALF_TILE_ROWS <= last:
-                self.run_rows[HALF_TILE_ROWS, panel_dtype](panel, row, column)
+                self.run_rows[HALF_TILE_ROWS, panel_dtype](part, stride, row, column)
                 row += HALF_TILE_ROWS
         comptime for rest in range(1, HALF_TILE_ROWS):
             if last - row == rest:
-                self.run_rows[rest, panel_dtype](panel, row, column)
+                self.run_rows[rest, panel_dtype](part, stride, row, column)
 
     def run(self, first_row: Int, last_row: Int, first_panel: Int, last_panel: Int, scratch: FloatPointer, widen: Bool):
         """Rows by panels. scratch: SCRATCH_FLOATS, or one panel if that is more; widen: use it."""
         var size = self.depth * PANEL
-        comptime if Self.dtype != DType.float32:
-            if not widen:
-                for panel in range(first_panel, last_panel):
-                    self.run_panel[Self.dtype](self.weight.unsafe_offset(panel * size), first_row, last_row, panel * PANEL)
-                return
+        if not widen:
+            for panel in range(first_panel, last_panel):
+                comptime for part in range(PARTS):
+                    var at = self.weight.unsafe_offset(panel * size + part * TILE_COLUMNS)
+                    self.run_part[Self.dtype](at, PANEL, first_row, last_row, panel * PANEL + part * TILE_COLUMNS)
+            return
         var group = max(1, SCRATCH_FLOATS // size)
         for start in range(first_panel, last_panel, group):
             var stop = min(start + group, last_panel)
-            var panels = rebind[FloatPointer](self.weight.unsafe_offset(start * size))
-            comptime if Self.dtype != DType.float32:
-                var narrow = self.weight.unsafe_offset(start * size)
-                for i in range(0, (stop - start) * size, WIDTH):
-                    scratch.unsafe_store(i, narrow.unsafe_load[width=WIDTH](i).cast[DType.float32]())
-                panels = scratch
+            self.unpack(start, stop, scratch)
             # A few rows by all panels of the group, so that x is read once a group.
             for row in range(first_row, last_row, 2 * TILE_ROWS):
-                for panel in range(start, stop):
-                    var at = panels.unsafe_offset((panel - start) * size)
-                    self.run_panel[DType.float32](at, row, min(row + 2 * TILE_ROWS, last_row), panel * PANEL)
+                var last = min(row + 2 * TILE_ROWS, last_row)
+                for part in range(PARTS * (stop - start)):
+                    var at = scratch.unsafe_offset(part * self.depth * TILE_COLUMNS)
+                    self.run_part[DType.float32](at, TILE_COLUMNS, row, last, start * PANEL + part * TILE_COLUMNS)
+
+    def unpack(self, start: Int, stop: Int, scratch: FloatPointer):
+        """Copy panels to (parts, depth, TILE_COLUMNS) in float32, so that a tile's weights lie side by side."""
+        for panel in range(stop - start):
+            var source = self.weight.unsafe_offset((start + panel) * self.depth * PANEL)
+            var target = scratch.unsafe_offset(panel * self.depth * PANEL)
+            for k in range(self.depth):
+                comptime for lane in range(0, PANEL, WIDTH):
+                    comptime part, within = lane // TILE_COLUMNS, lane % TILE_COLUMNS
+                    var at = (part * self.depth + k) * TILE_COLUMNS + within
+                    target.unsafe_store(at, source.unsafe_load[width=WIDTH](k * PANEL + lane).cast[DType.float32]())
 
 
 def run_in_parallel[
     dtype: DType, Finisher: Finish
 ](product: Product[dtype, Finisher], n_rows: Int, n_panels: Int):
-    """Give every worker its share of the panels, and of the rows where there are more workers than panels."""
+    """Give out the panels in pieces to whoever is free, and the rows in shares where there are more workers than panels."""
     var n_workers = max(parallelism_level(None), 1)
-    var n_column_shares = min(n_workers, n_panels)
-    var n_row_shares = max(1, min(n_workers // n_column_shares, ceildiv(n_rows, WIDEN_FROM_ROWS)))
-    var n_shares = n_column_shares * n_row_shares
-    var panel_share = ceildiv(n_panels, n_column_shares)
+    var n_row_shares = max(1, min(n_workers // min(n_workers, n_panels), ceildiv(n_rows, WIDEN_FROM_ROWS)))
     var row_share = ceildiv(n_rows, n_row_shares)
-    var widens = dtype != DType.float32 and row_share >= WIDEN_FROM_ROWS
+    var piece = ceildiv(n_panels, PIECES_A_WORKER * n_workers)
+    var n_pieces = ceildiv(n_panels, piece)
+    var n_shares = n_pieces * n_row_shares
+    n_workers = min(n_workers, n_shares)
+    var widens = row_share >= WIDEN_FROM_ROWS
     var scratch_size = max(SCRATCH_FLOATS, product.depth * PANEL) if widens else 1
-    var scratch = alloc(Layout[Float32](count=n_shares * scratch_size))
+    var scratch = alloc(Layout[Float32](count=n_workers * scratch_size))
     var scratch_ptr = rebind[FloatPointer](scratch.unsafe_ptr())
 
-    def work(share: Int) {imm}:
-        var first_panel = (share % n_column_shares) * panel_share
-        var first_row = (share // n_column_shares) * row_share
-        product.run(
-            first_row,
-            min(first_row + row_share, n_rows),
-            first_panel,
-            min(first_panel + panel_share, n_panels),
-            scratch_ptr.unsafe_offset(share * scratch_size),
-            widens,
-        )
+    def walk(mut worker: Worker) {imm}:
+        var own = scratch_ptr.unsafe_offset(worker.number * scratch_size)
+        var share = worker.next(n_shares)
+        while share >= 0:
+            var panel = share % n_pieces * piece
+            var row = share // n_pieces * row_share
+            product.run(row, min(row + row_share, n_rows), panel, min(panel + piece, n_panels), own, widens)
+            share = worker.next(n_shares)
 
-    sync_parallelize(work, n_shares)
+    run_phases(walk, 1, n_workers)
     dealloc(scratch^)
 
 

@@ -4,8 +4,8 @@ from extensibility import InputTensor
 from std.math import ceildiv, max, min
 
 from .finish import Finish
-from .int8_linear import BytePointer, DOT_ROWS, Int8Product, WeightPointer
-from .dot import GROUP, IntPointer
+from .int8_linear import BytePointer, DOT_ROWS, Int8Product, WeightPointer, scratch_bytes
+from .dot import IntPointer
 from .linear import Product, SCRATCH_FLOATS, WIDEN_FROM_ROWS
 from .team import Worker
 from .tiles import FloatPointer, PANEL, TILE_ROWS
@@ -56,8 +56,8 @@ struct FloatMatrix[dtype: DType](Matrix):
     var n_panels: Int
 
     def row_block(self, n_rows: Int, n_workers: Int) -> Int:
-        """At most so many that widening the weights for each block costs a hundredth."""
-        return even_blocks(n_rows, n_workers, 252, TILE_ROWS)
+        """At most so many that widening the weights for each block costs a fiftieth, and the last one is soon done."""
+        return even_blocks(n_rows, n_workers, 126, TILE_ROWS)
 
     def multiply[
         Finisher: Finish
@@ -125,8 +125,8 @@ struct Int8Matrix[fast: Bool](Matrix):
         return {finish, x, self.weight, self.bias, self.scale, self.offset, self.depth, self.n_groups, n_rows}
 
     def scratch_bytes(self, n_rows: Int) -> Int:
-        """Scales and bytes of all rows, in whole cache lines."""
-        return ceildiv(n_rows * (4 + self.n_groups * GROUP), 64) * 64
+        """Of all rows."""
+        return scratch_bytes[Self.fast](n_rows, self.n_groups)
 
 
 def float_matrix[
