@@ -80,13 +80,38 @@ def add_graphs(module, library):
                 ops.inplace_custom(f"{prefix}linear_heads", DEVICE, graph.inputs, parameters={"head_dim": HEAD_DIM})
                 graph.output()
         add(
-            f"columns_{storage.name}",
-            [tensor(FLOAT, "depth"), tensor(INT, "n"), *panels, *([vector] if of_int8 else [])],
-            lambda like, ids, *values, prefix=prefix: ops.custom(
-                f"{prefix}panel_columns", DEVICE, [ids, *values],
-                out_types=[tensor(FLOAT, ids.shape[0], like.shape[0])],
+            f"embed_{storage.name}",
+            [
+                tensor(INT, "n"), tensor(INT, "length"), tensor(FLOAT, "n_positions", "depth"),
+                *panels, *([vector] if of_int8 else []),
+            ],
+            lambda ids, positions, table, *values, prefix=prefix: ops.custom(
+                f"{prefix}embed", DEVICE, [ids, positions, table, *values],
+                out_types=[tensor(FLOAT, ids.shape[0], table.shape[1])],
             )[0],
         )  # fmt: skip
+        second = [
+            tensor(storage, "panels", "groups_2", PANEL, GROUP)
+            if of_int8
+            else tensor(storage, "panels", "depth_2", PANEL)
+        ]
+        add(
+            f"stem_{storage.name}",
+            [
+                tensor(FLOAT, "windows", "n_mels", "n_frames"), tensor(FLOAT, "n_rows", "n_out"), tensor(INT, 1),
+                *panels, vector, *extra[:2], *second, vector, *extra,
+            ],
+            lambda mel, positions, *values, prefix=prefix: ops.custom(
+                f"{prefix}conv_stem", DEVICE, [mel, positions, *values],
+                out_types=[tensor(FLOAT, mel.shape[0], *positions.shape)],
+            )[0],
+        )  # fmt: skip
+    add(
+        "layer_norm",
+        [x, tensor(FLOAT, "depth"), tensor(FLOAT, "depth")],
+        lambda x, *norm: ops.custom("whisper_max.layer_norm", DEVICE, [x, *norm], out_types=[x.type])[0],
+    )
+    add("take_rows", [x, tensor(INT, "n")], lambda x, rows: cpu.take_rows(x.tensor, rows.tensor))
     qkv = tensor(FLOAT, "windows", "length", 3 * N_STATE)
     of_float32 = Weights(FLOAT, FLOAT, DEVICE, cpu)
     add("full", [qkv], lambda qkv: cpu.encoder_attention(qkv.tensor, N_HEAD, of_float32))
@@ -96,6 +121,19 @@ def add_graphs(module, library):
         lambda qkv: cpu.self_attention(qkv.tensor, N_HEAD, ops.constant([0.0], FLOAT, device=DEVICE)),
     )
     for kv in (FLOAT, DType.float16):
+        cache = BufferType(kv, ["rows", N_HEAD, "capacity", HEAD_DIM], device=DEVICE)
+        types = [cache, cache, qkv, tensor(INT, "rows")]
+        with Graph(f"store_prompt_{kv.name}", input_types=types, module=module, kernel_library=library) as graph:
+            keys, values, new, window_of_row = graph.inputs
+            cpu.store_prompt((keys.buffer, values.buffer), new.tensor, window_of_row.tensor)
+            graph.output()
+        sources = [tensor(kv, "source_rows", N_HEAD, "source_capacity", HEAD_DIM)] * 2
+        types = [tensor(INT, "rows"), tensor(DType.int64, 1), cache, cache, *sources]
+        with Graph(f"copy_slots_{kv.name}", input_types=types, module=module, kernel_library=library) as graph:
+            row_of, n_slots, *caches = graph.inputs
+            targets, copied = [value.buffer for value in caches[:2]], [value.tensor for value in caches[2:]]
+            cpu.copy_slots(targets, copied, row_of.tensor, n_slots.tensor)
+            graph.output()
         audio = tensor(kv, "windows", N_HEAD, "n_audio", HEAD_DIM)
         add(
             f"cross_{kv.name}",
@@ -202,12 +240,54 @@ def test_linear_by_heads(kernels, storage, kv, rounding, n_windows, length):
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("depth", [48, 50])
-def test_panel_columns(kernels, storage, depth):
-    matrix = random(5, 70, depth)
+@pytest.mark.parametrize("positions", [[2, 0, 3, 4, 4, 1], [3, 1], [0]])
+def test_embed(kernels, storage, depth, positions):
+    matrix, table = random(5, 70, depth), random(6, 5, depth)
     panels, _, *rest = operands_of(matrix, np.zeros(70, np.float32), storage)
     ids = np.array([0, 69, 31, 32, 5, 5], np.int32)
-    ours = kernels(f"columns_{storage}", np.zeros(depth, np.float32), ids, panels, *rest[:1])
-    np.testing.assert_allclose(ours, product(np.eye(depth, dtype=np.float32), matrix, storage).T[ids], rtol=1e-6)
+    ours = kernels(f"embed_{storage}", ids, np.array(positions, np.int32), table, panels, *rest[:1])
+    tokens = product(np.eye(depth, dtype=np.float32), matrix, storage).T[ids]
+    np.testing.assert_allclose(ours, tokens + table[np.resize(positions, 6)], rtol=1e-6, atol=1e-6)
+
+
+def unfolded(x, stride):
+    """(B, T, n) -> (B, ceil(T / stride), 3 * n), the taps of each output beside each other."""
+    padded = np.pad(x, ((0, 0), (1, 1), (0, 0)))
+    return np.concatenate([padded[:, tap : tap + x.shape[1] : stride] for tap in range(3)], axis=-1)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("n_mels", [80, 128, 37])
+@pytest.mark.parametrize(("n_windows", "n_rows"), [(1, 1), (2, 2), (3, 23), (1, 52), (2, 97), (1, 250), (5, 131)])
+def test_the_stem_gives_what_two_layers_over_unfolded_rows_do(kernels, storage, n_mels, n_windows, n_rows):
+    n_state = 96
+    mel, positions = random(40, n_windows, n_mels, 2 * n_rows), random(41, n_rows, n_state)
+    mel[0, :, -1] = 30  # a frame whose scale is all its row's, in int8
+    x, layers = mel.transpose(0, 2, 1), []
+    for number, (n_in, stride) in enumerate([(n_mels, 1), (n_state, 2)]):
+        matrix, bias = random(42 + number, n_state, 3 * n_in) / np.float32(math.sqrt(3 * n_in)), random(44, n_state)
+        rows = np.ascontiguousarray(unfolded(x, stride))
+        layers.append(operands_of(matrix, bias, storage))
+        x = kernels(f"linear_{storage}_True", bias, rows.reshape(-1, 3 * n_in), *layers[-1])
+        x = x.reshape(n_windows, -1, n_state)
+    operands = [*layers[0][: 4 if storage == "int8" else 2], *layers[1]]
+    for adds, expected in ((0, x), (1, x + positions)):
+        ours = kernels(f"stem_{storage}", mel, positions, np.array([adds], np.int32), *operands)
+        np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize(("n_rows", "depth"), [(1, 64), (7, 128), (250, 384)])
+def test_layer_norm(kernels, n_rows, depth):
+    x, weight, bias = 5 + 3 * random(46, n_rows, depth), random(47, depth), random(48, depth)
+    centred = x.astype(np.float64) - x.mean(axis=-1, keepdims=True, dtype=np.float64)
+    expected = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5) * weight + bias
+    np.testing.assert_allclose(kernels("layer_norm", x, weight, bias), expected, atol=5e-6)
+
+
+@pytest.mark.parametrize("chosen", [[], [4], [0, 4, 4, 1, 3, 2]])
+def test_take_rows(kernels, chosen):
+    x, chosen = random(49, 5, 128), np.array(chosen, np.int32)
+    np.testing.assert_array_equal(kernels("take_rows", x, chosen), x[chosen])
 
 
 def int8_linear(kernels, x, matrix, vnni=None):
@@ -293,6 +373,31 @@ def test_cross_attention(kernels, kv, length, n_audio):
     k, v = random(8, 2, 2, N_HEAD, n_audio, HEAD_DIM).astype(kv)
     expected = attended(heads(q), k.astype(np.float64), v.astype(np.float64))
     np.testing.assert_allclose(kernels(f"cross_{kv}", q, k, v), expected, atol=ATTENTION_TOLERANCE)
+
+
+@pytest.mark.parametrize("kv", CACHES)
+@pytest.mark.parametrize("window_of_row", [[0], [2, 0, 1], [1, 1, 1, 2, 0, 2, 2]])
+@pytest.mark.parametrize("length", [1, 5, 9])
+def test_store_prompt(kernels, kv, window_of_row, length):
+    qkv = random(50, 3, length, 3 * N_STATE)
+    caches = np.full((2, len(window_of_row), N_HEAD, 9, HEAD_DIM), np.nan, kv)
+    kernels(f"store_prompt_{kv}", *map(Buffer.from_numpy, caches), qkv, np.array(window_of_row, np.int32))
+    for cache, part in zip(caches, np.split(qkv, 3, axis=-1)[1:], strict=True):
+        new = part.reshape(3, length, N_HEAD, HEAD_DIM).transpose(0, 2, 1, 3).astype(kv)
+        np.testing.assert_array_equal(cache[:, :, :length], new[window_of_row])
+        assert np.isnan(cache[:, :, length:]).all()
+
+
+@pytest.mark.parametrize("kv", CACHES)
+@pytest.mark.parametrize("row_of", [[0], [3, 0, 3], [2, 1, 0, 3, 3, 3, 0]])
+@pytest.mark.parametrize(("n_slots", "capacity"), [(0, 3), (1, 9), (5, 5), (9, 11)])
+def test_copy_slots(kernels, kv, row_of, n_slots, capacity):
+    sources = random(51, 2, 4, N_HEAD, 9, HEAD_DIM).astype(kv)
+    targets = np.full((2, len(row_of), N_HEAD, capacity, HEAD_DIM), np.nan, kv)
+    inputs = np.array(row_of, np.int32), np.array([n_slots], np.int64)
+    kernels(f"copy_slots_{kv}", *inputs, *map(Buffer.from_numpy, targets), *sources)
+    np.testing.assert_array_equal(targets[:, :, :, :n_slots], sources[:, row_of, :, :n_slots])
+    assert np.isnan(targets[:, :, :, n_slots:]).all()
 
 
 @pytest.mark.parametrize("kv", CACHES)

@@ -8,7 +8,7 @@ from max.dtype import DType
 from max.graph import DeviceRef, TensorType, TensorValue, Value
 
 from whisper_max.dims import ModelDimensions
-from whisper_max.model.decoder import GraphType, cross_kv_types, decoder, embed, project_vocabulary, split_cross_kv
+from whisper_max.model.decoder import GraphType, cross_kv_types, decoder, project_vocabulary, split_cross_kv
 from whisper_max.model.layers import Weights
 
 
@@ -49,6 +49,7 @@ def align(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> t
         attended.add(layer, q, keys)
         return weights.ops.cross_attention(q, keys, values)
 
-    x = decoder(embed(tokens, positions, weights, dims), weights, dims, attend_self, attend_cross)
+    x = weights.ops.embed(tokens, positions, weights, dims)
+    x = decoder(x, weights, dims, attend_self, attend_cross)
     logits = project_vocabulary(x.reshape((tokens.shape[1], dims.n_text_state)), weights, dims)
     return attended.result(), weights.ops.target_probs(logits, targets, n_text_tokens)

@@ -14,10 +14,10 @@ from functools import partial
 from typing import TypeAlias
 
 from max.dtype import DType
-from max.graph import BufferType, BufferValue, DeviceRef, TensorType, TensorValue, Value, ops
+from max.graph import BufferType, BufferValue, DeviceRef, TensorType, TensorValue, Value
 
 from whisper_max.dims import ModelDimensions
-from whisper_max.model.layers import Weights, split_heads
+from whisper_max.model.layers import Weights
 
 GraphType: TypeAlias = TensorType | BufferType
 LayerAttention = Callable[[int, TensorValue], TensorValue]
@@ -55,13 +55,6 @@ def split_cross_kv(inputs: Sequence[Value], dims: ModelDimensions) -> tuple[Sequ
 def _split(inputs: Sequence[Value], dims: ModelDimensions) -> tuple[Sequence[Value], list[tuple[Value, Value]]]:
     n = dims.n_text_layer
     return inputs[: -2 * n], list(zip(inputs[-2 * n : -n], inputs[-n:], strict=True))
-
-
-def store_prompt(buffer: BufferValue, new: TensorValue) -> None:
-    """Write the first slots of one layer. new: (rows, H, length, hd) in the buffer's dtype."""
-    every = slice(None)
-    length = ops.shape_to_tensor(new.shape)[2].cast(DType.int64)
-    ops.buffer_store_slice(buffer, new, [every, every, (slice(0, length), new.shape[2]), every])
 
 
 def cross_kv_input_types(dims: ModelDimensions, dtype: DType, kv_dtype: DType, device: DeviceRef) -> list[GraphType]:
@@ -113,13 +106,6 @@ def step_input_types(dims: ModelDimensions, kv_dtype: DType, device: DeviceRef) 
     ]
 
 
-def embed(tokens: TensorValue, positions: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
-    """tokens: (..., T) int32, positions: (T,) int32 -> (..., T, n_text_state)."""
-    positional_embedding = weights("positional_embedding", dims.n_text_ctx, dims.n_text_state)
-    embedded = weights.ops.embed_tokens(tokens, weights, dims.n_vocab, dims.n_text_state)
-    return embedded + ops.gather(positional_embedding, positions, axis=0)
-
-
 def project_vocabulary(x: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
     """Logits of ``ln(x)``. x: (n, n_text_state) -> (n, n_vocab) float32.
 
@@ -167,18 +153,16 @@ def prefill(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) ->
     mask = mask.cast(weights.dtype)
 
     def attend_self(layer: int, qkv: TensorValue) -> TensorValue:
-        _, k, v = ops.split(qkv, [dims.n_text_state] * 3, axis=-1)
-        for buffer, new in zip(cache[layer], (k, v), strict=True):
-            heads = split_heads(new, dims.n_text_head).cast(buffer.dtype)
-            store_prompt(buffer, ops.gather(heads, window_of_row, axis=0))  # (rows, H, length, hd)
+        weights.ops.store_prompt(cache[layer], qkv, window_of_row)
         return weights.ops.self_attention(qkv, dims.n_text_head, mask)
 
     def attend_cross(layer: int, q: TensorValue) -> TensorValue:
         return weights.ops.cross_attention(q, *cross[layer])
 
-    x = decoder(embed(tokens, positions, weights, dims), weights, dims, attend_self, attend_cross)
+    x = weights.ops.embed(tokens, positions, weights, dims)
+    x = decoder(x, weights, dims, attend_self, attend_cross)
     x = x.reshape((tokens.shape[0] * tokens.shape[1], dims.n_text_state))  # (windows * length, n_text_state)
-    return project_vocabulary(ops.gather(x, logit_rows, axis=0), weights, dims)
+    return project_vocabulary(weights.ops.take_rows(x, logit_rows), weights, dims)
 
 
 def step(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> TensorValue:
@@ -188,7 +172,7 @@ def step(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> Te
     tokens, lengths = (value.tensor for value in inputs)
     batch = tokens.shape
     tokens = tokens.reshape((batch[0] * batch[1],)).rebind(lengths.shape)  # (rows,)
-    x = embed(tokens, lengths, weights, dims)  # (rows, n_text_state)
+    x = weights.ops.embed(tokens, lengths, weights, dims)  # (rows, n_text_state)
     for layer in range(dims.n_text_layer):
         x = weights.ops.step_block(x, lengths, weights / "blocks" / layer, cache[layer], cross[layer], batch)
     return project_vocabulary(x, weights, dims)

@@ -15,13 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
+import numpy as np
 from max.dtype import DType
 from max.graph import BufferValue, DeviceRef, Dim, TensorType, TensorValue, ops
 
+from whisper_max.dims import ModelDimensions
 from whisper_max.model.alignment import AlignmentOps
 from whisper_max.model.panels import PANEL, n_panels
 
-LAYER_NORM_EPSILON = 1e-5  # torch.nn.LayerNorm's default, which Whisper was trained with
+CONV_TAPS = 3
+"""Inputs that an output of a convolution of the stem is made of."""
 Declared = dict[str, tuple[tuple[int, ...], DType]]
 """Full name -> shape and dtype of a weight."""
 
@@ -86,6 +89,32 @@ class Weights:
 class Ops(AlignmentOps):
     """The layers of one kind of device; here of a CPU."""
 
+    def stem(self, mel: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
+        """The convolutions, and positions. mel: (B, n_mels, n_frames) -> (B, n_audio_ctx, n_audio_state)."""
+        return self._stem(mel, weights, dims, adds_positions=True)
+
+    def stem_stages(self, mel: TensorValue, weights: Weights, dims: ModelDimensions) -> list[TensorValue]:
+        """What ``stem`` gives, before and after positions are added."""
+        return [self._stem(mel, weights, dims, adds_positions=adds) for adds in (False, True)]
+
+    def _stem(self, mel: TensorValue, weights: Weights, dims: ModelDimensions, *, adds_positions: bool) -> TensorValue:
+        n_state = dims.n_audio_state
+        values = [
+            mel,
+            weights("positional_embedding", dims.n_audio_ctx, n_state),
+            ops.constant(np.array([adds_positions], np.int32), DType.int32, mel.device),
+            *weights.layer("conv1", CONV_TAPS * dims.n_mels, n_state),
+            *weights.layer("conv2", CONV_TAPS * n_state, n_state),
+            *weights.processor(),
+        ]
+        result_type = TensorType(DType.float32, [mel.shape[0], dims.n_audio_ctx, n_state], device=mel.device)
+        (x,) = ops.custom(weights.kernel("conv_stem"), mel.device, values, out_types=[result_type])
+        return x.tensor
+
+    def layer_norm(self, x: TensorValue, weights: Weights, name: str, n_state: int) -> TensorValue:
+        """Normalise the last axis in float32, whatever the dtype. x: (..., n_state), same shape out."""
+        return _run("whisper_max.layer_norm", [_rows(x), *weights.norm(name, n_state)], x.shape)
+
     def linear(
         self,
         x: TensorValue,
@@ -145,11 +174,19 @@ class Ops(AlignmentOps):
         ]
         return _run(weights.kernel("mlp"), values, x.shape)
 
-    def embed_tokens(self, tokens: TensorValue, weights: Weights, n_vocab: int, n_state: int) -> TensorValue:
-        """Rows of ``token_embedding``. tokens: (..., T) int32 -> (..., T, n_state)."""
+    def embed(
+        self, tokens: TensorValue, positions: TensorValue, weights: Weights, dims: ModelDimensions
+    ) -> TensorValue:
+        """Embeddings of tokens and of positions. tokens: (..., T) int32; positions: (T,) int32. Returns (..., T, n)."""
         flat = tokens.reshape((prod(tokens.shape[1:], start=tokens.shape[0]),))
-        values = [flat, *weights.panels("token_embedding", n_state, n_vocab)]
-        return _run(weights.kernel("panel_columns"), values, [*tokens.shape, n_state])
+        table = weights("positional_embedding", dims.n_text_ctx, dims.n_text_state)
+        matrix = weights.panels("token_embedding", dims.n_text_state, dims.n_vocab)
+        return _run(weights.kernel("embed"), [flat, positions, table, *matrix], [*tokens.shape, dims.n_text_state])
+
+    def take_rows(self, x: TensorValue, rows: TensorValue) -> TensorValue:
+        """Some rows of x, in an order. x: (n_rows, n_state); rows: (n,) int32. Returns (n, n_state)."""
+        result_type = TensorType(x.dtype, [rows.shape[0], x.shape[1]], device=x.device)
+        return ops.custom("whisper_max.take_rows", x.device, [x, rows], out_types=[result_type])[0].tensor
 
     def encoder_attention(self, qkv: TensorValue, n_head: int, weights: Weights) -> TensorValue:
         """Every position over all others. qkv: (B, T, 3 * n_state) -> (B, T, n_state)."""
@@ -161,6 +198,32 @@ class Ops(AlignmentOps):
         A CPU's kernel needs no mask to know what comes later.
         """
         return self_attention("whisper_max.self_attention", [qkv], n_head, causal=True)
+
+    def store_prompt(
+        self, cache: tuple[BufferValue, BufferValue], qkv: TensorValue, window_of_row: TensorValue
+    ) -> None:
+        """Write the first slots of one layer's cache, whose keys and values are (rows, H, capacity, hd).
+
+        qkv: (windows, length, 3 * n_state); window_of_row: (rows,) int32.
+        """
+        parameters = {"head_dim": int(cache[0].shape[3])}
+        values = [*cache, qkv, window_of_row]
+        ops.inplace_custom("whisper_max.store_prompt", qkv.device, values, parameters=parameters)
+
+    def copy_slots(
+        self,
+        targets: Sequence[BufferValue],
+        sources: Sequence[TensorValue],
+        row_of: TensorValue,
+        n_slots: TensorValue,
+    ) -> None:
+        """Fill caches, each (rows, H, capacity, hd), with rows of others; only the slots in use are copied.
+
+        sources: each (source_rows, H, capacity, hd); row_of: (rows,) int32, the row to read for each; n_slots: (1,)
+        int64, on the host.
+        """
+        for target, source in zip(targets, sources, strict=True):
+            ops.inplace_custom("whisper_max.copy_slots", row_of.device, [target, source, row_of, n_slots])
 
     def cross_attention(self, q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorValue:
         """A sequence over the audio. q: (B, T, n_state); keys, values: (B, H, S, hd). Returns (B, T, n_state)."""
@@ -231,19 +294,3 @@ def _run(kernel: str, values: Sequence[TensorValue], shape: Sequence[Dim | int],
     result_type = TensorType(DType.float32, [x.shape[0], shape[-1]], device=x.device)
     (y,) = ops.custom(kernel, x.device, values, out_types=[result_type], parameters=parameters)
     return y.tensor.reshape(shape)
-
-
-def layer_norm(x: TensorValue, weights: Weights, name: str, n_state: int) -> TensorValue:
-    """Normalise the last axis in float32, whatever the compute dtype. x: (..., n_state), same shape out."""
-    weight, bias = weights.norm(name, n_state)
-    if x.dtype == DType.float32:
-        return ops.layer_norm(x, weight, bias, LAYER_NORM_EPSILON)
-    wide = (value.cast(DType.float32) for value in (x, weight, bias))
-    return ops.layer_norm(*wide, LAYER_NORM_EPSILON).cast(x.dtype)
-
-
-def split_heads(x: TensorValue, n_head: int) -> TensorValue:
-    """(B, T, n_state) -> (B, H, T, hd)."""
-    batch, length, n_state = x.shape
-    x = x.reshape((batch, length, n_head, int(n_state) // n_head))  # (B, T, H, hd)
-    return ops.permute(x, [0, 2, 1, 3])

@@ -67,7 +67,7 @@ def build_module(
     add("cross_kv", xa, lambda inputs: decoder.cross_kv(inputs, text, dims))
     add("prefill", partial(decoder.prefill_input_types, *of), lambda inputs: decoder.prefill(inputs, text, dims))
     add("step", partial(decoder.step_input_types, *of), lambda inputs: decoder.step(inputs, text, dims))
-    add("reorder", partial(reorder.reorder_input_types, *of), reorder.reorder)
+    add("reorder", partial(reorder.reorder_input_types, *of), lambda inputs: reorder.reorder(inputs, weights.ops))
     add("align", partial(align.align_input_types, *of), lambda inputs: align.align(inputs, text, dims))
     if not device.is_cpu():
         choose.add_graphs(lambda name, types, forward: add(name, lambda: types, forward), dims, device)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from max.dtype import DType
-from max.graph import BufferType, DeviceRef, TensorType, Value, ops
+from max.graph import BufferType, DeviceRef, TensorType, Value
 
 from whisper_max.dims import ModelDimensions
 from whisper_max.model.decoder import kv_cache_types
+from whisper_max.model.layers import Ops
 
 
 def reorder_input_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> list[TensorType | BufferType]:
@@ -23,11 +24,9 @@ def reorder_input_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) 
     ]
 
 
-def reorder(inputs: Sequence[Value]) -> None:
+def reorder(inputs: Sequence[Value], layers: Ops) -> None:
     """Fill a cache with rows of another, in the order given; only the slots in use are copied."""
-    row_of, slots, *caches = inputs
-    rows, n_slots = row_of.tensor, slots.tensor
-    every, used = slice(None), (slice(0, n_slots[0]), "n_slots")
-    for target, source in zip(caches[: len(caches) // 2], caches[len(caches) // 2 :], strict=True):
-        kept = source.tensor[every, every, used, every]  # (source_rows, H, n_slots, hd)
-        ops.buffer_store_slice(target.buffer, ops.gather(kept, rows, axis=0), [every, every, used, every])
+    row_of, n_slots, *caches = inputs
+    targets = [value.buffer for value in caches[: len(caches) // 2]]
+    sources = [value.tensor for value in caches[len(caches) // 2 :]]
+    layers.copy_slots(targets, sources, row_of.tensor, n_slots.tensor)

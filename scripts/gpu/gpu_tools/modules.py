@@ -65,7 +65,6 @@ def build(dims: ModelDimensions, dtype: DType, device_kind: str, fast: bool, che
     from whisper_max.model.gpu import fast as gpu
     from whisper_max.model.gpu.choose import add_graphs
     from whisper_max.model.gpu.decode_attention import decode_cross_attention, decode_self_attention
-    from whisper_max.model.layers import layer_norm
     from whisper_max.model.module import build_module, kernel_library, weights_for
 
     device = DeviceRef.GPU() if device_kind == "gpu" else DeviceRef.CPU()
@@ -115,7 +114,7 @@ def build(dims: ModelDimensions, dtype: DType, device_kind: str, fast: bool, che
     add_op(
         "layer_norm",
         [tensor("rows", t)],
-        lambda x: layer_norm(x[0].tensor, text_weights, "mlp_ln", t),
+        lambda x: weights.ops.layer_norm(x[0].tensor, text_weights, "mlp_ln", t),
         ["rows", t],
     )
     attend = gpu.FastOps().encoder_attention if fast else weights.ops.encoder_attention

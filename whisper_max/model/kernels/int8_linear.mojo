@@ -105,7 +105,8 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
     """One linear layer at work: where its operands are."""
 
     var finish: Self.Finisher
-    var x: FloatPointer  # (n_rows, depth)
+    var x: FloatPointer  # (n_rows, depth), rows x_step apart
+    var x_step: Int
     var weight: WeightPointer  # (n_panels, n_groups, PANEL, GROUP)
     var bias: FloatPointer  # (n_panels * PANEL,)
     var scale: FloatPointer  # (n_panels * PANEL,)
@@ -159,7 +160,7 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
         var scales = rebind[FloatPointer](scratch)
         var bytes = scratch.unsafe_offset(self.room * 4)
         for i in range(n_rows):
-            var source = self.x.unsafe_offset((first_row + i) * self.depth)
+            var source = self.x.unsafe_offset((first_row + i) * self.x_step)
             scales.unsafe_store(i, quantise_row(source, self.depth, bytes.unsafe_offset(i * n_bytes), n_bytes))
 
     def run_panels(self, first_row: Int, n_rows: Int, first_panel: Int, last_panel: Int, scratch: BytePointer):
@@ -193,7 +194,7 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
         var n_pairs = self.n_groups * GROUP // 2
         for start in range(0, n_rows, TILE_ROWS):
             for i in range(min(TILE_ROWS, n_rows - start)):
-                var source = self.x.unsafe_offset((first_row + start + i) * self.depth)
+                var source = self.x.unsafe_offset((first_row + start + i) * self.x_step)
                 var row = rebind[WidePointer](at.rows.unsafe_offset(i * n_pairs))
                 at.scales.unsafe_store(start + i, quantise_row(source, self.depth, row, 2 * n_pairs))
             var tile = at.x.unsafe_offset(start * n_pairs)
@@ -310,6 +311,7 @@ def multiply[
         var product = Int8Product[fast, Finisher](
             finish,
             rebind[FloatPointer](x.unsafe_ptr()),
+            x.dim_size(1),
             rebind[WeightPointer](weight.unsafe_ptr()),
             rebind[FloatPointer](bias.unsafe_ptr()),
             rebind[FloatPointer](scale.unsafe_ptr()),
@@ -391,23 +393,28 @@ struct Int8LinearHeads:
         multiply(finish, x, weight, bias, scale, offset, vnni)
 
 
-@extensibility.register("whisper_max.int8_panel_columns")
-struct Int8PanelColumns:
-    """Columns of a weight in panels, as rows: the embeddings of tokens."""
+@extensibility.register("whisper_max.int8_embed")
+struct Int8Embed:
+    """The embeddings of tokens, columns of a weight in panels, and of their positions, which repeat row after row."""
 
     @staticmethod
     def execute(
         output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (n, depth)
-        columns: InputTensor[dtype=DType.int32, rank=1, ...],  # (n,)
+        tokens: InputTensor[dtype=DType.int32, rank=1, ...],  # (n,)
+        positions: InputTensor[dtype=DType.int32, rank=1, ...],  # (length,), of which n is a multiple
+        table: InputTensor[dtype=DType.float32, rank=2, ...],  # (n_positions, depth)
         weight: InputTensor[dtype=DType.int8, rank=4, ...],  # (n_panels, n_groups, PANEL, GROUP)
         scale: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,)
         ctx: DeviceContext,
     ) raises:
         var depth = output.dim_size(1)
-        for row in range(columns.dim_size(0)):
-            var column = Int(columns.unsafe_ptr().unsafe_load(row))
-            var factor = scale.unsafe_ptr().unsafe_load(column)
-            var start = (column // PANEL * weight.dim_size(1) * PANEL + column % PANEL) * GROUP
+        var length = positions.dim_size(0)
+        for row in range(tokens.dim_size(0)):
+            var token = Int(tokens.unsafe_ptr().unsafe_load(row))
+            var position = Int(positions.unsafe_ptr().unsafe_load(row % length))
+            var factor = scale.unsafe_ptr().unsafe_load(token)
+            var start = (token // PANEL * weight.dim_size(1) * PANEL + token % PANEL) * GROUP
             for k in range(depth):
                 var value = weight.unsafe_ptr().unsafe_load(start + k // GROUP * PANEL * GROUP + k % GROUP)
-                output.unsafe_ptr().unsafe_store(row * depth + k, value.cast[DType.float32]() * factor)
+                var added = table.unsafe_ptr().unsafe_load(position * depth + k)
+                output.unsafe_ptr().unsafe_store(row * depth + k, value.cast[DType.float32]() * factor + added)

@@ -33,7 +33,8 @@ struct Product[dtype: DType, Finisher: Finish](ImplicitlyCopyable, Movable):
     """One linear layer at work: where its operands are."""
 
     var finish: Self.Finisher
-    var x: FloatPointer  # (n_rows, depth)
+    var x: FloatPointer  # (n_rows, depth), rows x_step apart
+    var x_step: Int
     var weight: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]  # (n_panels, depth, PANEL)
     var bias: FloatPointer  # (n_panels * PANEL,)
     var depth: Int
@@ -43,7 +44,7 @@ struct Product[dtype: DType, Finisher: Finish](ImplicitlyCopyable, Movable):
         rows: Int, panel_dtype: DType
     ](self, part: Pointer[Scalar[panel_dtype], MutUntrackedOrigin], stride: Int, row: Int, column: Int):
         """Some rows by TILE_COLUMNS columns, which begin at `column`."""
-        var tile = multiply_tile[rows](self.x.unsafe_offset(row * self.depth), self.depth, part, stride, self.depth)
+        var tile = multiply_tile[rows](self.x.unsafe_offset(row * self.x_step), self.x_step, part, stride, self.depth)
         comptime for i in range(2 * rows):
             tile[i] += self.bias.unsafe_load[width=WIDTH](column + i % 2 * WIDTH)
         self.finish.store[rows](tile, row, column)
@@ -192,25 +193,30 @@ def multiply[
     var x_ptr = rebind[FloatPointer](x.unsafe_ptr())
     var weight_ptr = rebind[Pointer[Scalar[weight.dtype], MutUntrackedOrigin]](weight.unsafe_ptr())
     var bias_ptr = rebind[FloatPointer](bias.unsafe_ptr())
-    var product = Product[weight.dtype, Finisher](finish, x_ptr, weight_ptr, bias_ptr, x.dim_size(1))
+    var product = Product[weight.dtype, Finisher](finish, x_ptr, x.dim_size(1), weight_ptr, bias_ptr, x.dim_size(1))
     run_in_parallel(product, x.dim_size(0), weight.dim_size(0))
 
 
-@extensibility.register("whisper_max.panel_columns")
-struct PanelColumns:
-    """Columns of a weight in panels, as rows: the embeddings of tokens."""
+@extensibility.register("whisper_max.embed")
+struct Embed:
+    """The embeddings of tokens, columns of a weight in panels, and of their positions, which repeat row after row."""
 
     @staticmethod
     def execute(
         output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (n, depth)
-        columns: InputTensor[dtype=DType.int32, rank=1, ...],  # (n,)
+        tokens: InputTensor[dtype=DType.int32, rank=1, ...],  # (n,)
+        positions: InputTensor[dtype=DType.int32, rank=1, ...],  # (length,), of which n is a multiple
+        table: InputTensor[dtype=DType.float32, rank=2, ...],  # (n_positions, depth)
         weight: InputTensor[rank=3, ...],  # (n_panels, depth, PANEL)
         ctx: DeviceContext,
     ) raises:
         var depth = weight.dim_size(1)
-        for row in range(columns.dim_size(0)):
-            var column = Int(columns.unsafe_ptr().unsafe_load(row))
-            var start = column // PANEL * depth * PANEL + column % PANEL
+        var length = positions.dim_size(0)
+        for row in range(tokens.dim_size(0)):
+            var token = Int(tokens.unsafe_ptr().unsafe_load(row))
+            var position = Int(positions.unsafe_ptr().unsafe_load(row % length))
+            var start = token // PANEL * depth * PANEL + token % PANEL
             for k in range(depth):
                 var value = weight.unsafe_ptr().unsafe_load(start + k * PANEL).cast[DType.float32]()
-                output.unsafe_ptr().unsafe_store(row * depth + k, value)
+                var added = table.unsafe_ptr().unsafe_load(position * depth + k)
+                output.unsafe_ptr().unsafe_store(row * depth + k, value + added)

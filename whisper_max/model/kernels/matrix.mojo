@@ -32,7 +32,7 @@ trait Matrix(Deinitable, ImplicitlyCopyable, Movable):
     def multiply[
         Finisher: Finish
     ](self, finish: Finisher, x: FloatPointer, n_rows: Int, scratch: BytePointer):
-        """The same by one worker. x: (n_rows, depth); scratch: scratch_bytes."""
+        """The same by one worker. x: (n_rows, depth), rows x_step apart; scratch: scratch_bytes."""
         ...
 
     def phase[
@@ -53,6 +53,8 @@ struct FloatMatrix[dtype: DType](Matrix):
     var weight: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]  # (n_panels, depth, PANEL)
     var bias: FloatPointer  # (n_panels * PANEL,)
     var depth: Int
+    var x_step: Int
+    """From one row of x to the next; less than the depth where rows overlap."""
     var n_panels: Int
 
     def row_block(self, n_rows: Int, n_workers: Int) -> Int:
@@ -62,14 +64,14 @@ struct FloatMatrix[dtype: DType](Matrix):
     def multiply[
         Finisher: Finish
     ](self, finish: Finisher, x: FloatPointer, n_rows: Int, scratch: BytePointer):
-        var product = Product[Self.dtype, Finisher](finish, x, self.weight, self.bias, self.depth)
+        var product = Product[Self.dtype, Finisher](finish, x, self.x_step, self.weight, self.bias, self.depth)
         var widen = n_rows >= WIDEN_FROM_ROWS
         product.run(0, n_rows, 0, self.n_panels, rebind[FloatPointer](scratch), widen)
 
     def phase[
         Finisher: Finish
     ](self, mut worker: Worker, finish: Finisher, x: FloatPointer, n_rows: Int, scratch: BytePointer):
-        var product = Product[Self.dtype, Finisher](finish, x, self.weight, self.bias, self.depth)
+        var product = Product[Self.dtype, Finisher](finish, x, self.x_step, self.weight, self.bias, self.depth)
         var size = ceildiv(self.n_panels, PIECES)
         var n_pieces = ceildiv(self.n_panels, size)
         var piece = worker.next(n_pieces)
@@ -92,6 +94,8 @@ struct Int8Matrix[fast: Bool](Matrix):
     var scale: FloatPointer  # (n_panels * PANEL,)
     var offset: IntPointer  # (n_panels * PANEL,)
     var depth: Int
+    var x_step: Int
+    """From one row of x to the next; less than the depth where rows overlap."""
     var n_groups: Int
     var n_panels: Int
 
@@ -122,7 +126,9 @@ struct Int8Matrix[fast: Bool](Matrix):
     def product[
         Finisher: Finish
     ](self, finish: Finisher, x: FloatPointer, n_rows: Int) -> Int8Product[Self.fast, Finisher]:
-        return {finish, x, self.weight, self.bias, self.scale, self.offset, self.depth, self.n_groups, n_rows}
+        return {
+            finish, x, self.x_step, self.weight, self.bias, self.scale, self.offset, self.depth, self.n_groups, n_rows
+        }
 
     def scratch_bytes(self, n_rows: Int) -> Int:
         """Of all rows."""
@@ -138,6 +144,7 @@ def float_matrix[
     return {
         rebind[Pointer[Scalar[dtype], MutUntrackedOrigin]](weight.unsafe_ptr()),
         rebind[FloatPointer](bias.unsafe_ptr()),
+        weight.dim_size(1),
         weight.dim_size(1),
         weight.dim_size(0),
     }
@@ -158,6 +165,7 @@ def int8_matrix[
         rebind[FloatPointer](bias.unsafe_ptr()),
         rebind[FloatPointer](scale.unsafe_ptr()),
         rebind[IntPointer](offset.unsafe_ptr()),
+        depth,
         depth,
         weight.dim_size(1),
         weight.dim_size(0),
