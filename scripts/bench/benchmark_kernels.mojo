@@ -4,19 +4,20 @@ one line a figure, tabs between: name, the bound's name, nanoseconds, operations
 Arguments: "vnni" and "bf16" where the processor has these instructions.
 """
 
-from kernels.attention import Head
-from kernels.decode_attention import attend
+from kernels.attention import FloatSide, Head
+from kernels.decode_attention import Audio, FloatAudio
 from kernels.decoder_block import Block, Caches
 from kernels.dot import GROUP, HAS_PAIRS, IntVector, add_dots, dots_of_wide
 from kernels.finish import Rows
 from kernels.int8_attention import Int8Head
+from kernels.int8_audio import Int8Audio, SCALE_BYTES
 from kernels.matrix import FloatMatrix, Int8Matrix, Matrix
 from kernels.norm import LayerNorm
 from kernels.normed import Mlp, NormedLinear
 from kernels.tiles import FloatPointer, PANEL, Vector, WIDTH
 from max.runtime.asyncrt import parallelism_level
 from std.ffi import external_call
-from std.math import min
+from std.math import ceildiv, min
 from std.memory import bitcast
 from std.sys import CompilationTarget, argv, inlined_assembly, size_of
 
@@ -24,6 +25,7 @@ comptime HEAD_DIM = 64
 comptime N_HEAD = 8
 comptime N_STATE = N_HEAD * HEAD_DIM
 comptime N_AUDIO = 1500
+comptime N_PADDED = ceildiv(N_AUDIO, PANEL) * PANEL
 comptime N_TEXT = 448
 comptime N_VOCAB = 51872
 comptime ENOUGH = 400_000_000
@@ -166,19 +168,18 @@ def time_layers[M: Matrix, MatrixOf: def(Int, Int) -> M](name: String, bound: St
     _ = (vector^, x^, output^)
 
 
-def time_block[M: Matrix, MatrixOf: def(Int, Int) -> M](
-    name: String, weight_bytes: Int, n_rows: Int, of: MatrixOf
+def time_block[M: Matrix, A: Audio, MatrixOf: def(Int, Int) -> M](
+    name: String, weight_bytes: Int, audio_bytes: Int, n_rows: Int, of: MatrixOf, audio: A
 ):
-    """A block of the decoder after 100 tokens, its caches in float16."""
+    """A block of the decoder after 100 tokens, its cache in float16. audio_bytes: of a row's cross keys and values."""
     var vector = numbers[DType.float32](N_STATE)
     var lengths = numbers[DType.int32](n_rows)
     for row in range(n_rows + 60):
         lengths[row] = 100
     var cache = numbers[DType.float16](2 * n_rows * N_TEXT * N_STATE)
-    var audio = numbers[DType.float16](2 * n_rows * N_AUDIO * N_STATE)
     var x = numbers[DType.float32](2 * n_rows * N_STATE)
     var ln = LayerNorm(at_line(vector), at_line(vector), N_STATE)
-    var block = Block[M, DType.float16, HEAD_DIM](
+    var block = Block[M, DType.float16, HEAD_DIM, A](
         ln,
         of(N_STATE, 3 * N_STATE),
         of(N_STATE, N_STATE),
@@ -188,14 +189,12 @@ def time_block[M: Matrix, MatrixOf: def(Int, Int) -> M](
         ln,
         of(N_STATE, 4 * N_STATE),
         of(4 * N_STATE, N_STATE),
-        Caches[DType.float16, HEAD_DIM](
+        Caches[DType.float16, HEAD_DIM, A](
             at_line(cache),
             at_line(cache).unsafe_offset(n_rows * N_TEXT * N_STATE),
             at_line(lengths),
             N_TEXT,
-            at_line(audio),
-            at_line(audio).unsafe_offset(n_rows * N_AUDIO * N_STATE),
-            N_AUDIO,
+            audio,
             N_HEAD,
             1,
         ),
@@ -207,10 +206,10 @@ def time_block[M: Matrix, MatrixOf: def(Int, Int) -> M](
     def run() {imm}:
         block.run(x_ptr, x_ptr.unsafe_offset(n_rows * N_STATE))
 
-    var bytes = 14 * N_STATE * N_STATE * weight_bytes + 4 * n_rows * (N_AUDIO + 100) * N_STATE
+    var bytes = 14 * N_STATE * N_STATE * weight_bytes + n_rows * (audio_bytes + 4 * 100 * N_STATE)
     var operations = 28 * n_rows * N_STATE * N_STATE + 4 * n_rows * (N_AUDIO + 100) * N_STATE
     report(name + " decoder block, " + String(n_rows) + " rows", MEMORY, operations, bytes, run)
-    _ = (vector^, lengths^, cache^, audio^, x^)
+    _ = (vector^, lengths^, cache^, x^)
 
 
 def time_float[dtype: DType]():
@@ -225,7 +224,12 @@ def time_float[dtype: DType]():
     comptime bytes = size_of[Scalar[dtype]]()
     time_layers[FloatMatrix[dtype]](String(dtype), FLOAT, bytes, matrix)
     for n_rows in [1, 8]:
-        time_block[FloatMatrix[dtype]](String(dtype), bytes, n_rows, matrix)
+        var n_numbers = n_rows * N_AUDIO * N_STATE
+        var memory = numbers[DType.float16](2 * n_numbers)
+        var keys = at_line(memory)
+        var audio = FloatAudio[DType.float16, HEAD_DIM](keys, keys.unsafe_offset(n_numbers), N_AUDIO)
+        time_block[FloatMatrix[dtype]](String(dtype), bytes, 4 * N_AUDIO * N_STATE, n_rows, matrix, audio)
+        _ = memory^
     _ = (weight^, bias^)
 
 
@@ -242,7 +246,13 @@ def time_int8[fast: Bool](bound: String):
 
     time_layers[Int8Matrix[fast]](String("int8"), bound, 1, matrix)
     for n_rows in [1, 8]:
-        time_block[Int8Matrix[fast]](String("int8"), 1, n_rows, matrix)
+        comptime SIDE_BYTES = N_PADDED * N_HEAD * (HEAD_DIM + SCALE_BYTES)
+        var memory = numbers[DType.float32](2 * n_rows * SIDE_BYTES // SCALE_BYTES)
+        var keys = at_line(memory).unsafe_bitcast[UInt8]()
+        var values = keys.unsafe_offset(n_rows * SIDE_BYTES).unsafe_bitcast[Int8]()
+        var audio = Int8Audio[HEAD_DIM, fast](keys, values, N_AUDIO, N_PADDED)
+        time_block[Int8Matrix[fast]](String("int8"), 1, 2 * SIDE_BYTES, n_rows, matrix, audio)
+        _ = memory^
     _ = (weight^, bias^, offset^)
 
 
@@ -251,8 +261,9 @@ def time_attention():
     var qkv = numbers[DType.float32](N_AUDIO * 3 * N_STATE)
     var output = numbers[DType.float32](N_AUDIO * N_STATE)
     var q = at_line(qkv)
-    var head = Head[HEAD_DIM, False, DType.float32](
-        at_line(output), N_STATE, q, 3 * N_STATE, q.unsafe_offset(N_STATE), q.unsafe_offset(2 * N_STATE), 3 * N_STATE, N_AUDIO
+    var side = FloatSide(q.unsafe_offset(N_STATE), q.unsafe_offset(2 * N_STATE), 3 * N_STATE)
+    var head = Head[HEAD_DIM, False, FloatSide[DType.float32]](
+        at_line(output), N_STATE, q, 3 * N_STATE, side, N_AUDIO
     )
     var scratch = numbers[DType.float32](head.scratch_floats(N_AUDIO))
 

@@ -265,7 +265,7 @@ def test_noise_is_said_to_be_noise_and_the_json_has_all(loaded, tmp_path, capsys
     assert report["whole"]["steps"] == 6
     step = report["stages"][-1]
     assert (step["stage"], step["items"]) == ("step", 2)
-    costs = Costs(dataclasses.replace(DIMS, n_mels=80), 1, 2)
+    costs = Costs(dataclasses.replace(DIMS, n_mels=80), 1, 1)
     assert step["floor"] == costs.decode(2, 2, 2).floor(PEAKS)
     parts = sum(stage["seconds"] for stage in report["whole"]["stages"].values())
     assert parts + report["whole"]["everything else"] == pytest.approx(report["whole"]["median"])

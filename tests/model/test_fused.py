@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from max.dtype import DType
 from max.graph import BufferType, DeviceRef, Graph, TensorType
 from numpy.typing import NDArray
 
+from tests.support.int8_audio import packed
+from whisper_max.engine.stages import unpacked
 from whisper_max.engine.weights import stored
 from whisper_max.hardware.processors import vnni
+from whisper_max.model.int8 import Int8Weights
 from whisper_max.model.layers import Ops
 from whisper_max.model.module import weights_for
 from whisper_max.model.panels import PANEL, n_panels
@@ -66,6 +70,13 @@ def as_weights(storage):
     return weights
 
 
+class Plain(Int8Weights):
+    """Weights for a processor that has no instruction for integers."""
+
+    def processor(self):
+        return [replace(self, prefix="")._declare("no_vnni", (1,), DType.int32)]
+
+
 def add_graphs(module, library):
     """Each operation for each storage."""
     registry = {}
@@ -75,7 +86,7 @@ def add_graphs(module, library):
 
     x = tensor(FLOAT, "rows", N_STATE)
     for storage in STORAGES:
-        weights = weights_for(FLOAT, DType[storage], DEVICE) / storage
+        weights = weights_for(FLOAT, DType[storage], DEVICE, N_AUDIO) / storage
 
         def add(name, types, forward, weights=weights, storage=storage):
             with Graph(f"{name}_{storage}", input_types=types, module=module, kernel_library=library) as graph:
@@ -89,18 +100,24 @@ def add_graphs(module, library):
         add("mlp", [x], lambda inputs, weights: cpu.mlp(inputs[0].tensor, weights, N_STATE))
         for kv in CACHES[storage]:
             cache = BufferType(DType[kv], ["rows", N_HEAD, CAPACITY, HEAD_DIM], device=DEVICE)
-            audio = tensor(DType[kv], "windows", N_HEAD, N_AUDIO, HEAD_DIM)
-            add(
-                f"block_{kv}",
-                [x, tensor(DType.int32, "rows"), cache, cache, audio, audio],
-                lambda x, weights: cpu.step_block(
-                    x[0].tensor, x[1].tensor, weights, (x[2].buffer, x[3].buffer), (x[4].tensor, x[5].tensor), ()
-                ),
+            shape = (
+                (N_HEAD, n_panels(N_AUDIO) * PANEL, HEAD_DIM + 4) if storage == "int8" else (N_HEAD, N_AUDIO, HEAD_DIM)
             )
+            audio = tensor(DType.int8 if storage == "int8" else DType[kv], "windows", *shape)
+            types = [x, tensor(DType.int32, "rows"), cache, cache, audio, audio]
+
+            def block(x, weights):
+                caches, sides = (x[2].buffer, x[3].buffer), (x[4].tensor, x[5].tensor)
+                return weights.ops.step_block(x[0].tensor, x[1].tensor, weights, caches, sides, ())
+
+            add(f"block_{kv}", types, block)
+            if storage == "int8":
+                plain = Plain(FLOAT, DType.int8, DEVICE, weights.ops, weights.prefix, weights.declared)
+                add("plain_block", types, block, weights=plain)
         own = as_weights(storage)
         registry |= {
             name: own[name.removeprefix(f"{storage}.")] for name in weights.declared if name.startswith(storage)
-        } | {"vnni": own["vnni"]}
+        } | {"vnni": own["vnni"], "no_vnni": np.zeros(1, np.int32)}
     return registry
 
 
@@ -147,7 +164,7 @@ def attend(q, k, v):
 
 def expected_block(x, lengths, caches, audio, storage):
     """The block's output, and what it should have written: new keys and values (rows, H, hd)."""
-    n_hyps = len(x) // audio.shape[1]
+    n_hyps = len(x) // len(audio[0])
     q, k, v = np.split(linear(norm(x, "attn_ln"), "attn.qkv", storage), 3, axis=-1)
     new = [part.reshape(-1, N_HEAD, HEAD_DIM).astype(caches.dtype).astype(np.float64) for part in (k, v)]
     attended = []
@@ -159,7 +176,7 @@ def expected_block(x, lengths, caches, audio, storage):
         attended.append(attend(q[row].reshape(N_HEAD, HEAD_DIM), keys, values))
     x = x + linear(np.array(attended), "attn.out", storage)
     q = linear(norm(x, "cross_attn_ln"), "cross_attn.query", storage)
-    k, v = audio.astype(np.float64)
+    k, v = (side.astype(np.float64) for side in audio)
     attended = [attend(q[row].reshape(N_HEAD, HEAD_DIM), k[row // n_hyps], v[row // n_hyps]) for row in range(len(x))]
     x = x + linear(np.array(attended), "cross_attn.out", storage)
     return expected_mlp(x, storage), new
@@ -205,10 +222,22 @@ def state(n_windows, n_hyps, kv):
     return 3 * random(73, n_rows, N_STATE), lengths, caches, audio
 
 
-def run_block(fused, storage, x, lengths, caches, audio):
+def run_block(fused, storage, x, lengths, caches, audio, name=None):
     """The output; the caches are written to."""
-    name = f"block_{caches.dtype.name}_{storage}"
-    return fused(name, x, lengths, *map(Buffer.from_numpy, caches), *audio)
+    if storage == "int8":
+        audio = [packed(side.astype(np.float32), keys=index == 0) for index, side in enumerate(audio)]
+    name = name or f"block_{caches.dtype.name}"
+    return fused(f"{name}_{storage}", x, lengths, *map(Buffer.from_numpy, caches), *audio)
+
+
+def seen_audio(audio, storage):
+    """Keys and values as the kernels see them."""
+    if storage != "int8":
+        return audio
+    return [
+        unpacked(packed(side.astype(np.float32), keys=index == 0), N_AUDIO, keys=index == 0)
+        for index, side in enumerate(audio)
+    ]
 
 
 @pytest.mark.parametrize(("storage", "kv"), CASES)
@@ -217,7 +246,7 @@ def test_a_decoder_block(fused, storage, kv, n_windows, n_hyps):
     x, lengths, before, audio = state(n_windows, n_hyps, kv)
     caches = before.copy()
     ours = run_block(fused, storage, x, lengths, caches, audio)
-    expected, new = expected_block(x.astype(np.float64), lengths, before, audio, storage)
+    expected, new = expected_block(x.astype(np.float64), lengths, before, seen_audio(audio, storage), storage)
     # A key that is rounded to float16 may be a step of 2 ** -9 off, which moves little; int8 moves more.
     np.testing.assert_allclose(ours, expected, atol=max(TOLERANCE[storage], 0 if kv == "float32" else 2e-3))
     for cache, was, part in zip(caches, before, new, strict=True):
@@ -237,3 +266,21 @@ def test_a_row_of_a_block_does_not_depend_on_its_company(fused, storage, kv):
         windows = slice(window, window + 1)
         alone = run_block(fused, storage, x[rows], lengths[rows], caches[:, rows].copy(), audio[:, windows])
         np.testing.assert_array_equal(alone, together[rows])
+
+
+@pytest.mark.parametrize("n_hyps", [1, 5])
+def test_a_block_gives_the_same_by_every_instruction(fused, n_hyps):
+    x, lengths, caches, audio = state(3, n_hyps, "float16")
+    ours = run_block(fused, "int8", x, lengths, caches.copy(), audio)
+    plain = run_block(fused, "int8", x, lengths, caches.copy(), audio, name="plain_block")
+    np.testing.assert_array_equal(ours, plain)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_audio_that_is_not_finite_is_not_hidden(fused, side):
+    x, lengths, caches, audio = state(2, 1, "float16")
+    audio[side, 1, 0, 40, 3] = np.nan
+    with np.errstate(invalid="ignore"):
+        ours = run_block(fused, "int8", x, lengths, caches.copy(), audio)
+    assert np.isfinite(ours[0]).all()
+    assert np.isnan(ours[1]).all()

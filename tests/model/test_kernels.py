@@ -72,7 +72,7 @@ def add_graphs(module, library):
                 f"{prefix}linear_residual", DEVICE, [x, added, *values], out_types=[added.type]
             )[0],
         )
-        for kv in (FLOAT, DType.float16):
+        for kv in () if of_int8 else (FLOAT, DType.float16):
             buffer = BufferType(kv, ["windows", N_HEAD, "length", HEAD_DIM], device=DEVICE)
             types = [buffer, x, *operands]
             name = f"heads_{storage.name}_{kv.name}"
@@ -227,7 +227,7 @@ def test_linear_with_a_residual(kernels, storage, n_rows, depth, n_out):
     np.testing.assert_allclose(ours, added + product(x, matrix, storage) + bias, atol=5e-6, rtol=2e-6)
 
 
-@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("storage", ["float32", "float16"])
 @pytest.mark.parametrize(("kv", "rounding"), [("float32", 0.0), ("float16", 2**-11)])
 @pytest.mark.parametrize(("n_windows", "length"), [(1, 1), (3, 7), (2, 50)])
 def test_linear_by_heads(kernels, storage, kv, rounding, n_windows, length):

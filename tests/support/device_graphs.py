@@ -66,8 +66,8 @@ def add_graphs(module: Module, library: KernelLibrary) -> dict[str, Any]:
         [tensor(DType.float32, "rows", width), audio, audio],
         lambda x: gpu.split_cross_attention(x[0].tensor, x[1].tensor, x[2].tensor),
     )
-    kv = (DIMS, DType.float32, device)
-    add("cross_kv", cross_kv_input_types(DIMS, DType.float32, *kv[1:]), lambda x: cross_kv(x, text, DIMS))
+    kv = (DIMS, DType.float32, DType.float32, device)
+    add("cross_kv", cross_kv_input_types(*kv), lambda x: cross_kv(x, text, DIMS))
     add("prefill", decoder.prefill_input_types(*kv), lambda x: decoder.prefill(x, text, DIMS))
     add("step", decoder.step_input_types(*kv), lambda x: decoder.step(x, text, DIMS))
     weights = prepare_weights(device_tensors(), DIMS, DType.float32, DType.float32, CPU())

@@ -101,12 +101,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def number_sizes(model: Model) -> tuple[int, int]:
-    """Bytes of a number in a matrix, and in a cache, as the engine keeps them at most as narrow.
+    """Bytes of a number in a matrix, and in cross keys and values, as the engine keeps them at most as narrow.
 
     What OpenAI published is kept in float16, which is exact; so may others be, whose floor is that of float16 too.
     """
     is_int8 = model.target is not None and model.target.endswith("weights int8")
-    return (1, 2) if is_int8 else (2, 4)
+    return (1, 1) if is_int8 else (2, 4)
 
 
 # ---------------------------------------------------------------- the report, of plain values

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from max.driver import Buffer
+from max.dtype import DType
 from numpy.typing import NDArray
 
 from whisper_max.decode.contract import Alignment, Float32
@@ -14,6 +15,7 @@ from whisper_max.dims import ModelDimensions
 from whisper_max.engine.alignment_heads import AlignmentHeads, align
 from whisper_max.engine.copies import copy_row, take_rows
 from whisper_max.engine.runtime import Graph, Placement, prompt_inputs, rows_of, runs_of
+from whisper_max.model.panels import cross_shape
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,19 @@ class EncodedWindows:
 class DecoderGraphs:
     """What every batch of a model shares: its graphs, and where they run.
 
-    alignment_heads: those that follow the audio.
+    cross_dtype: of cross keys and values. alignment_heads: those that follow the audio.
     """
 
     graphs: Mapping[str, Graph]
     dims: ModelDimensions
     placement: Placement
+    cross_dtype: DType
     alignment_heads: AlignmentHeads
 
     def cross_kv(self, n_windows: int) -> list[Buffer]:
-        """Room for cross keys, then values, of all layers, each (n_windows, H, n_audio_ctx, hd)."""
-        return self._sides(n_windows, self.dims.n_audio_ctx)
+        """Room for cross keys, then values, of all layers, each (n_windows, *cross_shape)."""
+        shape = (n_windows, *cross_shape(self.dims, self.cross_dtype))
+        return [self.placement.zeros(shape, self.cross_dtype) for _ in range(2 * self.dims.n_text_layer)]
 
     def fill_cross_kv(self, xa: Buffer, sides: Sequence[Buffer]) -> None:
         """Write the cross keys and values of encoded windows."""
@@ -56,17 +60,14 @@ class DecoderGraphs:
 
     def kv_cache(self, n_rows: int) -> list[Buffer]:
         """Room for keys, then values, of all layers, each (n_rows, H, n_text_ctx, hd)."""
-        return self._sides(n_rows, self.dims.n_text_ctx)
+        dims = self.dims
+        shape = (n_rows, dims.n_text_head, dims.n_text_ctx, dims.n_text_state // dims.n_text_head)
+        # Zeros, so that a masked slot is finite. On a host untouched pages cost no memory.
+        return [self.placement.zeros(shape) for _ in range(2 * dims.n_text_layer)]
 
     def host_logits(self, logits: Buffer) -> Float32:
         """Logits on the host, without the columns that fill up the last panel of a CPU's weights."""
         return self.placement.get(logits)[:, : self.dims.n_vocab]
-
-    def _sides(self, n_rows: int, length: int) -> list[Buffer]:
-        """Zeros, so that a masked slot is finite. On a host untouched pages cost no memory."""
-        dims = self.dims
-        shape = (n_rows, dims.n_text_head, length, dims.n_text_state // dims.n_text_head)
-        return [self.placement.zeros(shape) for _ in range(2 * dims.n_text_layer)]
 
 
 class KVBatch:

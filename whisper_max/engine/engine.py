@@ -22,7 +22,7 @@ from whisper_max.engine.weights import prepare_weights
 from whisper_max.errors import ArtifactError, DeviceError
 from whisper_max.hardware.forks import bind
 from whisper_max.hardware.target import Target
-from whisper_max.model.panels import kv_dtype
+from whisper_max.model.panels import cross_dtype, kv_dtype
 
 
 class WhisperEngine:
@@ -65,7 +65,8 @@ class WhisperEngine:
             raise ArtifactError("the compiled graphs can't be loaded", where=target.code, found=error) from error
         bind(self)
         heads = AlignmentHeads(checkpoint, report)
-        self.decoder = DecoderGraphs(self._graphs, self._dims, self._placement, heads)
+        cross = cross_dtype(target.dtype, storage)
+        self.decoder = DecoderGraphs(self._graphs, self._dims, self._placement, cross, heads)
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied: graphs and weights are bound to this process.

@@ -54,7 +54,7 @@ class HostGraph:
 
 @dataclass(frozen=True)
 class Placement:
-    """A device and the dtype of the caches on it.
+    """A device and the dtype of the caches on it; cross keys and values may have another.
 
     All that is given to a device or taken from it goes through here, and raises ``DeviceError`` in a forked process.
     """
@@ -74,12 +74,16 @@ class Placement:
         array: NDArray[Any] = (buffer if self.device.is_host else buffer.to(CPU())).to_numpy()
         return array
 
-    def zeros(self, shape: Sequence[int]) -> Buffer:
-        """A zeroed buffer in the caches' dtype; on the host its pages are only taken when they are written."""
+    def zeros(self, shape: Sequence[int], dtype: DType | None = None) -> Buffer:
+        """A zeroed buffer. On the host its pages are only taken when they are written.
+
+        dtype: the caches' where it is left out.
+        """
         check_process()
-        if self.device.is_host and self.dtype in (DType.float32, DType.float16):
-            return Buffer.from_numpy(np.zeros(shape, self.dtype.to_numpy()))
-        return Buffer.zeros(shape, self.dtype, device=self.device)
+        dtype = dtype or self.dtype
+        if self.device.is_host and dtype in (DType.float32, DType.float16, DType.int8):
+            return Buffer.from_numpy(np.zeros(shape, dtype.to_numpy()))
+        return Buffer.zeros(shape, dtype, device=self.device)
 
 
 @lru_cache(maxsize=8)

@@ -24,7 +24,7 @@ class Work:
 class Costs:
     """The work of each stage, from the dimensions.
 
-    weight_bytes: of one number of a matrix, as the engine keeps it. cache_bytes: of one number of a cache.
+    weight_bytes: of one number of a matrix, as the engine keeps it. cache_bytes: of one in cross keys and values.
     """
 
     dims: ModelDimensions

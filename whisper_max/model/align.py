@@ -12,7 +12,7 @@ from whisper_max.model.decoder import GraphType, cross_kv_types, decoder, projec
 from whisper_max.model.layers import Weights
 
 
-def align_input_types(dims: ModelDimensions, kv_dtype: DType, device: DeviceRef) -> list[GraphType]:
+def align_input_types(dims: ModelDimensions, cross_dtype: DType, device: DeviceRef) -> list[GraphType]:
     """The inputs of ``align``.
 
     tokens, positions, mask: as for ``prefill``, one window. heads: (n_heads,) int32, alignment heads as
@@ -26,7 +26,10 @@ def align_input_types(dims: ModelDimensions, kv_dtype: DType, device: DeviceRef)
         TensorType(DType.int32, ["n_heads"], device=device),
         TensorType(DType.int32, ["length"], device=device),
         TensorType(DType.int32, [1], device=device),
-        *[TensorType(kv_dtype, [1, *side.shape[1:]], device=device) for side in cross_kv_types(dims, kv_dtype, device)],
+        *[
+            TensorType(side.dtype, [1, *side.shape[1:]], device=device)
+            for side in cross_kv_types(dims, cross_dtype, device)
+        ],
     ]
 
 

@@ -28,9 +28,11 @@ class Alignment(Protocol):
 class AlignmentOps:
     """What one kind of device computes for it; here a CPU."""
 
+    alignment_kernel = "whisper_max.attention_weights"
+
     def alignment(self, heads: TensorValue, length: Dim, dims: ModelDimensions) -> Alignment:
         """A collector. heads: (n_heads,) int32, as layer * n_text_head + head; length: of the text."""
-        return _Alignment(heads, length, dims)
+        return _Alignment(self.alignment_kernel, heads, length, dims)
 
     def target_probs(self, logits: TensorValue, targets: TensorValue, n_text_tokens: TensorValue) -> TensorValue:
         """softmax(logits[:, :n_text_tokens])[i, targets[i]] for each i; 0 for a target that does not compete.
@@ -44,9 +46,10 @@ class AlignmentOps:
 
 
 class _Alignment:
-    """Weights of the heads in a buffer, which each layer's operation fills."""
+    """Weights of the heads in a buffer, which each layer's operation fills. kernel: its name."""
 
-    def __init__(self, heads: TensorValue, length: Dim, dims: ModelDimensions) -> None:
+    def __init__(self, kernel: str, heads: TensorValue, length: Dim, dims: ModelDimensions) -> None:
+        self._kernel = kernel
         shape = [heads.shape[0], length, dims.n_audio_ctx]
         self._heads = heads
         self._weights = ops.buffer_create(BufferType(DType.float32, shape, device=heads.device))
@@ -54,10 +57,10 @@ class _Alignment:
     def add(self, layer: int, q: TensorValue, keys: TensorValue) -> None:
         number = ops.constant(np.array([layer], np.int32), DType.int32, q.device)
         ops.inplace_custom(
-            "whisper_max.attention_weights",
+            self._kernel,
             q.device,
             [self._weights, q, keys, self._heads, number],
-            parameters={"head_dim": int(keys.shape[3])},
+            parameters={"head_dim": int(q.shape[2]) // int(keys.shape[1])},
         )
 
     def result(self) -> TensorValue:

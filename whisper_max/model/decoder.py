@@ -3,8 +3,8 @@
 ``align.py`` has a finished text. The caches are explicit values in the graphs' signatures. Self-attention keeps, for
 each layer, keys and values of every token so far: buffers of shape (rows, H, capacity, hd), updated in place, where
 row = window * hyps + hypothesis. Each row has its own length, so rows start and finish independently. Cross-attention
-keeps, for each layer, keys and values of the audio: (windows, H, n_audio_ctx, hd), written once per window and shared
-by the window's hypotheses.
+keeps, for each layer, keys and values of the audio: (windows, H, n_audio_ctx, hd) or those as bytes
+(``panels.cross_shape``), written once per window and shared by the window's hypotheses.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from max.graph import BufferType, BufferValue, DeviceRef, TensorType, TensorValu
 
 from whisper_max.dims import ModelDimensions
 from whisper_max.model.layers import Weights
+from whisper_max.model.panels import cross_shape
 
 GraphType: TypeAlias = TensorType | BufferType
 LayerAttention = Callable[[int, TensorValue], TensorValue]
@@ -36,8 +37,7 @@ def kv_cache_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> li
 
 def cross_kv_types(dims: ModelDimensions, dtype: DType, device: DeviceRef) -> list[TensorType]:
     """Cross keys of all layers, then cross values."""
-    shape = ["windows", dims.n_text_head, dims.n_audio_ctx, dims.n_text_state // dims.n_text_head]
-    return [TensorType(dtype, shape, device=device)] * (2 * dims.n_text_layer)
+    return [TensorType(dtype, ["windows", *cross_shape(dims, dtype)], device=device)] * (2 * dims.n_text_layer)
 
 
 def split_kv_cache(inputs: Sequence[Value], dims: ModelDimensions) -> tuple[Sequence[Value], KVCache]:
@@ -57,23 +57,23 @@ def _split(inputs: Sequence[Value], dims: ModelDimensions) -> tuple[Sequence[Val
     return inputs[: -2 * n], list(zip(inputs[-2 * n : -n], inputs[-n:], strict=True))
 
 
-def cross_kv_input_types(dims: ModelDimensions, dtype: DType, kv_dtype: DType, device: DeviceRef) -> list[GraphType]:
+def cross_kv_input_types(dims: ModelDimensions, dtype: DType, cross_dtype: DType, device: DeviceRef) -> list[GraphType]:
     """xa: (windows, n_audio_ctx, n_audio_state); then the buffers to fill, keys of all layers before values."""
     xa = TensorType(dtype, ["windows", dims.n_audio_ctx, dims.n_audio_state], device=device)
-    return [xa, *[side.as_buffer() for side in cross_kv_types(dims, kv_dtype, device)]]
+    return [xa, *[side.as_buffer() for side in cross_kv_types(dims, cross_dtype, device)]]
 
 
 def cross_kv(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> None:
-    """Fill the cross keys and values of every layer, each (windows, H, n_audio_ctx, hd)."""
+    """Fill the cross keys and values of every layer."""
     (xa,), cross = split_kv_cache(inputs, dims)
     n_in, n_out = dims.n_audio_state, dims.n_text_state
     for layer, (keys, values) in enumerate(cross):
-        block = weights / "blocks" / layer
-        weights.ops.store_heads(keys, xa.tensor, block, "cross_attn.key", n_in, n_out, bias=False)
-        weights.ops.store_heads(values, xa.tensor, block, "cross_attn.value", n_in, n_out)
+        weights.ops.store_audio(keys, values, xa.tensor, weights / "blocks" / layer, n_in, n_out)
 
 
-def prefill_input_types(dims: ModelDimensions, kv_dtype: DType, device: DeviceRef) -> list[GraphType]:
+def prefill_input_types(
+    dims: ModelDimensions, kv_dtype: DType, cross_dtype: DType, device: DeviceRef
+) -> list[GraphType]:
     """The inputs of ``prefill``.
 
     tokens: (windows, length) int32, shorter prompts padded at their end by any token. positions: (length,) int32, 0, 1,
@@ -88,11 +88,11 @@ def prefill_input_types(dims: ModelDimensions, kv_dtype: DType, device: DeviceRe
         TensorType(DType.int32, ["n_logits"], device=device),
         TensorType(DType.int32, ["rows"], device=device),
         *kv_cache_types(dims, kv_dtype, device),
-        *cross_kv_types(dims, kv_dtype, device),
+        *cross_kv_types(dims, cross_dtype, device),
     ]
 
 
-def step_input_types(dims: ModelDimensions, kv_dtype: DType, device: DeviceRef) -> list[GraphType]:
+def step_input_types(dims: ModelDimensions, kv_dtype: DType, cross_dtype: DType, device: DeviceRef) -> list[GraphType]:
     """The inputs of ``step``.
 
     tokens: (windows, hyps) int32. lengths: (rows,) int32, how many tokens each row has in the cache: the position of
@@ -102,7 +102,7 @@ def step_input_types(dims: ModelDimensions, kv_dtype: DType, device: DeviceRef) 
         TensorType(DType.int32, ["windows", "hyps"], device=device),
         TensorType(DType.int32, ["rows"], device=device),
         *kv_cache_types(dims, kv_dtype, device),
-        *cross_kv_types(dims, kv_dtype, device),
+        *cross_kv_types(dims, cross_dtype, device),
     ]
 
 

@@ -1,13 +1,16 @@
-"""Matrices of 8 bit integers on a CPU: layers quantise their inputs too, and compute in integers."""
+"""Matrices of 8 bit integers on a CPU: layers quantise their inputs too, and compute in integers.
+
+So are the keys and values of the audio; queries are held in 16 bits.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from max.dtype import DType
-from max.graph import TensorValue
+from max.graph import BufferValue, TensorValue, ops
 
-from whisper_max.model.layers import Ops, Weights, self_attention
+from whisper_max.model.layers import Ops, Weights, cross_attention, self_attention
 from whisper_max.model.panels import GROUP, PANEL, n_groups, n_panels
 
 
@@ -36,10 +39,26 @@ class Int8Weights(Weights):
 
 
 class Int8Ops(Ops):
-    """The layers of a CPU for such weights."""
+    """The layers of a CPU for such weights. n_audio: positions of the audio; its keys are filled up to whole panels."""
+
+    alignment_kernel = "whisper_max.int8_attention_weights"
+
+    def __init__(self, n_audio: int) -> None:
+        self.block_parameters = {"n_audio": n_audio}
 
     def encoder_attention(self, qkv: TensorValue, n_head: int, weights: Weights) -> TensorValue:
         return int8_self_attention(qkv, n_head, *weights.processor())
+
+    def store_audio(
+        self, keys: BufferValue, values: BufferValue, x: TensorValue, weights: Weights, n_in: int, n_out: int
+    ) -> None:
+        for target, name in ((keys, "cross_attn.key"), (values, "cross_attn.value")):
+            operands = [target, x.reshape((x.shape[0] * x.shape[1], n_in)), *weights.operands(name, n_in, n_out)]
+            parameters: dict[str, bool | int] = {"head_dim": n_out // int(target.shape[1]), "keys": target is keys}
+            ops.inplace_custom("whisper_max.int8_linear_audio", x.device, operands, parameters=parameters)
+
+    def cross_attention(self, q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorValue:
+        return cross_attention("whisper_max.int8_cross_attention", q, keys, values, **self.block_parameters)
 
 
 def int8_self_attention(qkv: TensorValue, n_head: int, vnni: TensorValue) -> TensorValue:

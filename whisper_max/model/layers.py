@@ -11,7 +11,7 @@ saves waking threads. ``gpu.stock`` does it by MAX's operations, and ``gpu.fast`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -89,6 +89,9 @@ class Weights:
 class Ops(AlignmentOps):
     """The layers of one kind of device; here of a CPU."""
 
+    block_parameters: Mapping[str, int] = {}
+    """What the operation of a decoder block is told besides, where its types do not say it."""
+
     def stem(self, mel: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
         """The convolutions, and positions. mel: (B, n_mels, n_frames) -> (B, n_audio_ctx, n_audio_state)."""
         return self._stem(mel, weights, dims, adds_positions=True)
@@ -145,21 +148,14 @@ class Ops(AlignmentOps):
         values = [_rows(x), *weights.norm(norm, n_in), *weights.operands(name, n_in, n_out)]
         return _run(weights.kernel("normed_linear"), values, [*x.shape[:-1], n_out])
 
-    def store_heads(
-        self,
-        target: BufferValue,
-        x: TensorValue,
-        weights: Weights,
-        name: str,
-        n_in: int,
-        n_out: int,
-        *,
-        bias: bool = True,
+    def store_audio(
+        self, keys: BufferValue, values: BufferValue, x: TensorValue, weights: Weights, n_in: int, n_out: int
     ) -> None:
-        """Fill a buffer (B, H, T, hd) with a linear layer's result by heads. x: (B, T, n_in); n_out: H * hd."""
-        values = [target, _rows(x), *weights.operands(name, n_in, n_out)]
-        parameters = {"head_dim": int(target.shape[3])}
-        ops.inplace_custom(weights.kernel("linear_heads"), x.device, values, parameters=parameters)
+        """Fill a layer's cross keys and values, each (B, H, T, hd). x: (B, T, n_in); n_out: H * hd."""
+        for target, name in ((keys, "cross_attn.key"), (values, "cross_attn.value")):
+            operands = [target, _rows(x), *weights.operands(name, n_in, n_out)]
+            parameters = {"head_dim": int(target.shape[3])}
+            ops.inplace_custom(weights.kernel("linear_heads"), x.device, operands, parameters=parameters)
 
     def mlp(self, x: TensorValue, weights: Weights, n_state: int) -> TensorValue:
         """A block's second half: layer norm, two linear layers around a GELU, the residual.
@@ -227,11 +223,7 @@ class Ops(AlignmentOps):
 
     def cross_attention(self, q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorValue:
         """A sequence over the audio. q: (B, T, n_state); keys, values: (B, H, S, hd). Returns (B, T, n_state)."""
-        parameters = {"head_dim": int(keys.shape[3])}
-        (attended,) = ops.custom(
-            "whisper_max.cross_attention", q.device, [q, keys, values], out_types=[q.type], parameters=parameters
-        )
-        return attended.tensor
+        return cross_attention("whisper_max.cross_attention", q, keys, values)
 
     def step_block(
         self,
@@ -245,8 +237,7 @@ class Ops(AlignmentOps):
         """A decoder block for one new token a row. x: (rows, n_state), same shape out.
 
         lengths: (rows,) int32; cache: keys and values (rows, H, capacity, hd), where the new ones are written; audio:
-        cross keys and values (windows, H, n_audio_ctx, hd); batch: the dimensions (windows, hyps), whose product is
-        rows.
+        cross keys and values, as for ``cross_attention``; batch: the dimensions (windows, hyps), whose product is rows.
         """
         n_state = int(x.shape[1])
         values = [
@@ -261,7 +252,7 @@ class Ops(AlignmentOps):
             *weights.layer("mlp.0", n_state, 4 * n_state),
             *weights.layer("mlp.2", 4 * n_state, n_state),
         ]
-        parameters = {"head_dim": int(cache[0].shape[3])}
+        parameters = {"head_dim": int(cache[0].shape[3]), **self.block_parameters}
         kernel = weights.kernel("decoder_block")
         (y,) = ops.inplace_custom(kernel, x.device, values, out_types=[x.type], parameters=parameters)
         return y.tensor
@@ -279,6 +270,15 @@ def self_attention(kernel: str, values: Sequence[TensorValue], n_head: int, **pa
         out_types=[TensorType(qkv.dtype, [*leading, n_state], device=qkv.device)],
         parameters={"head_dim": n_state // n_head, **parameters},
     )
+    return attended.tensor
+
+
+def cross_attention(
+    kernel: str, q: TensorValue, keys: TensorValue, values: TensorValue, **parameters: int
+) -> TensorValue:
+    """Run a kernel of attention over the audio. q: (B, T, n_state); returns the same shape."""
+    told = {"head_dim": int(q.shape[2]) // int(keys.shape[1]), **parameters}
+    (attended,) = ops.custom(kernel, q.device, [q, keys, values], out_types=[q.type], parameters=told)
     return attended.tensor
 
 

@@ -15,7 +15,7 @@ from whisper_max.model.gpu.fast import FastOps
 from whisper_max.model.gpu.stock import StockOps
 from whisper_max.model.int8 import Int8Ops, Int8Weights
 from whisper_max.model.layers import Declared, Ops, Weights
-from whisper_max.model.panels import kv_dtype
+from whisper_max.model.panels import cross_dtype, kv_dtype
 from whisper_max.model.source import KERNELS as KERNELS
 
 InputTypes = Callable[[], Iterable[TensorType | BufferType]]
@@ -48,7 +48,7 @@ def build_module(
         must be given when it is loaded, by name.
     """
     module = Module()
-    weights = weights_for(dtype, storage, device, fast=fast)
+    weights = weights_for(dtype, storage, device, dims.n_audio_ctx, fast=fast)
     library = library or kernel_library()
 
     def add(name: str, input_types: InputTypes, forward: Forward) -> None:
@@ -62,13 +62,15 @@ def build_module(
     mel = partial(encoder.input_types, dims, device)
     add("encode", mel, lambda inputs: encoder.encode(inputs[0].tensor, audio, dims))
     add("encode_stages", mel, lambda inputs: encoder.encode_stages(inputs[0].tensor, audio, dims))
-    of = dims, kv_dtype(dtype, storage), device
-    xa = partial(decoder.cross_kv_input_types, dims, dtype, *of[1:])
+    own, cross = kv_dtype(dtype, storage), cross_dtype(dtype, storage)
+    of = dims, own, cross, device
+    xa = partial(decoder.cross_kv_input_types, dims, dtype, cross, device)
     add("cross_kv", xa, lambda inputs: decoder.cross_kv(inputs, text, dims))
     add("prefill", partial(decoder.prefill_input_types, *of), lambda inputs: decoder.prefill(inputs, text, dims))
     add("step", partial(decoder.step_input_types, *of), lambda inputs: decoder.step(inputs, text, dims))
-    add("reorder", partial(reorder.reorder_input_types, *of), lambda inputs: reorder.reorder(inputs, weights.ops))
-    add("align", partial(align.align_input_types, *of), lambda inputs: align.align(inputs, text, dims))
+    caches = partial(reorder.reorder_input_types, dims, own, device)
+    add("reorder", caches, lambda inputs: reorder.reorder(inputs, weights.ops))
+    add("align", partial(align.align_input_types, dims, cross, device), lambda inputs: align.align(inputs, text, dims))
     if not device.is_cpu():
         choose.add_graphs(lambda name, types, forward: add(name, lambda: types, forward), dims, device)
     return module, weights.declared
@@ -88,10 +90,13 @@ def kernel_library(check: bool = True) -> KernelLibrary:
     return library
 
 
-def weights_for(dtype: DType, storage: DType, device: DeviceRef, *, fast: bool = False) -> Weights:
-    """What the graphs of a device declare their weights by, with its layers; arguments as ``build_module``."""
+def weights_for(dtype: DType, storage: DType, device: DeviceRef, n_audio: int, *, fast: bool = False) -> Weights:
+    """What the graphs of a device declare their weights by, with its layers; arguments as ``build_module``.
+
+    n_audio: positions of the audio, ``n_audio_ctx``.
+    """
     if not device.is_cpu():
         return Weights(dtype, storage, device, FastOps() if fast else StockOps())
     if storage == DType.int8:
-        return Int8Weights(dtype, storage, device, Int8Ops())
+        return Int8Weights(dtype, storage, device, Int8Ops(n_audio))
     return Weights(dtype, storage, device, Ops())

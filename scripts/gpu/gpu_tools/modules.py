@@ -70,7 +70,7 @@ def build(dims: ModelDimensions, dtype: DType, device_kind: str, fast: bool, che
     device = DeviceRef.GPU() if device_kind == "gpu" else DeviceRef.CPU()
     library = kernel_library(check)
     module, _ = build_module(dims, dtype, dtype, device, fast=fast, library=library)
-    weights = weights_for(dtype, dtype, device, fast=fast)
+    weights = weights_for(dtype, dtype, device, dims.n_audio_ctx, fast=fast)
 
     def tensor(*shape: str | int, of: DType = dtype) -> TensorType:
         return TensorType(of, list(shape), device=device)

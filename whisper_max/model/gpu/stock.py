@@ -75,19 +75,12 @@ class StockOps(Ops):
     ) -> TensorValue:
         return self.linear(self.layer_norm(x, weights, norm, n_in), weights, name, n_in, n_out, bias=bias)
 
-    def store_heads(
-        self,
-        target: BufferValue,
-        x: TensorValue,
-        weights: Weights,
-        name: str,
-        n_in: int,
-        n_out: int,
-        *,
-        bias: bool = True,
+    def store_audio(
+        self, keys: BufferValue, values: BufferValue, x: TensorValue, weights: Weights, n_in: int, n_out: int
     ) -> None:
-        y = self.linear(x, weights, name, n_in, n_out, bias=bias)
-        ops.buffer_store(target, split_heads(y, int(target.shape[1])))
+        for target, name, bias in ((keys, "cross_attn.key", False), (values, "cross_attn.value", True)):
+            y = self.linear(x, weights, name, n_in, n_out, bias=bias)
+            ops.buffer_store(target, split_heads(y, int(target.shape[1])))
 
     def mlp(self, x: TensorValue, weights: Weights, n_state: int) -> TensorValue:
         normed = self.layer_norm(x, weights, "mlp_ln", n_state)

@@ -7,8 +7,10 @@ from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, exp, max, min
+from std.memory import alloc, dealloc
+from std.memory.alloc import Layout
 
-from .decode_attention import weigh
+from .decode_attention import Audio, FloatAudio
 from .dot import IntPointer
 from .tiles import FloatPointer, Vector, WIDTH
 
@@ -23,6 +25,44 @@ def each_row[Work: def(Int) -> None](work: Work, n_rows: Int):
             work(row)
 
     sync_parallelize(work_on, n_workers)
+
+
+def attend_heads[
+    A: Audio
+](
+    audio: A,
+    output: MutableInputTensor[dtype=DType.float32, rank=3, ...],  # (n_heads, T, S)
+    queries: InputTensor[dtype=DType.float32, rank=3, ...],  # (1, T, H * hd)
+    heads: InputTensor[dtype=DType.int32, rank=1, ...],  # (n_heads,)
+    layer: InputTensor[dtype=DType.int32, rank=1, ...],  # (1,)
+    n_head: Int,
+):
+    """See `AttentionWeights`."""
+    var n_queries = queries.dim_size(1)
+    var n_state = queries.dim_size(2)
+    var n_keys = audio.n_keys()
+    var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
+    var heads_ptr = rebind[IntPointer](heads.unsafe_ptr())
+    var first_head = Int(rebind[IntPointer](layer.unsafe_ptr()).unsafe_load(0)) * n_head
+    var q_ptr = rebind[FloatPointer](queries.unsafe_ptr())
+
+    def work(row: Int) {imm}:
+        var head = Int(heads_ptr.unsafe_load(row // n_queries)) - first_head
+        if head < 0 or head >= n_head:
+            return
+        var scratch = alloc(Layout[Float32](count=audio.scratch_floats()))
+        var weights = rebind[FloatPointer](scratch.unsafe_ptr())
+        var q = q_ptr.unsafe_offset(row % n_queries * n_state + head * (n_state // n_head))
+        var total = audio.weigh(head, q, weights)
+        var target = out_ptr.unsafe_offset(row * n_keys)
+        var n_whole = n_keys // WIDTH * WIDTH
+        for key in range(0, n_whole, WIDTH):
+            target.unsafe_store(key, weights.unsafe_load[width=WIDTH](key) / total)
+        for key in range(n_whole, n_keys):
+            target.unsafe_store(key, weights.unsafe_load(key) / total)
+        dealloc(scratch^)
+
+    each_row(work, heads.dim_size(0) * n_queries)
 
 
 @extensibility.register("whisper_max.attention_weights")
@@ -43,30 +83,9 @@ struct AttentionWeights:
         layer: InputTensor[dtype=DType.int32, rank=1, ...],  # (1,)
         ctx: DeviceContext,
     ) raises:
-        var n_queries = queries.dim_size(1)
-        var n_state = queries.dim_size(2)
-        var n_head = keys.dim_size(1)
-        var n_keys = keys.dim_size(2)
-        var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
-        var heads_ptr = rebind[IntPointer](heads.unsafe_ptr())
-        var first_head = Int(rebind[IntPointer](layer.unsafe_ptr()).unsafe_load(0)) * n_head
-        var q_ptr = rebind[FloatPointer](queries.unsafe_ptr())
         var k_ptr = rebind[Pointer[Scalar[keys.dtype], MutUntrackedOrigin]](keys.unsafe_ptr())
-
-        def work(row: Int) {imm}:
-            var head = Int(heads_ptr.unsafe_load(row // n_queries)) - first_head
-            if head < 0 or head >= n_head:
-                return
-            var weights = out_ptr.unsafe_offset(row * n_keys)
-            var q = q_ptr.unsafe_offset(row % n_queries * n_state + head * head_dim)
-            var total = weigh[head_dim](weights, q, k_ptr.unsafe_offset(head * n_keys * head_dim), n_keys)
-            var n_whole = n_keys // WIDTH * WIDTH
-            for key in range(0, n_whole, WIDTH):
-                weights.unsafe_store(key, weights.unsafe_load[width=WIDTH](key) / total)
-            for key in range(n_whole, n_keys):
-                weights.unsafe_store(key, weights.unsafe_load(key) / total)
-
-        each_row(work, heads.dim_size(0) * n_queries)
+        var audio = FloatAudio[keys.dtype, head_dim](k_ptr, k_ptr, keys.dim_size(2))
+        attend_heads(audio, output, queries, heads, layer, keys.dim_size(1))
 
 
 @extensibility.register("whisper_max.target_probs")

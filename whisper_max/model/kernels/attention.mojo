@@ -54,17 +54,44 @@ trait Attends(Deinitable, ImplicitlyCopyable, Movable):
         ...
 
 
+trait KeysAndValues(Deinitable, ImplicitlyCopyable, Movable):
+    """Where one head of one window has them."""
+
+    def key(self, position: Int, lane: Int) -> Vector:
+        """A key from a lane on."""
+        ...
+
+    def value(self, position: Int, lane: Int) -> Vector:
+        """A value from a lane on."""
+        ...
+
+
 @fieldwise_init
-struct Head[head_dim: Int, causal: Bool, dtype: DType](Attends):
-    """One head of one window: where its queries, keys and values are, and how far apart their rows."""
+struct FloatSide[dtype: DType](KeysAndValues):
+    """As floats, in rows."""
+
+    var k: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]
+    var v: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]
+    var stride: Int
+
+    @always_inline
+    def key(self, position: Int, lane: Int) -> Vector:
+        return self.k.unsafe_load[width=WIDTH](position * self.stride + lane).cast[DType.float32]()
+
+    @always_inline
+    def value(self, position: Int, lane: Int) -> Vector:
+        return self.v.unsafe_load[width=WIDTH](position * self.stride + lane).cast[DType.float32]()
+
+
+@fieldwise_init
+struct Head[head_dim: Int, causal: Bool, Side: KeysAndValues](Attends):
+    """One head of one window: where its queries, keys and values are, and how far apart the rows of queries."""
 
     var out_ptr: FloatPointer
     var out_stride: Int
     var q: FloatPointer
     var q_stride: Int
-    var k: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]
-    var v: Pointer[Scalar[Self.dtype], MutUntrackedOrigin]
-    var kv_stride: Int
+    var side: Self.Side
     var n_keys: Int
 
     def scratch_floats(self, n_queries: Int) -> Int:
@@ -112,12 +139,11 @@ struct Head[head_dim: Int, causal: Bool, dtype: DType](Attends):
                 for lane in range(Self.head_dim):
                     keys.unsafe_store(column + lane * TILE_COLUMNS, Float32(0))
                 continue
-            var source = (start + key) * self.kv_stride
             comptime for lane in range(0, Self.head_dim, WIDTH):
-                var part = self.k.unsafe_load[width=WIDTH](source + lane).cast[DType.float32]()
+                var part = self.side.key(start + key, lane)
                 comptime for i in range(WIDTH):
                     keys.unsafe_store(column + (lane + i) * TILE_COLUMNS, part[i])
-                var value = self.v.unsafe_load[width=WIDTH](source + lane).cast[DType.float32]()
+                var value = self.side.value(start + key, lane)
                 var row = lane // TILE_COLUMNS * KEY_BLOCK + key
                 values.unsafe_store(row * TILE_COLUMNS + lane % TILE_COLUMNS, value)
 
@@ -233,7 +259,7 @@ struct SelfAttention:
         var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
         var qkv_ptr = rebind[FloatPointer](qkv.unsafe_ptr())
 
-        def head_of(index: Int) {imm} -> Head[head_dim, causal, DType.float32]:
+        def head_of(index: Int) {imm} -> Head[head_dim, causal, FloatSide[DType.float32]]:
             var window = index // n_head
             var lane = index % n_head * head_dim
             var q = qkv_ptr.unsafe_offset(window * n_positions * 3 * n_state + lane)
@@ -242,13 +268,13 @@ struct SelfAttention:
                 n_state,
                 q,
                 3 * n_state,
-                q.unsafe_offset(n_state),
-                q.unsafe_offset(2 * n_state),
-                3 * n_state,
+                FloatSide(q.unsafe_offset(n_state), q.unsafe_offset(2 * n_state), 3 * n_state),
                 n_positions,
             }
 
-        run_in_parallel[Head[head_dim, causal, DType.float32]](head_of, qkv.dim_size(0) * n_head, n_positions)
+        run_in_parallel[Head[head_dim, causal, FloatSide[DType.float32]]](
+            head_of, qkv.dim_size(0) * n_head, n_positions
+        )
 
 
 @extensibility.register("whisper_max.cross_attention")
@@ -274,17 +300,18 @@ struct CrossAttention:
         var k_ptr = rebind[Pointer[Scalar[keys.dtype], MutUntrackedOrigin]](keys.unsafe_ptr())
         var v_ptr = rebind[Pointer[Scalar[keys.dtype], MutUntrackedOrigin]](values.unsafe_ptr())
 
-        def head_of(index: Int) {imm} -> Head[head_dim, False, keys.dtype]:
+        def head_of(index: Int) {imm} -> Head[head_dim, False, FloatSide[keys.dtype]]:
             var place = index // n_head * n_queries * n_state + index % n_head * head_dim
+            var own = index * n_keys * head_dim
             return {
                 out_ptr.unsafe_offset(place),
                 n_state,
                 q_ptr.unsafe_offset(place),
                 n_state,
-                k_ptr.unsafe_offset(index * n_keys * head_dim),
-                v_ptr.unsafe_offset(index * n_keys * head_dim),
-                head_dim,
+                FloatSide(k_ptr.unsafe_offset(own), v_ptr.unsafe_offset(own), head_dim),
                 n_keys,
             }
 
-        run_in_parallel[Head[head_dim, False, keys.dtype]](head_of, queries.dim_size(0) * n_head, n_queries)
+        run_in_parallel[Head[head_dim, False, FloatSide[keys.dtype]]](
+            head_of, queries.dim_size(0) * n_head, n_queries
+        )

@@ -72,6 +72,51 @@ def attend[
         output.unsafe_store(part * WIDTH, result[part] / total)
 
 
+trait Audio(Deinitable, ImplicitlyCopyable, Movable):
+    """Keys and values of the audio in one layer. A head is window * H + its number."""
+
+    def n_keys(self) -> Int:
+        """Positions of the audio."""
+        ...
+
+    def scratch_floats(self) -> Int:
+        """Scratch for one query."""
+        ...
+
+    def weigh(self, head: Int, q: FloatPointer, scratch: FloatPointer) -> Float32:
+        """How much each key counts for a query, written to the start of scratch; returns the sum of all."""
+        ...
+
+    def attend(self, head: Int, output: FloatPointer, q: FloatPointer, scratch: FloatPointer):
+        """One query over one head. q, output: (hd,)."""
+        ...
+
+
+@fieldwise_init
+struct FloatAudio[dtype: DType, head_dim: Int](Audio):
+    """Keys and values as they are."""
+
+    comptime Values = Pointer[Scalar[Self.dtype], MutUntrackedOrigin]
+    var keys: Self.Values  # (windows, H, n_audio, hd)
+    var values: Self.Values  # (windows, H, n_audio, hd)
+    var n_audio: Int
+
+    def n_keys(self) -> Int:
+        return self.n_audio
+
+    def scratch_floats(self) -> Int:
+        return self.n_audio
+
+    def weigh(self, head: Int, q: FloatPointer, scratch: FloatPointer) -> Float32:
+        var own = head * self.n_audio * Self.head_dim
+        return weigh[Self.head_dim](scratch, q, self.keys.unsafe_offset(own), self.n_audio)
+
+    def attend(self, head: Int, output: FloatPointer, q: FloatPointer, scratch: FloatPointer):
+        var own = head * self.n_audio * Self.head_dim
+        var keys, values = self.keys.unsafe_offset(own), self.values.unsafe_offset(own)
+        attend[Self.head_dim](output, q, keys, values, scratch, self.n_audio)
+
+
 @always_inline
 def copy_head[
     dtype: DType, //, head_dim: Int

@@ -8,10 +8,11 @@ from std.math import ceildiv, max
 from std.memory import alloc, dealloc
 from std.memory.alloc import Layout
 
-from .decode_attention import attend, copy_head
+from .decode_attention import Audio, FloatAudio, attend, copy_head
 from .dot import IntPointer, is_fast
 from .finish import Rows
-from .int8_linear import BytePointer
+from .int8_audio import Int8Audio
+from .int8_linear import BytePointer, WeightPointer
 from .matrix import FloatMatrix, Int8Matrix, Matrix, float_matrix, int8_matrix
 from .norm import LayerNorm, norm
 from .team import Worker, run_phases, workers_for
@@ -21,7 +22,7 @@ comptime N_PHASES = 8
 
 
 @fieldwise_init
-struct Caches[dtype: DType, head_dim: Int](ImplicitlyCopyable, Movable):
+struct Caches[dtype: DType, head_dim: Int, A: Audio](ImplicitlyCopyable, Movable):
     """Keys and values of one layer, of the tokens so far and of the audio."""
 
     comptime Values = Pointer[Scalar[Self.dtype], MutUntrackedOrigin]
@@ -29,9 +30,7 @@ struct Caches[dtype: DType, head_dim: Int](ImplicitlyCopyable, Movable):
     var values: Self.Values  # (rows, H, capacity, hd)
     var lengths: IntPointer  # (rows,), tokens in a row's cache, also the slot that is written
     var capacity: Int
-    var audio_keys: Self.Values  # (windows, H, n_audio, hd)
-    var audio_values: Self.Values  # (windows, H, n_audio, hd)
-    var n_audio: Int
+    var audio: Self.A
     var n_head: Int
     var n_hyps: Int
     """Rows of a window, which are neighbours."""
@@ -56,23 +55,15 @@ struct Caches[dtype: DType, head_dim: Int](ImplicitlyCopyable, Movable):
         var n_pairs = n_rows // self.n_hyps * self.n_head
         var pair = worker.next(n_pairs)
         while pair >= 0:
-            var own = pair * self.n_audio * Self.head_dim
             for hyp in range(self.n_hyps):
                 var row = pair // self.n_head * self.n_hyps + hyp
                 var at = (row * self.n_head + pair % self.n_head) * Self.head_dim
-                attend[Self.head_dim](
-                    output.unsafe_offset(at),
-                    q.unsafe_offset(at),
-                    self.audio_keys.unsafe_offset(own),
-                    self.audio_values.unsafe_offset(own),
-                    scores,
-                    self.n_audio,
-                )
+                self.audio.attend(pair, output.unsafe_offset(at), q.unsafe_offset(at), scores)
             pair = worker.next(n_pairs)
 
 
 @fieldwise_init
-struct Block[M: Matrix, dtype: DType, head_dim: Int](ImplicitlyCopyable, Movable):
+struct Block[M: Matrix, dtype: DType, head_dim: Int, A: Audio](ImplicitlyCopyable, Movable):
     """Weights and caches of a block, and room for what it computes on the way."""
 
     var attn_ln: LayerNorm
@@ -84,7 +75,7 @@ struct Block[M: Matrix, dtype: DType, head_dim: Int](ImplicitlyCopyable, Movable
     var mlp_ln: LayerNorm
     var mlp_0: Self.M
     var mlp_2: Self.M
-    var caches: Caches[Self.dtype, Self.head_dim]
+    var caches: Caches[Self.dtype, Self.head_dim, Self.A]
     var n_state: Int
     var n_rows: Int
 
@@ -94,7 +85,7 @@ struct Block[M: Matrix, dtype: DType, head_dim: Int](ImplicitlyCopyable, Movable
         var n = self.n_rows * self.n_state
         var shared_floats = 11 * n
         var scratch_bytes = max(self.mlp_0.scratch_bytes(self.n_rows), self.mlp_2.scratch_bytes(self.n_rows))
-        var n_scores = max(self.caches.capacity, self.caches.n_audio)
+        var n_scores = max(self.caches.capacity, self.caches.audio.scratch_floats())
         var own_floats = ceildiv(n + n_scores + scratch_bytes // 4, 16) * 16
         var memory = alloc(Layout[Float32](count=shared_floats + n_workers * own_floats))
         var shared = rebind[FloatPointer](memory.unsafe_ptr())
@@ -178,7 +169,11 @@ struct DecoderBlock:
         mlp_2_bias: InputTensor[dtype=DType.float32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        var block = Block[FloatMatrix[qkv.dtype], keys.dtype, head_dim](
+        comptime Values = Pointer[Scalar[keys.dtype], MutUntrackedOrigin]
+        var audio = FloatAudio[keys.dtype, head_dim](
+            rebind[Values](audio_keys.unsafe_ptr()), rebind[Values](audio_values.unsafe_ptr()), audio_keys.dim_size(2)
+        )
+        var block = Block[FloatMatrix[qkv.dtype], keys.dtype, head_dim, FloatAudio[keys.dtype, head_dim]](
             norm(attn_ln_weight, attn_ln_bias),
             float_matrix(qkv, qkv_bias),
             float_matrix(self_out, self_out_bias),
@@ -188,7 +183,7 @@ struct DecoderBlock:
             norm(mlp_ln_weight, mlp_ln_bias),
             float_matrix(mlp_0, mlp_0_bias),
             float_matrix(mlp_2, mlp_2_bias),
-            caches[head_dim](keys, values, lengths, audio_keys, audio_values),
+            caches[head_dim](keys, values, lengths, audio, audio_keys.dim_size(0)),
             x.dim_size(1),
             x.dim_size(0),
         )
@@ -201,15 +196,15 @@ struct Int8DecoderBlock:
 
     @staticmethod
     def execute[
-        head_dim: Int
+        head_dim: Int, n_audio: Int
     ](
         output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (rows, H * hd)
         x: InputTensor[dtype=DType.float32, rank=2, ...],  # (rows, H * hd)
         lengths: InputTensor[dtype=DType.int32, rank=1, ...],  # (rows,), also the slot that is written
         keys: MutableInputTensor[rank=4, ...],  # (rows, H, capacity, hd)
         values: MutableInputTensor[dtype=keys.dtype, rank=4, ...],
-        audio_keys: InputTensor[dtype=keys.dtype, rank=4, ...],  # (windows, H, n_audio, hd)
-        audio_values: InputTensor[dtype=keys.dtype, rank=4, ...],
+        audio_keys: InputTensor[dtype=DType.int8, rank=4, ...],  # (windows, H, n_padded, hd + 4), see `Int8Audio`
+        audio_values: InputTensor[dtype=DType.int8, rank=4, ...],
         vnni: InputTensor[dtype=DType.int32, rank=1, ...],  # (1,), see `is_fast`
         attn_ln_weight: InputTensor[dtype=DType.float32, rank=1, ...],
         attn_ln_bias: InputTensor[dtype=DType.float32, rank=1, ...],
@@ -245,7 +240,13 @@ struct Int8DecoderBlock:
     ) raises:
         def run[fast: Bool]() {imm}:
             var n_state = x.dim_size(1)
-            var block = Block[Int8Matrix[fast], keys.dtype, head_dim](
+            var audio = Int8Audio[head_dim, fast](
+                rebind[BytePointer](audio_keys.unsafe_ptr()),
+                rebind[WeightPointer](audio_values.unsafe_ptr()),
+                n_audio,
+                audio_keys.dim_size(2),
+            )
+            var block = Block[Int8Matrix[fast], keys.dtype, head_dim, Int8Audio[head_dim, fast]](
                 norm(attn_ln_weight, attn_ln_bias),
                 int8_matrix[fast](n_state, qkv, qkv_bias, qkv_scale, qkv_offset),
                 int8_matrix[fast](n_state, self_out, self_out_bias, self_out_scale, self_out_offset),
@@ -255,7 +256,7 @@ struct Int8DecoderBlock:
                 norm(mlp_ln_weight, mlp_ln_bias),
                 int8_matrix[fast](n_state, mlp_0, mlp_0_bias, mlp_0_scale, mlp_0_offset),
                 int8_matrix[fast](4 * n_state, mlp_2, mlp_2_bias, mlp_2_scale, mlp_2_offset),
-                caches[head_dim](keys, values, lengths, audio_keys, audio_values),
+                caches[head_dim](keys, values, lengths, audio, audio_keys.dim_size(0)),
                 n_state,
                 x.dim_size(0),
             )
@@ -268,23 +269,21 @@ struct Int8DecoderBlock:
 
 
 def caches[
-    head_dim: Int
+    head_dim: Int, A: Audio
 ](
     keys: MutableInputTensor[rank=4, ...],
     values: MutableInputTensor[dtype=keys.dtype, rank=4, ...],
     lengths: InputTensor[dtype=DType.int32, rank=1, ...],
-    audio_keys: InputTensor[dtype=keys.dtype, rank=4, ...],
-    audio_values: InputTensor[dtype=keys.dtype, rank=4, ...],
-) -> Caches[keys.dtype, head_dim]:
+    audio: A,
+    n_windows: Int,
+) -> Caches[keys.dtype, head_dim, A]:
     comptime Values = Pointer[Scalar[keys.dtype], MutUntrackedOrigin]
     return {
         rebind[Values](keys.unsafe_ptr()),
         rebind[Values](values.unsafe_ptr()),
         rebind[IntPointer](lengths.unsafe_ptr()),
         keys.dim_size(2),
-        rebind[Values](audio_keys.unsafe_ptr()),
-        rebind[Values](audio_values.unsafe_ptr()),
-        audio_keys.dim_size(2),
+        audio,
         keys.dim_size(1),
-        keys.dim_size(0) // audio_keys.dim_size(0),
+        keys.dim_size(0) // n_windows,
     }

@@ -6,7 +6,6 @@ values, since that is what the dot product takes; `offset`, -128 times the sum o
 
 import extensibility
 from extensibility import InputTensor, OutputTensor
-from extensibility import _MutableInputTensor as MutableInputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
@@ -15,7 +14,7 @@ from std.memory import alloc, bitcast, dealloc
 from std.memory.alloc import Layout
 
 from .dot import GROUP, HAS_PAIRS, IntPointer, IntVector, add_dots, add_pairs, is_fast, wide_halves
-from .finish import Finish, Heads, Rows
+from .finish import Finish, Rows
 from .tiles import FloatPointer, PANEL, TILE_COLUMNS, TILE_ROWS, Vector, WIDTH
 
 comptime BytePointer = Pointer[UInt8, MutUntrackedOrigin]
@@ -306,11 +305,28 @@ def multiply[
     vnni: InputTensor[dtype=DType.int32, rank=1, ...],
 ):
     """All rows of x by all panels."""
+    multiply_rows(finish, 0, x.dim_size(0), x, weight, bias, scale, offset, vnni)
+
+
+def multiply_rows[
+    Finisher: Finish
+](
+    finish: Finisher,
+    first: Int,
+    n_rows: Int,
+    x: InputTensor[dtype=DType.float32, rank=2, ...],
+    weight: InputTensor[dtype=DType.int8, rank=4, ...],
+    bias: InputTensor[dtype=DType.float32, rank=1, ...],
+    scale: InputTensor[dtype=DType.float32, rank=1, ...],
+    offset: InputTensor[dtype=DType.int32, rank=1, ...],
+    vnni: InputTensor[dtype=DType.int32, rank=1, ...],
+):
+    """Some rows of x, from the first on, by all panels; what finishes them counts from 0."""
 
     def run[fast: Bool]() {imm}:
         var product = Int8Product[fast, Finisher](
             finish,
-            rebind[FloatPointer](x.unsafe_ptr()),
+            rebind[FloatPointer](x.unsafe_ptr()).unsafe_offset(first * x.dim_size(1)),
             x.dim_size(1),
             rebind[WeightPointer](weight.unsafe_ptr()),
             rebind[FloatPointer](bias.unsafe_ptr()),
@@ -320,7 +336,7 @@ def multiply[
             weight.dim_size(1),
             ROW_BLOCK,
         )
-        run_in_parallel(product, x.dim_size(0), weight.dim_size(0))
+        run_in_parallel(product, n_rows, weight.dim_size(0))
 
     if is_fast(vnni.unsafe_ptr().unsafe_load(0)):
         run[True]()
@@ -368,28 +384,6 @@ struct Int8LinearResidual:
     ) raises:
         var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
         var finish = Rows[False, True](out_ptr, rebind[FloatPointer](added.unsafe_ptr()), output.dim_size(1))
-        multiply(finish, x, weight, bias, scale, offset, vnni)
-
-
-@extensibility.register("whisper_max.int8_linear_heads")
-struct Int8LinearHeads:
-    """`x @ weight + bias`, written by heads."""
-
-    @staticmethod
-    def execute[
-        head_dim: Int
-    ](
-        output: MutableInputTensor[rank=4, ...],  # (windows, H, n_positions, hd)
-        x: InputTensor[dtype=DType.float32, rank=2, ...],  # (windows * n_positions, depth)
-        weight: InputTensor[dtype=DType.int8, rank=4, ...],  # (n_panels, n_groups, PANEL, GROUP)
-        bias: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,)
-        scale: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,)
-        offset: InputTensor[dtype=DType.int32, rank=1, ...],  # (n_panels * PANEL,)
-        vnni: InputTensor[dtype=DType.int32, rank=1, ...],  # (1,), see `is_fast`
-        ctx: DeviceContext,
-    ) raises:
-        var out_ptr = rebind[Pointer[Scalar[output.dtype], MutUntrackedOrigin]](output.unsafe_ptr())
-        var finish = Heads[output.dtype, head_dim](out_ptr, output.dim_size(1), output.dim_size(2))
         multiply(finish, x, weight, bias, scale, offset, vnni)
 
 
