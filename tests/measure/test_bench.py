@@ -354,7 +354,7 @@ def test_bad_options_end_with_one_line_and_a_status(loaded, capsys, arguments, m
 
 def test_widths_follow_the_target():
     model = Model(FakeInference(), VOCABULARY, target="cpu:x86-64-v4 float32, weights int8")
-    assert number_sizes(model) == (1, 2)
+    assert number_sizes(model) == (1, 1)
     assert number_sizes(dataclasses.replace(model, target="cpu:x86-64-v4 float32")) == (2, 4)
 
 

@@ -14,7 +14,7 @@ from std.memory import bitcast
 from .attention import Attends, run_in_parallel
 from .avx512 import HAS_AVX512, nearest, packed_bytes, past_nearest, times_power_of_2
 from .dot import GROUP, IntPointer, IntVector, add_dots, dot_tile, is_fast
-from .int8_linear import BytePointer, SMALLEST, ZERO, quantise_row
+from .int8_linear import BytePointer, SIGN_BITS, SMALLEST, ZERO, quantise_row
 from .tiles import FloatPointer, PANEL, TILE_COLUMNS, Vector, WIDTH
 
 comptime DOT_ROWS = 8 if WIDTH == 16 else 4
@@ -37,8 +37,6 @@ comptime PACK = GROUP * WIDTH
 """Keys whose weights fill a vector as bytes."""
 comptime ONES = Int32(0x01010101)
 comptime MANTISSA_BITS = 23
-comptime SIGN_BITS = Int32(-2139062144)
-"""0x80808080: takes four bytes that are 128 more than their values to signed ones."""
 
 
 struct Scratch[head_dim: Int](ImplicitlyCopyable, Movable):

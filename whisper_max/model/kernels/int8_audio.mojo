@@ -20,8 +20,7 @@ from .attention import Head, KeysAndValues, LOG2_E, LOWEST, power_of_2, run_in_p
 from .decode_attention import Audio
 from .dot import GROUP, IntPointer, IntVector, add_dots
 from .finish import Rows
-from .int8_attention import SIGN_BITS
-from .int8_linear import BytePointer, SMALLEST, WeightPointer, ZERO, multiply_rows, quantise_row
+from .int8_linear import BytePointer, SIGN_BITS, SMALLEST, WeightPointer, ZERO, multiply_rows, quantise_row
 from .team import Worker, run_phases
 from .tiles import FloatPointer, PANEL, Vector, WIDTH
 

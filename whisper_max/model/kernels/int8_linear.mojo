@@ -34,6 +34,8 @@ within any first-level cache."""
 comptime CHUNK_GROUPS = CHUNK * 2 // GROUP
 comptime ZERO = 128
 """The byte that stands for 0."""
+comptime SIGN_BITS = Int32(-2139062144)
+"""0x80808080: takes four bytes that are 128 more than their values to signed ones."""
 comptime ROUNDER = Float32(12582912 + ZERO)
 """1.5 * 2 ** 23 and the zero: added to a small number it leaves its nearest integer in the lowest bits."""
 comptime SMALLEST = Float32(1e-30)
