@@ -254,7 +254,7 @@ def score[head_dim: Int, fast: Bool, whole: Bool](start: Int, n_block: Int, at: 
             at.peaks.unsafe_store(row * WIDTH, both.gt(peak).select(both, peak))
 
 
-@always_inline
+@no_inline
 def weigh[head_dim: Int](row: Int, peak: Float32, scale: Float32, at: Scratch[head_dim]):
     """Turn a row of scores into weights, 255 for its peak; the weights of `first_key(group)` and of the keys after it
     are a group."""

@@ -10,7 +10,7 @@ from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, min
-from std.memory import alloc, bitcast, dealloc
+from std.memory import alloc, bitcast, dealloc, stack_allocation
 from std.memory.alloc import Layout
 
 from .dot import GROUP, HAS_PAIRS, IntPointer, IntVector, add_dots, add_pairs, is_fast, wide_halves
@@ -24,6 +24,8 @@ comptime DOT_ROWS = 12 if WIDTH == 16 else 4
 """Rows of a tile of 2 vectors: what the registers hold besides the halves of weights."""
 comptime HALF_DOT_ROWS = 8 if WIDTH == 16 else 4
 """Rows of the next smaller tile; what is left is taken at once."""
+comptime SLOW_ROWS = 4
+"""The same where dot products take several instructions: what is left below WIDEN_FROM_ROWS is not worth a larger one."""
 comptime ROW_BLOCK = 96
 """Rows that are quantised together: of depth 2048 they take 192 KB, within any second-level cache."""
 comptime WIDEN_FROM_ROWS = 16
@@ -42,6 +44,7 @@ comptime SMALLEST = Float32(1e-30)
 """A row that nowhere exceeds this counts as zeros, as its scale could not be inverted."""
 
 
+@no_inline
 def quantise_row[
     dtype: DType, //
 ](x: FloatPointer, depth: Int, bytes: Pointer[Scalar[dtype], MutUntrackedOrigin], n_bytes: Int) -> Float32:
@@ -141,16 +144,29 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
     @always_inline
     def finish_tile[rows: Int](self, sums: Array[IntVector, 2 * rows], scales: FloatPointer, row: Int, column: Int):
         """Sums with their offset to what the layer gives."""
-        var tile = Array[Vector, 2 * rows](fill=Vector(0))
-        # One rounding, said so: left to the compiler, some rows of a tile would have one and others two.
-        comptime for half in range(2):
-            var scale = self.scale.unsafe_load[width=WIDTH](column + half * WIDTH)
-            var bias = self.bias.unsafe_load[width=WIDTH](column + half * WIDTH)
-            comptime for i in range(rows):
-                var factor = scale * scales.unsafe_load(i)
-                tile[2 * i + half] = sums[2 * i + half].cast[DType.float32]().fma(factor, bias)
-        self.finish.store[rows](tile, row, column)
+        var held = stack_allocation[2 * rows * WIDTH, DType.int32, alignment=64]()
+        comptime for i in range(2 * rows):
+            held.unsafe_store(i * WIDTH, sums[i])
+        self.finish_rows(rebind[IntPointer](held), rows, scales, row, column)
 
+    @no_inline
+    def finish_rows(self, sums: IntPointer, n_rows: Int, scales: FloatPointer, row: Int, column: Int):
+        """The same for sums in memory. It is compiled once, as it does not know how many rows there are."""
+        var left_scale = self.scale.unsafe_load[width=WIDTH](column)
+        var right_scale = self.scale.unsafe_load[width=WIDTH](column + WIDTH)
+        var left_bias = self.bias.unsafe_load[width=WIDTH](column)
+        var right_bias = self.bias.unsafe_load[width=WIDTH](column + WIDTH)
+        for i in range(n_rows):
+            var factor = scales.unsafe_load(i)
+            var left = sums.unsafe_load[width=WIDTH](2 * i * WIDTH).cast[DType.float32]()
+            var right = sums.unsafe_load[width=WIDTH]((2 * i + 1) * WIDTH).cast[DType.float32]()
+            # One rounding, said so: left to the compiler, it could be two.
+            var tile: Array[Vector, 2] = [
+                left.fma(left_scale * factor, left_bias), right.fma(right_scale * factor, right_bias)
+            ]
+            self.finish.store[1](tile, row + i, column)
+
+    @no_inline
     def prepare(self, first_row: Int, n_rows: Int, scratch: BytePointer):
         """Quantise some rows into scratch, at most `room`."""
         comptime if HAS_PAIRS and not Self.fast:
@@ -164,6 +180,7 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
             var source = self.x.unsafe_offset((first_row + i) * self.x_step)
             scales.unsafe_store(i, quantise_row(source, self.depth, bytes.unsafe_offset(i * n_bytes), n_bytes))
 
+    @no_inline
     def run_panels(self, first_row: Int, n_rows: Int, first_panel: Int, last_panel: Int, scratch: BytePointer):
         """Rows that were prepared by panels."""
         comptime if HAS_PAIRS and not Self.fast:
@@ -176,16 +193,17 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
         var bytes = scratch.unsafe_offset(self.room * 4)
         for panel in range(first_panel, last_panel):
             var i = 0
-            while i + DOT_ROWS <= n_rows:
-                var at = bytes.unsafe_offset(i * n_bytes)
-                self.run_rows[DOT_ROWS](at, scales.unsafe_offset(i), panel, first_row + i)
-                i += DOT_ROWS
-            comptime if DOT_ROWS > HALF_DOT_ROWS:
-                if i + HALF_DOT_ROWS <= n_rows:
+            comptime if Self.fast and DOT_ROWS > HALF_DOT_ROWS:
+                while i + DOT_ROWS <= n_rows:
                     var at = bytes.unsafe_offset(i * n_bytes)
-                    self.run_rows[HALF_DOT_ROWS](at, scales.unsafe_offset(i), panel, first_row + i)
-                    i += HALF_DOT_ROWS
-            comptime for rest in range(1, HALF_DOT_ROWS):
+                    self.run_rows[DOT_ROWS](at, scales.unsafe_offset(i), panel, first_row + i)
+                    i += DOT_ROWS
+            comptime few = HALF_DOT_ROWS if Self.fast else SLOW_ROWS
+            while i + few <= n_rows:
+                var at = bytes.unsafe_offset(i * n_bytes)
+                self.run_rows[few](at, scales.unsafe_offset(i), panel, first_row + i)
+                i += few
+            comptime for rest in range(1, few):
                 if n_rows - i == rest:
                     var at = bytes.unsafe_offset(i * n_bytes)
                     self.run_rows[rest](at, scales.unsafe_offset(i), panel, first_row + i)
@@ -220,16 +238,11 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
                         sums[i] = held.unsafe_load[width=WIDTH](i * WIDTH)
                 var x = at.x.unsafe_offset((row * self.n_groups + group * rows) * GROUP // 2)
                 add_pairs[rows](sums, x, at.weights, n_groups * GROUP // 2)
-                if not is_last:
-                    comptime for i in range(2 * rows):
-                        held.unsafe_store(i * WIDTH, sums[i])
-                elif row + rows <= n_rows:
-                    self.finish_tile[rows](sums, at.scales.unsafe_offset(row), first_row + row, column)
-                else:
-                    comptime for i in range(rows):
-                        if row + i < n_rows:
-                            var last: Array[IntVector, 2] = [sums[2 * i], sums[2 * i + 1]]
-                            self.finish_tile[1](last, at.scales.unsafe_offset(row + i), first_row + row + i, column)
+                comptime for i in range(2 * rows):
+                    held.unsafe_store(i * WIDTH, sums[i])
+                if is_last:
+                    var count = min(rows, n_rows - row)
+                    self.finish_rows(held, count, at.scales.unsafe_offset(row), first_row + row, column)
 
     @always_inline
     def weights_at(self, column: Int, group: Int) -> IntPointer:
@@ -413,4 +426,4 @@ struct Int8Embed:
             for k in range(depth):
                 var value = weight.unsafe_ptr().unsafe_load(start + k // GROUP * PANEL * GROUP + k % GROUP)
                 var added = table.unsafe_ptr().unsafe_load(position * depth + k)
-                output.unsafe_ptr().unsafe_store(row * depth + k, value.cast[DType.float32]() * factor + added)
+                output.unsafe_ptr().unsafe_store(row * depth + k, value.cast[DType.float32]().fma(factor, added))

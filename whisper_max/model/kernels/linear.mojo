@@ -11,7 +11,7 @@ from extensibility import _MutableInputTensor as MutableInputTensor
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, min
-from std.memory import alloc, dealloc
+from std.memory import alloc, dealloc, stack_allocation
 from std.memory.alloc import Layout
 
 from .finish import Finish, Heads, Rows
@@ -45,9 +45,21 @@ struct Product[dtype: DType, Finisher: Finish](ImplicitlyCopyable, Movable):
     ](self, part: Pointer[Scalar[panel_dtype], MutUntrackedOrigin], stride: Int, row: Int, column: Int):
         """Some rows by TILE_COLUMNS columns, which begin at `column`."""
         var tile = multiply_tile[rows](self.x.unsafe_offset(row * self.x_step), self.x_step, part, stride, self.depth)
+        var held = stack_allocation[2 * rows * WIDTH, DType.float32, alignment=64]()
         comptime for i in range(2 * rows):
-            tile[i] += self.bias.unsafe_load[width=WIDTH](column + i % 2 * WIDTH)
-        self.finish.store[rows](tile, row, column)
+            held.unsafe_store(i * WIDTH, tile[i])
+        self.finish_rows(rebind[FloatPointer](held), rows, row, column)
+
+    @no_inline
+    def finish_rows(self, products: FloatPointer, n_rows: Int, row: Int, column: Int):
+        """What follows the product. It is compiled once, as it does not know how many rows there are."""
+        var left_bias = self.bias.unsafe_load[width=WIDTH](column)
+        var right_bias = self.bias.unsafe_load[width=WIDTH](column + WIDTH)
+        for i in range(n_rows):
+            var left = products.unsafe_load[width=WIDTH](2 * i * WIDTH)
+            var right = products.unsafe_load[width=WIDTH]((2 * i + 1) * WIDTH)
+            var tile: Array[Vector, 2] = [left + left_bias, right + right_bias]
+            self.finish.store[1](tile, row + i, column)
 
     @always_inline
     def run_part[
@@ -66,6 +78,7 @@ struct Product[dtype: DType, Finisher: Finish](ImplicitlyCopyable, Movable):
             if last - row == rest:
                 self.run_rows[rest, panel_dtype](part, stride, row, column)
 
+    @no_inline
     def run(self, first_row: Int, last_row: Int, first_panel: Int, last_panel: Int, scratch: FloatPointer, widen: Bool):
         """Rows by panels. scratch: SCRATCH_FLOATS, or one panel if that is more; widen: use it."""
         var size = self.depth * PANEL

@@ -20,6 +20,7 @@ struct LayerNorm(ImplicitlyCopyable, Movable):
     var bias: FloatPointer
     var n_state: Int
 
+    @no_inline
     def run(self, x: FloatPointer, n_rows: Int, output: FloatPointer):
         """Normalise rows. x, output: (n_rows, n_state)."""
         for row in range(n_rows):
