@@ -219,7 +219,7 @@ def time_float[dtype: DType]():
     var bias_ptr = at_line(bias)
 
     def matrix(depth: Int, n_columns: Int) {imm} -> FloatMatrix[dtype]:
-        return {weight_ptr, bias_ptr, depth, n_columns // PANEL}
+        return {weight_ptr, bias_ptr, depth, depth, n_columns // PANEL}
 
     comptime bytes = size_of[Scalar[dtype]]()
     time_layers[FloatMatrix[dtype]](String(dtype), FLOAT, bytes, matrix)
@@ -242,7 +242,7 @@ def time_int8[fast: Bool](bound: String):
     var offset_ptr = at_line(offset)
 
     def matrix(depth: Int, n_columns: Int) {imm} -> Int8Matrix[fast]:
-        return {weight_ptr, bias_ptr, bias_ptr, offset_ptr, depth, depth // GROUP, n_columns // PANEL}
+        return {weight_ptr, bias_ptr, bias_ptr, offset_ptr, depth, depth, depth // GROUP, n_columns // PANEL}
 
     time_layers[Int8Matrix[fast]](String("int8"), bound, 1, matrix)
     for n_rows in [1, 8]:

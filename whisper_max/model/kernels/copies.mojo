@@ -1,7 +1,7 @@
-"""Copies into the caches of the decoder, and of rows."""
+"""Copies into the caches of the decoder."""
 
 import extensibility
-from extensibility import InputTensor, OutputTensor
+from extensibility import InputTensor
 from extensibility import _MutableInputTensor as MutableInputTensor
 from max.gpu.host import DeviceContext
 
@@ -75,22 +75,3 @@ struct CopySlots:
                 written.unsafe_store(i, read.unsafe_load[width=WIDTH](i))
 
         share_out(work, target.dim_size(0) * n_head)
-
-
-@extensibility.register("whisper_max.take_rows")
-struct TakeRows:
-    """Rows in the order that is asked for."""
-
-    @staticmethod
-    def execute(
-        output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (n, n_columns)
-        x: InputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, n_columns)
-        rows: InputTensor[dtype=DType.int32, rank=1, ...],  # (n,)
-        ctx: DeviceContext,
-    ) raises:
-        var n_columns = x.dim_size(1)
-        for i in range(rows.dim_size(0)):
-            var row = Int(rows.unsafe_ptr().unsafe_load(i))
-            for k in range(0, n_columns, WIDTH):
-                var some = x.unsafe_ptr().unsafe_load[width=WIDTH](row * n_columns + k)
-                output.unsafe_ptr().unsafe_store(i * n_columns + k, some)

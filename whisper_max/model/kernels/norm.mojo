@@ -1,11 +1,8 @@
 """Layer normalisation of rows, in float32."""
 
-import extensibility
-from extensibility import InputTensor, OutputTensor
-from max.gpu.host import DeviceContext
+from extensibility import InputTensor
 from std.math import sqrt
 
-from .taps import share_out
 from .tiles import FloatPointer, Vector, WIDTH
 
 comptime EPSILON = Float32(1e-5)
@@ -46,25 +43,3 @@ def norm(
 ) -> LayerNorm:
     """The normalisation of two tensors."""
     return {rebind[FloatPointer](weight.unsafe_ptr()), rebind[FloatPointer](bias.unsafe_ptr()), weight.dim_size(0)}
-
-
-@extensibility.register("whisper_max.layer_norm")
-struct LayerNormOfRows:
-    """A normalisation that no linear layer follows."""
-
-    @staticmethod
-    def execute(
-        output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, n_state)
-        x: InputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, n_state)
-        weight: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_state,)
-        bias: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_state,)
-        ctx: DeviceContext,
-    ) raises:
-        var ln = norm(weight, bias)
-        var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
-        var x_ptr = rebind[FloatPointer](x.unsafe_ptr())
-
-        def work(row: Int) {imm}:
-            ln.run(x_ptr.unsafe_offset(row * ln.n_state), 1, out_ptr.unsafe_offset(row * ln.n_state))
-
-        share_out(work, x.dim_size(0))
