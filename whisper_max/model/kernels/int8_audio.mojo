@@ -11,16 +11,17 @@ from extensibility import InputTensor, OutputTensor
 from extensibility import _MutableInputTensor as MutableInputTensor
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
-from std.math import ceildiv, max, sqrt
+from std.math import ceildiv, max, min, sqrt
 from std.memory import alloc, bitcast, dealloc
 from std.memory.alloc import Layout
 
 from .alignment import attend_heads
 from .attention import Head, KeysAndValues, LOG2_E, LOWEST, power_of_2, run_in_parallel
 from .decode_attention import Audio
-from .dot import GROUP, IntPointer, IntVector, add_dots
+from .dot import GROUP, IntPointer, IntVector, add_dots, is_fast
 from .finish import Rows
-from .int8_linear import BytePointer, SIGN_BITS, SMALLEST, WeightPointer, ZERO, multiply_rows, quantise_row
+from .int8_linear import BytePointer, SIGN_BITS, SMALLEST, WeightPointer, ZERO, quantise_row
+from .matrix import Int8Matrix, int8_matrix
 from .team import Worker, run_phases
 from .tiles import FloatPointer, PANEL, Vector, WIDTH
 
@@ -30,6 +31,8 @@ comptime ROUNDER = Float32(12582912)
 """1.5 * 2 ** 23: added to a small number it leaves its nearest integer in the lowest bits."""
 comptime ROUNDER_BITS = Int32(0x4B400000)
 comptime SCALE_BYTES = 4
+comptime MOST_PANELS = 3
+"""Of positions whose keys or values are computed together, at most: as floats they stay in a second-level cache."""
 
 
 @fieldwise_init
@@ -161,28 +164,78 @@ struct Int8Side[head_dim: Int](KeysAndValues):
         return bytes * scales.unsafe_load(position)
 
 
-def store_panel[
-    head_dim: Int, keys: Bool
-](target: IntPointer, scales: FloatPointer, rows: FloatPointer, stride: Int, n_rows: Int, scratch: IntPointer):
-    """Some positions of a head, at most a panel, as bytes, and zeros past the last.
+@fieldwise_init
+struct Target[head_dim: Int, keys: Bool](ImplicitlyCopyable, Movable):
+    """Keys or values of one layer that are written."""
 
-    target: PANEL * head_dim bytes; scales: (PANEL,); rows: (n_rows, head_dim), stride apart; scratch: head_dim bytes.
-    """
-    comptime N_GROUPS = head_dim // GROUP
-    for position in range(PANEL):
-        var scale = Float32(0)
-        if position < n_rows:
-            var bytes = rebind[BytePointer](scratch)
-            scale = quantise_row(rows.unsafe_offset(position * stride), head_dim, bytes, head_dim)
-        else:
-            comptime for group in range(N_GROUPS):
-                scratch.unsafe_store(group, SIGN_BITS)
-        comptime for group in range(N_GROUPS):
-            comptime if keys:
-                target.unsafe_store(group * PANEL + position, scratch.unsafe_load(group))
+    comptime N_GROUPS = Self.head_dim // GROUP
+    var bytes: BytePointer  # (windows, H), each a head
+    var n_audio: Int
+    var n_padded: Int
+    var n_head: Int
+
+    def store(self, window: Int, first: Int, n_rows: Int, rows: FloatPointer, scratch: IntPointer):
+        """Some positions of a window, from the first of a panel on, and zeros in what is left of the last panel.
+
+        rows: (n_rows, H * head_dim); scratch: head_dim bytes.
+        """
+        for head in range(self.n_head):
+            var start = (window * self.n_head + head) * self.n_padded * (Self.head_dim + SCALE_BYTES)
+            var bytes = self.bytes.unsafe_offset(start)
+            var scales = rebind[FloatPointer](bytes.unsafe_offset(self.n_padded * Self.head_dim))
+            for row in range(ceildiv(n_rows, PANEL) * PANEL):
+                var scale = Float32(0)
+                if row < n_rows:
+                    var source = rows.unsafe_offset((row * self.n_head + head) * Self.head_dim)
+                    scale = quantise_row(source, Self.head_dim, rebind[BytePointer](scratch), Self.head_dim)
+                else:
+                    comptime for group in range(Self.N_GROUPS):
+                        scratch.unsafe_store(group, SIGN_BITS)
+                self.copy(scratch, rebind[IntPointer](bytes), first + row)
+                scales.unsafe_store(first + row, scale)
+
+    @always_inline
+    def copy(self, groups: IntPointer, head: IntPointer, position: Int):
+        """One position's bytes to their place."""
+        comptime for group in range(Self.N_GROUPS):
+            comptime if Self.keys:
+                var place = (position // PANEL * Self.N_GROUPS + group) * PANEL + position % PANEL
+                head.unsafe_store(place, groups.unsafe_load(group))
             else:
-                target.unsafe_store(position * N_GROUPS + group, scratch.unsafe_load(group) ^ SIGN_BITS)
-        scales.unsafe_store(position, scale)
+                head.unsafe_store(position * Self.N_GROUPS + group, groups.unsafe_load(group) ^ SIGN_BITS)
+
+
+def fill[
+    head_dim: Int, keys: Bool, fast: Bool, //
+](target: Target[head_dim, keys], x: FloatPointer, matrix: Int8Matrix[fast], n_windows: Int):
+    """Write keys or values of some windows. x: (n_windows * n_audio, depth)."""
+    var n_workers = max(parallelism_level(None), 1)
+    var n_panels = target.n_padded // PANEL
+    var n_together = min(MOST_PANELS, max(1, n_panels // n_workers))
+    var n_blocks = ceildiv(n_panels, n_together)
+    var n_pieces = n_windows * n_blocks
+    var n_state = target.n_head * head_dim
+    var room = n_together * PANEL
+    var own_floats = room * n_state + head_dim + matrix.scratch_bytes(room) // 4
+    var memory = alloc(Layout[Float32](count=n_workers * own_floats))
+    var start = rebind[FloatPointer](memory.unsafe_ptr())
+
+    def walk(mut worker: Worker) {imm}:
+        var rows = start.unsafe_offset(worker.number * own_floats)
+        var bytes = rows.unsafe_offset(room * n_state)
+        var scratch = bytes.unsafe_offset(head_dim)
+        var piece = worker.next(n_pieces)
+        while piece >= 0:
+            var window = piece // n_blocks
+            var first = piece % n_blocks * room
+            var n_rows = min(room, target.n_audio - first)
+            var source = x.unsafe_offset((window * target.n_audio + first) * matrix.depth)
+            matrix.multiply(Rows[False, False](rows, rows, n_state), source, n_rows, rebind[BytePointer](scratch))
+            target.store(window, first, n_rows, rows, rebind[IntPointer](bytes))
+            piece = worker.next(n_pieces)
+
+    run_phases(walk, 1, n_workers)
+    dealloc(memory^)
 
 
 @extensibility.register("whisper_max.int8_linear_audio")
@@ -203,43 +256,18 @@ struct Int8LinearAudio:
         ctx: DeviceContext,
     ) raises:
         var n_windows = output.dim_size(0)
-        var n_head = output.dim_size(1)
-        var n_padded = output.dim_size(2)
         var n_audio = x.dim_size(0) // max(n_windows, 1)
-        var n_state = n_head * head_dim
-        var n_panels = n_padded // PANEL
-        var n_workers = max(parallelism_level(None), 1)
-        # A window at a time, as floats: what all heads of a position are scaled by is known when its row is whole.
-        var memory = alloc(Layout[Float32](count=n_audio * n_state + n_workers * head_dim))
-        var rows = rebind[FloatPointer](memory.unsafe_ptr())
-        var scratch = rows.unsafe_offset(n_audio * n_state)
-        for window in range(n_windows):
-            var finish = Rows[False, False](rows, rows, n_state)
-            multiply_rows(finish, window * n_audio, n_audio, x, weight, bias, scale, offset, vnni)
-            var heads = rebind[BytePointer](output.unsafe_ptr()).unsafe_offset(
-                window * n_head * n_padded * (head_dim + SCALE_BYTES)
-            )
+        var bytes = rebind[BytePointer](output.unsafe_ptr())
+        var target = Target[head_dim, keys](bytes, n_audio, output.dim_size(2), output.dim_size(1))
 
-            def walk(mut worker: Worker) {imm}:
-                var own = rebind[IntPointer](scratch.unsafe_offset(worker.number * head_dim))
-                var piece = worker.next(n_head * n_panels)
-                while piece >= 0:
-                    var head = piece // n_panels
-                    var start = piece % n_panels * PANEL
-                    var bytes = heads.unsafe_offset(head * n_padded * (head_dim + SCALE_BYTES))
-                    var scales = rebind[FloatPointer](bytes.unsafe_offset(n_padded * head_dim))
-                    store_panel[head_dim, keys](
-                        rebind[IntPointer](bytes.unsafe_offset(start * head_dim)),
-                        scales.unsafe_offset(start),
-                        rows.unsafe_offset(start * n_state + head * head_dim),
-                        n_state,
-                        n_audio - start,
-                        own,
-                    )
-                    piece = worker.next(n_head * n_panels)
+        def run[fast: Bool]() {imm}:
+            var matrix = int8_matrix[fast](x.dim_size(1), weight, bias, scale, offset)
+            fill(target, rebind[FloatPointer](x.unsafe_ptr()), matrix, n_windows)
 
-            run_phases(walk, 1, n_workers)
-        dealloc(memory^)
+        if is_fast(vnni.unsafe_ptr().unsafe_load(0)):
+            run[True]()
+        else:
+            run[False]()
 
 
 @extensibility.register("whisper_max.int8_cross_attention")

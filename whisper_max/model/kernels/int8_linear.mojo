@@ -320,28 +320,11 @@ def multiply[
     vnni: InputTensor[dtype=DType.int32, rank=1, ...],
 ):
     """All rows of x by all panels."""
-    multiply_rows(finish, 0, x.dim_size(0), x, weight, bias, scale, offset, vnni)
-
-
-def multiply_rows[
-    Finisher: Finish
-](
-    finish: Finisher,
-    first: Int,
-    n_rows: Int,
-    x: InputTensor[dtype=DType.float32, rank=2, ...],
-    weight: InputTensor[dtype=DType.int8, rank=4, ...],
-    bias: InputTensor[dtype=DType.float32, rank=1, ...],
-    scale: InputTensor[dtype=DType.float32, rank=1, ...],
-    offset: InputTensor[dtype=DType.int32, rank=1, ...],
-    vnni: InputTensor[dtype=DType.int32, rank=1, ...],
-):
-    """Some rows of x, from the first on, by all panels; what finishes them counts from 0."""
 
     def run[fast: Bool]() {imm}:
         var product = Int8Product[fast, Finisher](
             finish,
-            rebind[FloatPointer](x.unsafe_ptr()).unsafe_offset(first * x.dim_size(1)),
+            rebind[FloatPointer](x.unsafe_ptr()),
             x.dim_size(1),
             rebind[WeightPointer](weight.unsafe_ptr()),
             rebind[FloatPointer](bias.unsafe_ptr()),
@@ -351,7 +334,7 @@ def multiply_rows[
             weight.dim_size(1),
             ROW_BLOCK,
         )
-        run_in_parallel(product, n_rows, weight.dim_size(0))
+        run_in_parallel(product, x.dim_size(0), weight.dim_size(0))
 
     if is_fast(vnni.unsafe_ptr().unsafe_load(0)):
         run[True]()
