@@ -17,8 +17,53 @@ comptime EPSILON = Float32(1e-5)
 """The default of torch.nn.InstanceNorm1d."""
 comptime LEAK = Float32(0.01)
 """The default of torch.nn.functional.leaky_relu."""
+comptime WIDE = 16
+"""Channels that are normalised together: a cache line of each position."""
+comptime NARROW = 4
+"""Those of the rest of them."""
 comptime ROWS = 2 * TILE_ROWS
 """Windows that go through a recurrence side by side, so that its matrix is read once for all of them."""
+
+
+@fieldwise_init
+struct Series(ImplicitlyCopyable, Movable):
+    """Items of positions with channels innermost, what is made of them, and each channel's weight and bias."""
+
+    var x: FloatPointer  # (n_items, x_length, channels)
+    var x_length: Int
+    var out_ptr: FloatPointer  # (n_items, length, channels)
+    var length: Int
+    var channels: Int
+    var weight: FloatPointer
+    var bias: FloatPointer
+
+    def pool_norm[lanes: Int, rectify: Bool](self, item: Int, channel: Int):
+        """Some channels of an item; see `PoolNorm`."""
+        comptime Few = SIMD[DType.float32, lanes]
+        var source = self.x.unsafe_offset(item * self.x_length * self.channels + channel)
+        var target = self.out_ptr.unsafe_offset(item * self.length * self.channels + channel)
+        var sums = SIMD[DType.float64, lanes](0)
+        for t in range(self.length):
+            var largest = Few(-3.0e38)
+            comptime for k in range(POOL):
+                var value = source.unsafe_load[width=lanes]((POOL * t + k) * self.channels)
+                comptime if rectify:
+                    value = abs(value)
+                largest = max(largest, value)
+            target.unsafe_store(t * self.channels, largest)
+            sums += largest.cast[DType.float64]()
+        var mean = (sums / Float64(self.length)).cast[DType.float32]()
+        var squares = SIMD[DType.float64, lanes](0)
+        for t in range(self.length):
+            var part = target.unsafe_load[width=lanes](t * self.channels) - mean
+            squares += (part * part).cast[DType.float64]()
+        var scale = self.weight.unsafe_load[width=lanes](channel) / sqrt(
+            (squares / Float64(self.length)).cast[DType.float32]() + EPSILON
+        )
+        var shift = self.bias.unsafe_load[width=lanes](channel)
+        for t in range(self.length):
+            var value = (target.unsafe_load[width=lanes](t * self.channels) - mean) * scale + shift
+            target.unsafe_store(t * self.channels, max(value, value * LEAK))
 
 
 @extensibility.register("whisper_max.pool_norm")
@@ -36,42 +81,24 @@ struct PoolNorm:
         ctx: DeviceContext,
     ) raises:
         var channels = x.dim_size(3)
-        var length = output.dim_size(2)
-        var x_item = x.dim_size(2) * channels
-        var out_ptr = rebind[FloatPointer](output.unsafe_ptr())
-        var x_ptr = rebind[FloatPointer](x.unsafe_ptr())
-        var weight_ptr = rebind[FloatPointer](weight.unsafe_ptr())
-        var bias_ptr = rebind[FloatPointer](bias.unsafe_ptr())
-        comptime LANES = 4
-        var n_parts = channels // LANES
+        var n_wide = channels // WIDE
+        var n_parts = n_wide + channels % WIDE // NARROW
+        var series = Series(
+            rebind[FloatPointer](x.unsafe_ptr()),
+            x.dim_size(2),
+            rebind[FloatPointer](output.unsafe_ptr()),
+            output.dim_size(2),
+            channels,
+            rebind[FloatPointer](weight.unsafe_ptr()),
+            rebind[FloatPointer](bias.unsafe_ptr()),
+        )
 
         def work(unit: Int) {imm}:
-            comptime Few = SIMD[DType.float32, LANES]
-            var channel = unit % n_parts * LANES
-            var source = x_ptr.unsafe_offset(unit // n_parts * x_item + channel)
-            var target = out_ptr.unsafe_offset(unit // n_parts * length * channels + channel)
-            var sums = SIMD[DType.float64, LANES](0)
-            for t in range(length):
-                var largest = Few(-3.0e38)
-                comptime for k in range(POOL):
-                    var value = source.unsafe_load[width=LANES]((POOL * t + k) * channels)
-                    comptime if rectify:
-                        value = abs(value)
-                    largest = max(largest, value)
-                target.unsafe_store(t * channels, largest)
-                sums += largest.cast[DType.float64]()
-            var mean = (sums / Float64(length)).cast[DType.float32]()
-            var squares = SIMD[DType.float64, LANES](0)
-            for t in range(length):
-                var part = target.unsafe_load[width=LANES](t * channels) - mean
-                squares += (part * part).cast[DType.float64]()
-            var scale = weight_ptr.unsafe_load[width=LANES](channel) / sqrt(
-                (squares / Float64(length)).cast[DType.float32]() + EPSILON
-            )
-            var shift = bias_ptr.unsafe_load[width=LANES](channel)
-            for t in range(length):
-                var value = (target.unsafe_load[width=LANES](t * channels) - mean) * scale + shift
-                target.unsafe_store(t * channels, max(value, value * LEAK))
+            var part = unit % n_parts
+            if part < n_wide:
+                series.pool_norm[WIDE, rectify](unit // n_parts, part * WIDE)
+            else:
+                series.pool_norm[NARROW, rectify](unit // n_parts, n_wide * WIDE + (part - n_wide) * NARROW)
 
         share_out(work, x.dim_size(0) * n_parts)
 
