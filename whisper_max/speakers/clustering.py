@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.optimize import linear_sum_assignment
 
 from whisper_max.transcribe.speakers import MOST_SPEAKERS
 
@@ -108,7 +107,12 @@ def assign(voices: Voices, speakers: Float32) -> Ints:
     """
     likeness = voices.vectors @ speakers.T  # (n, n_speakers)
     found: Ints = likeness.argmax(axis=1)
-    for window in np.unique(voices.windows[1:][np.diff(voices.windows) == 0]):
+    shared = np.unique(voices.windows[1:][np.diff(voices.windows) == 0])
+    if not len(shared) or len(speakers) == 1:
+        return found
+    from scipy.optimize import linear_sum_assignment  # slow to import: not for one speaker
+
+    for window in shared:
         rows = np.flatnonzero(voices.windows == window)
         row, column = linear_sum_assignment(-likeness[rows] * voices.seconds[rows, None])  # the longer heard, the surer
         found[rows[row]] = column

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from whisper_max.errors import OptionError, OutputError
 from whisper_max.files.atomic import whole_file
@@ -43,6 +42,8 @@ def _recognised(speakers: Mapping[int, Float32], known: Mapping[str, Float32]) -
     """The names of those who are known: the pairs that are most alike in all, but none that is too little so."""
     if not speakers or not known:
         return {}
+    from scipy.optimize import linear_sum_assignment  # slow to import: not where nobody is known
+
     likeness = np.stack(list(speakers.values())) @ np.stack(list(known.values())).T  # (n_speakers, n_known)
     pairs = zip(*linear_sum_assignment(-np.maximum(likeness, ALIKE)), strict=True)
     ids, names = list(speakers), list(known)
