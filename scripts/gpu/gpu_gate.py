@@ -24,8 +24,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gpu_tools.checks import Checker, Result
+from gpu_tools.checks import Checker
 from gpu_tools.modules import find_checks
+from gpu_tools.result import Result
 from gpu_tools.sizes import SIZES, dims_of, one_layer
 from max.driver import CPU, Accelerator, Device, accelerator_architecture_name, accelerator_count
 from max.dtype import DType

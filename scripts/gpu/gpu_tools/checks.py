@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,42 +15,24 @@ from max.dtype import DType
 from max.engine import InferenceSession, Model, read
 from numpy.typing import NDArray
 
+from gpu_tools.choices import N_ROWS, choose_tokens
 from gpu_tools.modules import Linear, linear_layers, op_name
 from gpu_tools.random_model import random_tensors, rounded
+from gpu_tools.result import TOLERANCE, Result
 from whisper_max.checkpoint.layout import LOGITS, TOKEN_EMBEDDING
-from whisper_max.decode.rules import LogitRule, SuppressBlank, SuppressTokens, TimestampRules
-from whisper_max.decode.search import GreedySearch
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.runtime import Placement, causal_mask
 from whisper_max.engine.weights import prepare_weights, to_device, weight_rules
-from whisper_max.model.stages import ROW_STATE, stage_names
+from whisper_max.model.stages import stage_names
 
 sys.path.append(str(Path(__file__).parents[3]))
 from tests.support.numpy_whisper import NumpyWhisper
 
-TOLERANCE = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 1e-2}
-"""Largest relative error ||ours - expected|| / ||expected|| by dtype; expected from inputs rounded to the dtype."""
 STEP_ROWS = (1, 2, 7, 8, 9, 16, 33, 64, 128, 320)
 WINDOWS = (1, 2, 8)
 SAMPLED = 48  # rows of a large result that are compared; of all the others it is asked that they be finite
 _erf = np.vectorize(math.erf)
 Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One comparison. error: relative (absolute for the mel, wrong tokens for choices); NaN where something is not a
-    number."""
-
-    name: str
-    shape: str
-    error: float
-    tolerance: float
-
-    @property
-    def passed(self) -> bool:
-        """True within the tolerance; a NaN never is."""
-        return self.error <= self.tolerance
 
 
 class Checker:
@@ -233,43 +213,11 @@ class Checker:
     # tokens and sound
 
     def _choices(self) -> Result:
-        """Greedy tokens of random logits under all rules, against the host's; the error is how many differ."""
-        n_vocab, n_ctx, n_rows, n_steps = self.dims.n_vocab, self.dims.n_text_ctx, 8, 12
-        begin = n_vocab - min(1501, n_vocab // 4)
-        eot, no_timestamps, blank = begin - 8, begin - 1, 220
-        tokenizer: Any = SimpleNamespace(
-            eot=eot, no_timestamps=no_timestamps, timestamp_begin=begin, encode=lambda text: [blank]
-        )
-        suppressed = sorted({int(token) for token in self.rng.integers(0, eot, 80)})
-        rules: list[LogitRule] = [SuppressBlank(tokenizer), SuppressTokens(suppressed), TimestampRules(tokenizer, 20)]
-        searches = [GreedySearch(eot) for _ in range(n_rows)]
-        never, not_first = np.zeros((2, n_vocab), np.bool_)
-        never[[*suppressed, no_timestamps]] = True
-        not_first[:begin] = not_first[begin + 21 :] = True
-        state = {name: np.zeros((n_rows, n_ctx) if name == "transcript" else n_rows, np.int32) for name in ROW_STATE}
-        state["before"][:] = n_vocab
-        state["last_timestamp"][:] = -1
-        state["sum_logprobs"] = state["sum_logprobs"].astype(np.float32)
-        buffers = [self.place.put(state[name]) for name in ROW_STATE]
-        ids, limits = np.array([eot, begin, n_ctx], np.int32), np.full(n_rows, n_steps, np.int32)
-        earliest = np.zeros(n_rows, np.int32)
-        fixed = [self.place.put(each) for each in (never, not_first, ids, limits, earliest)]
-        for _ in range(n_steps):
-            logits = 3 * self.rng.standard_normal((n_rows, n_vocab), dtype=np.float32)
-            logits[:, begin:] += 3 * self.rng.standard_normal((n_rows, 1), dtype=np.float32)
-            self.graphs["choose"].execute(self.place.put(logits), *fixed, *buffers)
-            for row, search in enumerate(searches):
-                if not (search.sampled[0] and search.done):
-                    own = logits[row : row + 1].copy()
-                    for rule in rules:
-                        rule.apply(own, search.sampled)
-                    search.update(own)
-        transcript = self._spoilt("choose", self.place.get(buffers[-1]).astype(np.float32))
-        expected = np.zeros((n_rows, n_ctx), np.float32)  # nothing is written beyond a transcript's end
-        for row, search in enumerate(searches):
-            expected[row, : len(search.sampled[0])] = search.sampled[0]
+        """The error is how many transcripts differ from the host's."""
+        transcript, expected = choose_tokens(self.graphs["choose"], self.dims, self.place, self.rng)
+        transcript = self._spoilt("choose", transcript)
         wrong = np.count_nonzero((transcript != expected).any(axis=1))
-        return Result("choose", f"{n_rows}x{n_vocab}", float(wrong), 0.0)
+        return Result("choose", f"{N_ROWS}x{self.dims.n_vocab}", float(wrong), 0.0)
 
     # what all share
 

@@ -62,8 +62,10 @@ def time_openai_whisper(dims: ModelDimensions, device: str, n_windows: int, n_to
     }  # fmt: skip
 
 
-def time_transformers(dims: ModelDimensions, device: str, n_windows: int, n_tokens: int) -> Times:
-    """Windows from mel to tokens, and one stream's token; SDPA, static cache, compiled."""
+def time_transformers(
+    dims: ModelDimensions, device: str, n_windows: int, n_tokens: int, *, compiled: bool = True
+) -> Times:
+    """Windows from mel to tokens, and one stream's token; SDPA, static cache, its steps compiled or not."""
     import torch
     from transformers import WhisperConfig, WhisperForConditionalGeneration
 
@@ -80,7 +82,7 @@ def time_transformers(dims: ModelDimensions, device: str, n_windows: int, n_toke
     model = WhisperForConditionalGeneration(config).to(device=device, dtype=dtype).eval()
     model.generation_config.cache_implementation = "static"
     model.generation_config.begin_suppress_tokens = None
-    if device == "cuda":
+    if device == "cuda" and compiled:
         model.forward = torch.compile(model.forward, mode="reduce-overhead", fullgraph=True)
     sync = torch.cuda.synchronize if device == "cuda" else lambda: None
 

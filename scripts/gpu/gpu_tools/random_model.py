@@ -38,3 +38,13 @@ def random_tensors(dims: ModelDimensions, dtype: DType, rng: np.random.Generator
             values /= np.sqrt(np.prod(shape[1:]))
         tensors[name] = rounded(values, dtype)
     return tensors
+
+
+def tiled_tensors(dims: ModelDimensions) -> dict[str, Array]:
+    """As ``random_tensors``, of one block of values again and again: seconds less for a large model that is timed."""
+    block = np.random.default_rng(0).standard_normal(1 << 16, dtype=np.float32)
+    tensors = {}
+    for name, shape in tensor_shapes(dims).items():
+        scale = 0.1 if len(shape) == 1 else 0.3 if "embedding" in name else 1 / np.sqrt(np.prod(shape[1:]))
+        tensors[name] = np.resize(np.float32(scale) * block, shape)
+    return tensors

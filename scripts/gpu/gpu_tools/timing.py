@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -16,9 +16,10 @@ import numpy as np
 from max.driver import CPU, Buffer, Device
 from max.dtype import DType
 from max.engine import InferenceSession, read
+from numpy.typing import NDArray
 
 from gpu_tools.modules import find_checks
-from gpu_tools.random_model import random_tensors
+from gpu_tools.random_model import tiled_tensors
 from whisper_max.compile.store import find_module
 from whisper_max.decode.device_contract import TokenMasks, WindowStart
 from whisper_max.dims import ModelDimensions
@@ -35,16 +36,30 @@ Report = Callable[[str], object]
 
 
 class Subject:
-    """A model of random weights on a device; its speed is that of real ones, for no step depends on values."""
+    """A model of random weights on a device; its speed is that of real ones, for no step depends on values.
 
-    def __init__(self, dims: ModelDimensions, dtype: DType, device: Device, code: str, artifacts: Path) -> None:
+    Args:
+        dims, dtype, device: the model's.
+        code: of its artifact.
+        artifacts: where a host's are; a GPU's are looked for as ``load_model`` does.
+        tensors: its weights; random where they don't matter.
+    """
+
+    def __init__(
+        self,
+        dims: ModelDimensions,
+        dtype: DType,
+        device: Device,
+        code: str,
+        artifacts: Path,
+        tensors: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> None:
         self.dims, self.place = dims, Placement(device, dtype)
         if device.is_host:
             module = find_checks(dims, dtype, code, artifacts)
         else:
             module, _ = find_module(dims, dtype, Target(device, dtype, dtype, (code,)), print)
-        tensors = random_tensors(dims, dtype, np.random.default_rng(0))
-        weights = prepare_weights(tensors, dims, dtype, dtype, device)
+        weights = prepare_weights(tensors or tiled_tensors(dims), dims, dtype, dtype, device)
         devices = [CPU()] if device.is_host else [CPU(), device]
         self.graphs = InferenceSession(devices=devices).init_all(read(BytesIO(module)), weights_registry=weights)
         self.rng = np.random.default_rng(1)
@@ -57,13 +72,13 @@ class Subject:
         shape = (n_windows, self.dims.n_mels, self.dims.n_frames)
         return self.rng.standard_normal(shape, dtype=np.float32)
 
-    def batch(self, n_windows: int, report: Report) -> DeviceDecoding:
+    def batch(self, n_windows: int, report: Report, *, record: bool = True) -> DeviceDecoding:
         """Places for windows that never end by themselves."""
         never = np.zeros(self.dims.n_vocab, np.bool_)
         eot = self.dims.n_vocab - 1
         never[eot] = True
         masks = TokenMasks(never, np.zeros_like(never), eot, self.dims.n_vocab, 5)
-        return DeviceDecoding(self.graphs, self.dims, self.place, masks, n_windows, report=report)
+        return DeviceDecoding(self.graphs, self.dims, self.place, masks, n_windows, record=record, report=report)
 
     def starts(self, n_windows: int, n_tokens: int) -> list[WindowStart]:
         draws = np.zeros((0, self.dims.n_text_ctx), np.float32)
@@ -107,12 +122,12 @@ def time_encoding(subject: Subject, groups: tuple[int, ...]) -> Iterator[dict[st
 
 
 def time_decoding(
-    subject: Subject, batches: tuple[int, ...], n_tokens: int, group: int, report: Report
+    subject: Subject, batches: tuple[int, ...], n_tokens: int, group: int, report: Report, *, record: bool = True
 ) -> Iterator[dict[str, Any]]:
-    """A step, and windows from mel to tokens, by batch."""
+    """A step, and windows from mel to tokens, by batch; without ``record`` each step is launched anew."""
     for n_windows in batches:
         try:
-            yield _time_batch(subject, n_windows, n_tokens, group, report)
+            yield _time_batch(subject, n_windows, n_tokens, group, report, record)
         except (RuntimeError, ValueError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -120,8 +135,10 @@ def time_decoding(
             return
 
 
-def _time_batch(subject: Subject, n_windows: int, n_tokens: int, group: int, report: Report) -> dict[str, Any]:
-    batch = subject.batch(n_windows, report)
+def _time_batch(
+    subject: Subject, n_windows: int, n_tokens: int, group: int, report: Report, record: bool
+) -> dict[str, Any]:
+    batch = subject.batch(n_windows, report, record=record)
     mel = subject.mel(min(group, n_windows))
     places = list(range(n_windows))
     steps: list[float] = []

@@ -6,13 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-from max.dtype import DType
 from numpy.typing import NDArray
 
-from gpu_tools.checks import Result
+from gpu_tools.result import Result
 from whisper_max.api import Model
 from whisper_max.audio.io import open_audio
 from whisper_max.audio.mel import MelWindows
@@ -47,11 +46,47 @@ def find_clips(folder: Path, most: int) -> list[Clip]:
 
 
 def load_on(name: str, target: Target, weights_dir: Path | None, offline: bool) -> Model:
-    """A published model on a GPU target, of the very form that the target's code names."""
+    """A published model on a target, of the very form that the target's code names."""
     files = resolve(name, offline=offline, weights_dir=weights_dir, revision=None, announce=print)
     checkpoint = read_checkpoint(files)
-    engine = GpuEngine(checkpoint, target, print)
+    engine = WhisperEngine(checkpoint, target, print) if target.is_cpu else GpuEngine(checkpoint, target, print)
     return Model(engine, tokens_of(checkpoint), checkpoint.name)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a model made of a clip. tokens: of each segment."""
+
+    tokens: list[list[int]]
+    text: str
+
+
+def hear(model: Model, audio: Path | NDArray[np.float32]) -> Heard:
+    """Transcribe a clip in English, greedily."""
+    result = model.transcribe(audio, language="en", temperature=0.0)
+    return Heard([list(segment.tokens) for segment in result.segments], result.text)
+
+
+def compare_heard(
+    label: str, dtype: str, truths: Sequence[str | None], expected: Sequence[Heard], found: Sequence[Heard]
+) -> list[Result]:
+    """Clips whose tokens differ, none of which may in float32, and what that does to the word error rate.
+
+    Args:
+        label: of the model, for people.
+        dtype: that ``found`` was computed in.
+        truths: what is said in each clip; where that isn't known, the expected text counts.
+        expected, found: of each clip, in the same order.
+    """
+    n_clips = f"{len(found)} clips"
+    differing = sum(ours.tokens != theirs.tokens for ours, theirs in zip(found, expected, strict=True))
+    allowed = 0 if dtype == "float32" else len(found)
+    said = [truth or theirs.text for truth, theirs in zip(truths, expected, strict=True)]
+    before, now = (word_error_rate(said, [each.text for each in side]) for side in (expected, found))
+    return [
+        Result(f"{label}: clips whose tokens differ", n_clips, float(differing), float(allowed)),
+        Result(f"{label}: change of WER, points", n_clips, abs(now - before), WER_TOLERANCE),
+    ]
 
 
 def compare_models(
@@ -61,22 +96,15 @@ def compare_models(
     reference = load_model(name, device="cpu", compute_type="float32", offline=offline, weights_dir=weights_dir)
     ours = load_on(name, target, weights_dir, offline)
     label, dtype = f"{name} {target.code.partition(':')[2]}", target.dtype.name
-    errors, differing, pairs = [], 0, []
+    errors = []
     for clip in clips:
         with open_audio(clip.path) as waveform:
             mel = MelWindows(waveform, ours.dims.n_mels).window(0)[None]
         theirs = _features(reference, mel)
         errors.append(np.linalg.norm(_features(ours, mel) - theirs) / np.linalg.norm(theirs))
-        options: dict[str, Any] = {"language": "en", "temperature": 0.0}
-        expected, found = reference.transcribe(clip.path, **options), ours.transcribe(clip.path, **options)
-        differing += [s.tokens for s in found.segments] != [s.tokens for s in expected.segments]
-        pairs.append((clip.text or expected.text, expected.text, found.text))
-    results = [Result(f"{label}: encoder", f"{len(clips)} clips", float(np.max(errors)), ENCODER_TOLERANCE[dtype])]
-    if target.dtype == DType.float32:
-        results.append(Result(f"{label}: clips whose tokens differ", f"{len(clips)} clips", float(differing), 0.0))
-    truths, before, now = ([pair[side] for pair in pairs] for side in range(3))
-    change = abs(word_error_rate(truths, now) - word_error_rate(truths, before))
-    return [*results, Result(f"{label}: change of WER, points", f"{len(clips)} clips", change, WER_TOLERANCE)]
+    encoder = Result(f"{label}: encoder", f"{len(clips)} clips", float(np.max(errors)), ENCODER_TOLERANCE[dtype])
+    expected, found = ([hear(model, clip.path) for clip in clips] for model in (reference, ours))
+    return [encoder, *compare_heard(label, dtype, [clip.text for clip in clips], expected, found)]
 
 
 def _features(model: Model, mel: NDArray[np.float32]) -> NDArray[np.float64]:
