@@ -166,9 +166,12 @@ def install(kit: Kit, parts: Path, folder: Path) -> list[str]:
         if any(part in lacking for part, _, _ in pieces):
             missing.append(archive.name)
             continue
-        unpack(archive, [(kept / part.name, first, size) for part, first, size in pieces], folder)
+        unpack(archive, [(kept / part.sha256, first, size) for part, first, size in pieces], folder)
         done[archive.name] = archive.sha256
         record.write_text(json.dumps(done), encoding="utf-8")
+    for path in kept.iterdir():
+        if not any(part.sha256 == path.name for name in missing for part in needed.values() if name in part.holds):
+            path.unlink()  # all of it is installed
     fresh = [archive.name for archive in wanted if archive.name not in missing]
     what = f"installed {', '.join(fresh)}" if fresh else "nothing new" if missing else "all in place"
     print(f"{what}: {time.monotonic() - start:.1f} s", flush=True)
@@ -178,13 +181,13 @@ def install(kit: Kit, parts: Path, folder: Path) -> list[str]:
 
 
 def take(part: Part, source: Path, kept: Path) -> bool:
-    """Keep a whole part; False where it is not there.
+    """Keep a whole part under its sum; False where it is not there.
 
     Raises:
         KitError: it is not what the manifest says.
     """
-    path = kept / part.name
-    if path.exists() and path.stat().st_size == part.size:
+    path = kept / part.sha256
+    if path.exists():
         return True
     if not (source / part.name).exists():
         return False

@@ -46,8 +46,6 @@ from whisper_max.model.digest import list_graphs
 ROOT = Path(__file__).resolve().parents[2]
 MOST_MIB = 60
 """The largest part: what is sent in one go."""
-PRESET = 2
-"""Of xz: 40 s for MAX's runtime, where its best takes minutes for a tenth less."""
 WHEELS = ("max", "max-core", "mojo-compiler", "msgspec", "psutil", "soundfile", "cffi", "soxr")
 """What whisper_max imports for clips that come as samples, beside what the host has: NumPy, safetensors, tiktoken."""
 SOURCE = ("whisper_max", "scripts/gpu", "tests/__init__.py", "tests/reference", "samples/jfk.flac", "LICENSE")
@@ -166,8 +164,8 @@ def split(paths: Iterable[Path], most: int) -> Iterator[bytes]:
 def archive(path: Path, files: Iterable[tuple[Path, str]]) -> Path:
     """A tar file, compressed where its name ends in .xz; files: each with its place in the installed kit."""
     with ExitStack() as stack:
-        if path.suffix == ".xz":
-            tar = stack.enter_context(tarfile.open(path, "w:xz", preset=PRESET))
+        if path.suffix == ".xz":  # 2: 40 s for MAX's runtime, where the best takes minutes for a tenth less
+            tar = stack.enter_context(tarfile.open(path, "w:xz", preset=2))
         else:
             tar = stack.enter_context(tarfile.open(path, "w"))
         for file, name in files:

@@ -204,7 +204,7 @@ def test_the_benchmark_takes_the_graphs_that_a_gpu_runs(gate, monkeypatch):
 
     find = create_autospec(store.find_module, return_value=(b"module", "gpu:sm_90a:fast"))
     monkeypatch.setattr(timing, "find_module", find)
-    for name in ("InferenceSession", "CPU", "read", "random_tensors", "prepare_weights"):
+    for name in ("InferenceSession", "CPU", "read", "tiled_tensors", "prepare_weights"):
         monkeypatch.setattr(timing, name, MagicMock())
     device, dims = SimpleNamespace(is_host=False), gate.dims_of("tiny-shape")
     timing.Subject(dims, DType.bfloat16, device, "gpu:sm_90a:fast", Path("unused"))

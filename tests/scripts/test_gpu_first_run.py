@@ -1,0 +1,301 @@
+"""A GPU's first run: its questions are put in order, each in its time, and nothing that was found is lost."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from whisper_max.errors import DeviceError
+from whisper_max.measure.verify import Comparison
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "gpu"
+CHILD = """
+import json, os, subprocess, sys, time
+results, pids, what = sys.argv[1:]
+def find(passed, answer):
+    with open(results, "a") as file:
+        file.write(json.dumps({"what": what, "answer": answer, "passed": passed}) + "\\n")
+if what == "hangs":
+    find(True, "begun")
+    grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    open(pids, "w").write(f"{os.getpid()} {grandchild.pid}")
+    time.sleep(60)
+elif what == "dies":
+    find(True, "half")
+    with open(results, "a") as file:
+        file.write('{"what": "di')
+    raise SystemExit("CUDA error: an illegal access")
+elif what == "wrong":
+    find(True, "fine"), find(False, "error 0.5")
+elif what == "lacks":
+    find(None, "not installed: torch")
+elif what == "partly":
+    find(True, "7 ms"), find(None, "not installed: whisper")
+elif what != "silent":
+    find(True, "3 ms")
+"""
+
+
+@pytest.fixture
+def first_run(monkeypatch):
+    yield from imported(monkeypatch, "gpu_first_run")
+
+
+@pytest.fixture
+def questions(monkeypatch):
+    yield from imported(monkeypatch, "gpu_tools.questions")
+
+
+def imported(monkeypatch, name):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    yield __import__(name, fromlist=["main"])
+    for each in [each for each in sys.modules if each.partition(".")[0] in ("gpu_first_run", "gpu_tools")]:
+        del sys.modules[each]
+
+
+@pytest.fixture
+def put(first_run, tmp_path):
+    """Puts questions, whose children do what their names say, in a second each."""
+
+    def run(*names, seconds=60.0, vital=(), budget=20.0):
+        steps = [
+            first_run.Step(name, f"{name}?", 1.0 if name == "hangs" else budget, vital=name in vital) for name in names
+        ]
+        child = [sys.executable, "-c", CHILD, str(tmp_path / first_run.RESULTS), str(tmp_path / "pids")]
+        return first_run.run(steps, seconds, tmp_path, lambda step: [*child, step.name])
+
+    return run
+
+
+def statuses(answers):
+    return [answer.status for answer in answers]
+
+
+def test_one_that_hangs_is_cut_with_its_children_and_the_rest_still_runs(put, first_run, tmp_path):
+    start = time.monotonic()
+    answers = put("good", "hangs", "good")
+    assert time.monotonic() - start < 20
+    assert statuses(answers) == [first_run.ANSWERED, first_run.CUT, first_run.ANSWERED]
+    assert answers[1].findings == ("hangs: begun", "cut after 1 s")
+    time.sleep(0.2)
+    for pid in (tmp_path / "pids").read_text().split():
+        assert not is_running(int(pid))
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_all_that_was_found_is_on_disk_in_order(put, first_run, tmp_path):
+    put("good", "dies", "wrong", "silent")
+    lines = (tmp_path / first_run.RESULTS).read_text().splitlines()
+    said = [json.loads(line) for line in lines if line != '{"what": "di']
+    assert len(said) == len(lines) - 1
+    steps = [each for each in said if "step" in each]
+    assert [each["step"] for each in steps] == ["good", "dies", "wrong", "silent"]
+    assert all(each["seconds"] >= 0 and each["budget"] == 20 for each in steps)
+    assert said[0] == {"what": "good", "answer": "3 ms", "passed": True}
+
+
+def test_what_becomes_of_a_question(put, first_run):
+    answers = put("good", "dies", "wrong", "lacks", "partly", "silent")
+    assert statuses(answers) == [
+        first_run.ANSWERED, first_run.FAILED, first_run.WRONG, first_run.UNANSWERED, first_run.ANSWERED,
+        first_run.UNANSWERED,
+    ]  # fmt: skip
+    assert answers[1].findings == ("dies: half", "its process ended with 1: CUDA error: an illegal access")
+    table = first_run.table_of(answers)
+    assert "| good? **answered** | good: 3 ms |" in table
+    open_ones = table.partition("What remained unanswered or wrong:")[2].strip().splitlines()
+    assert open_ones == [
+        "- dies: failed", "- wrong: wrong", "- lacks: not answered", "- silent: not answered",
+        "- lacks: lacks: not installed: torch", "- partly: partly: not installed: whisper",
+    ]  # fmt: skip
+    assert "nothing" in first_run.table_of(answers[:1]).splitlines()[-1]
+
+
+def test_no_time_left_and_no_card(put, first_run):
+    assert statuses(put("good", "good", seconds=0.5)) == [first_run.UNANSWERED] * 2
+    answers = put("wrong", "good", vital=("wrong",))
+    assert statuses(answers) == [first_run.WRONG, first_run.UNANSWERED]
+    assert answers[1].findings == ("not asked: wrong comes first",)
+    assert statuses(put("wrong", "good")) == [first_run.WRONG, first_run.ANSWERED]
+
+
+def test_the_exit_status(first_run, monkeypatch, tmp_path, capsys):
+    wanted = [sys.executable, "-c", CHILD, str(tmp_path / first_run.RESULTS), str(tmp_path / "pids")]
+    monkeypatch.setattr(first_run, "command_of", lambda step, args: [*wanted, step.name])
+    monkeypatch.setattr(
+        first_run, "STEPS", (first_run.Step("good", "good?", 20), first_run.Step("wrong", "wrong?", 20))
+    )
+    arguments = [str(tmp_path), "--output", str(tmp_path)]
+    assert first_run.main([*arguments, "--only", "good"]) == 0
+    assert first_run.main(arguments) == 1
+    assert (tmp_path / first_run.TABLE).read_text() in capsys.readouterr().out
+    assert b"== wrong" in (tmp_path / first_run.LOG).read_bytes()
+
+
+def test_every_question_can_be_put_and_all_fit(first_run, questions):
+    assert [step.name for step in first_run.STEPS] == list(questions.QUESTIONS)
+    assert sum(step.budget for step in first_run.STEPS) <= 420 - 15
+
+
+def ask(questions, name, tmp_path, device="gpu"):
+    results = tmp_path / "results.jsonl"
+    results.unlink(missing_ok=True)
+    assert questions.main([name, str(tmp_path), "--device", device, "--results", str(results)]) == 0
+    return [json.loads(line) for line in results.read_text().splitlines()]
+
+
+@pytest.fixture
+def host(questions, monkeypatch, tmp_path):
+    """A host with a card; its values can be changed."""
+    card = SimpleNamespace(
+        architecture_name="sm_90a", label="gpu", is_compatible=True, stats={"free_memory": 70 << 30}
+    )  # fmt: skip
+    state = SimpleNamespace(card=card, count=1, smi="NVIDIA H100, 580.1", users="")
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "384x4-bfloat16-gpu-sm_90a-fast-0123456789abcdef.wmx").touch()
+    monkeypatch.setattr(questions, "DRIVER", tmp_path / "driver")
+    monkeypatch.setattr(questions, "accelerator_count", lambda: state.count)
+    monkeypatch.setattr(questions, "Accelerator", lambda index: state.card)
+    monkeypatch.setattr(questions, "nvidia_smi", lambda query: state.users if "apps" in query else state.smi)
+    return state
+
+
+def test_a_free_card_is_named(questions, host, tmp_path):
+    found = ask(questions, "card", tmp_path)
+    assert all(each["passed"] for each in found)
+    assert [each["answer"] for each in found] == [
+        "NVIDIA H100, 580.1", "sm_90a, artifacts for sm_90a", "70.0 GiB free",
+    ]  # fmt: skip
+    host.users = "123, python, 20 MiB"
+    assert "by 123, python, 20 MiB: end them" in ask(questions, "card", tmp_path)[-1]["answer"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"smi": "", "count": 0}, "no NVIDIA driver; take a host with a GPU"),
+        ({"count": 0}, "580 or newer"),
+        ({"is_compatible": False}, "MAX doesn't support this GPU: found gpu; take an H100 or H200"),
+        ({"architecture_name": "sm_80"}, "expected sm_80, found sm_90a; compile with --target cuda:sm_80"),
+        ({"stats": {"free_memory": 1 << 30}}, "expected 8 GiB, found 1.0 GiB; end the programs that hold it"),
+    ],
+)
+def test_a_host_that_is_not_right_is_told_in_one_line(questions, host, tmp_path, change, said):
+    for name, value in change.items():
+        setattr(host if hasattr(host, name) else host.card, name, value)
+    last = ask(questions, "card", tmp_path)[-1]
+    assert last["passed"] is False
+    assert said in last["answer"]
+    assert "\n" not in last["answer"]
+
+
+def test_artifacts_of_the_same_number_fit(monkeypatch, questions):
+    from gpu_tools.variants import fitting
+
+    assert fitting("sm_90", {"sm_80", "sm_90a"}) == "sm_90a"
+    for found in ("sm_9", "sm_900", "gfx942"):
+        with pytest.raises(DeviceError, match="pack and send again"):
+            fitting(found, {"sm_90a"})
+    with pytest.raises(DeviceError, match="found none"):
+        fitting("sm_90", set())
+
+
+def test_what_the_kit_lacks_is_no_answer(questions, host, tmp_path, monkeypatch):
+    monkeypatch.setattr(questions, "keys_of", lambda *of: [])
+    found = ask(questions, "load", tmp_path)
+    assert [(each["passed"], each["answer"]) for each in found] == [
+        (None, "tiny.en: no artifact in the kit"), (None, "base: no artifact in the kit"),
+    ]  # fmt: skip
+
+
+def test_a_form_that_fails_leaves_the_others(questions):
+    forms = [SimpleNamespace(label="fast"), SimpleNamespace(label="plain")]
+    ground = SimpleNamespace(forms=lambda size: forms)
+
+    def answers(form):
+        yield questions.Finding("a", "1 ms")
+        if form.label == "fast":
+            raise RuntimeError("CUDA error:\n an illegal access")
+        yield questions.Finding("", "2 ms")
+
+    found = [(each.what, each.answer, each.passed) for each in questions.each_form(ground, "base", answers)]
+    assert found == [
+        ("fast, a", "1 ms", True), ("fast", "failed: CUDA error: an illegal access", False),
+        ("plain, a", "1 ms", True), ("plain", "2 ms", True),
+    ]  # fmt: skip
+    assert len(list(questions.each_form(ground, "base", answers, most=1))) == 2
+
+
+def test_a_stage_that_is_no_number_is_wrong(questions):
+    def stages(*errors):
+        return [Comparison(f"stage {number}", error, 1e-4, "relative") for number, error in enumerate(errors)]
+
+    assert questions.worst(stages(1e-5, 4e-4), 5).passed
+    found = questions.worst(stages(1e-5, 6e-4, np.nan), 5)
+    assert not found.passed
+    assert "1 of 3 stages" in found.answer
+    assert "first wrong stage 1" in found.answer
+    assert not questions.worst(stages(np.nan), 1e9).passed
+
+
+class Recorder:
+    """A graph that can be recorded, or refuses one of the calls."""
+
+    def __init__(self, refused=None, replayed=1.0):
+        self.refused, self.output = refused, np.ones(3, np.float32)
+        self.replayed, self.called = replayed, []
+
+    def execute(self, *inputs):
+        return [np.ones(3, np.float32)]
+
+    def _call(self, name):
+        self.called.append(name)
+        if name == self.refused:
+            raise RuntimeError(f"{name} is not supported\nmore")
+
+    def capture(self, key, *inputs):
+        self._call("capture")
+        self.output[:] = np.nan
+        return [self.output]
+
+    def debug_verify_replay(self, key, *inputs):
+        self._call("debug_verify_replay")
+
+    def replay(self, key, *inputs):
+        self._call("replay")
+        self.output[:] = self.replayed
+
+    def release_captured_graph(self, key):
+        self.called.append("release")
+
+
+@pytest.mark.parametrize(
+    ("graph", "passed"),
+    [
+        (Recorder(), [True, True, True, True]),
+        (Recorder(replayed=2.0), [True, True, True, False]),
+        (Recorder(refused="capture"), [False]),
+        (Recorder(refused="debug_verify_replay"), [True, False, True, True]),
+        (Recorder(refused="replay"), [True, True, False, False]),
+    ],
+)
+def test_recording_a_step(questions, graph, passed):
+    subject = SimpleNamespace(place=SimpleNamespace(get=lambda values: values), wait=lambda: None)
+    found = list(questions.record_one("step", graph, ["tokens"], subject))
+    assert [each.passed for each in found] == passed
+    if graph.refused:
+        refused = next(each for each in found if not each.passed)
+        assert refused.answer == f"failed: {graph.refused} is not supported more"
+    assert "release" in graph.called or graph.refused == "capture"
