@@ -30,15 +30,14 @@ import numpy as np
 from gpu_host import MANIFEST, Archive, Kit, Part, write_kit
 from gpu_tools.questions import MODELS, SCALES, samples_of
 from gpu_tools.sizes import dims_of
-from gpu_tools.variants import form_of, keys_of
+from gpu_tools.variants import all_keys, form_of, keys_of
 from gpu_tools.whole import Clip, find_clips, hear
-from max.dtype import DType
 
 from whisper_max import load_model
 from whisper_max.audio.io import load_audio
 from whisper_max.checkpoint.installed import installed_files
 from whisper_max.checkpoint.manifest import weights_packages
-from whisper_max.compile.artifact import artifact_key, read_artifact
+from whisper_max.compile.artifact import read_artifact
 from whisper_max.errors import ArtifactError, CheckpointError, OptionError, WhisperMaxError
 from whisper_max.files.cache import cache_dir
 from whisper_max.model.digest import list_graphs
@@ -203,7 +202,7 @@ def chosen_artifacts(folder: Path, models: Sequence[str], device: str, architect
     for size in dict.fromkeys([*models, *SCALES["gpu"].large]) if device == "gpu" else ():
         keys = keys_of(dims_of(size), architecture, folder)
         if not keys and size in models:
-            hint = f"python -m whisper_max compile {size} --target cuda:{architecture} -o {folder}"
+            hint = f"python scripts/gpu/gpu_artifacts.py {folder} --sizes {size} --architecture {architecture}"
             raise ArtifactError(f"no artifact of {size} for {architecture} and this source", where=folder, hint=hint)
         print(f"{size}: {', '.join(f'{key.dtype.name} {form_of(key.code)}' for key in keys) or 'no artifact'}")
         chosen += [folder / key.file_name for key in keys]
@@ -218,13 +217,10 @@ def artifact_files(work: Path, artifacts: Sequence[Path], architecture: str) -> 
     """Artifacts, and a list of their graphs' digests, so that the host builds no graph to name them."""
     folder = work / "artifacts"
     folder.mkdir()
-    names = {path.name for path in artifacts}
-    for size in [*MODELS, *SCALES["gpu"].large]:
-        for code in (f"gpu:{architecture}", f"gpu:{architecture}:fast"):
-            for dtype in (DType.bfloat16, DType.float32, DType.float16):
-                key = artifact_key(dims_of(size), dtype, dtype, code, [artifacts[0].parent] if artifacts else [])
-                list_graphs(folder, {key.graphs.name: key.digest})
-    print(f"{len(names)} artifacts")
+    own = artifacts[0].parent if artifacts else folder
+    for size in [*MODELS, *SCALES["gpu"].large]:  # absent ones too, or the host would build graphs to name them
+        for key in all_keys(dims_of(size), architecture, own):
+            list_graphs(folder, {key.graphs.name: key.digest})
     files = [(path, f"artifacts/{path.name}") for path in artifacts]
     return [(folder, "artifacts"), *files, *((path, f"artifacts/{path.name}") for path in folder.iterdir())]
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,13 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 @pytest.fixture
 def modules(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
+    import gpu_artifacts
     import gpu_host
     import pack_kit
 
-    yield gpu_host, pack_kit
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("gpu_host", "gpu_tools", "pack_kit")]:
+    yield gpu_host, pack_kit, gpu_artifacts
+    own = ("gpu_artifacts", "gpu_host", "gpu_tools", "pack_kit")
+    for name in [name for name in sys.modules if name.partition(".")[0] in own]:
         del sys.modules[name]
 
 
@@ -187,7 +190,8 @@ def test_parts_that_are_too_large_are_refused(packer, tmp_path, size):
 def test_a_model_without_an_artifact_is_refused(packer, tmp_path, monkeypatch):
     monkeypatch.setattr(packer, "keys_of", lambda dims, architecture, folder: [])
     with pytest.raises(
-        ArtifactError, match=r"no artifact of tiny\.en for sm_90a .* compile tiny\.en --target cuda:sm_90a"
+        ArtifactError,
+        match=r"no artifact of tiny\.en for sm_90a .*gpu_artifacts.py .* --sizes tiny\.en --architecture sm_90a",
     ):
         packer.chosen_artifacts(tmp_path, ["tiny.en"], "gpu", "sm_90a")
     with pytest.raises(ArtifactError, match="no such folder"):
@@ -213,3 +217,29 @@ def test_the_source_that_travels_is_enough_and_no_more(packer):
     assert artifacts
     assert all("/384x4-" in name for name in artifacts)
     assert not any(name.startswith("source/docs") for name in names)
+
+
+def test_what_is_compiled_is_what_is_packed(modules, packer, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(packer, "MODELS", ("tiny.en",))
+    monkeypatch.setitem(packer.SCALES, "gpu", replace(packer.SCALES["gpu"], large=("tiny",)))
+    wanted = modules[2].wanted(["tiny.en"], ["bfloat16", "float32"], ["plain", "fast"], "sm_90a")
+    assert [each.target for each in wanted] == [
+        "tiny.en bfloat16 plain", "tiny.en bfloat16 fast", "tiny.en float32 plain", "tiny.en float32 fast",
+    ]  # fmt: skip
+    for each in wanted[1:]:
+        write_artifact(tmp_path / each.key.file_name, b"module")
+    chosen = packer.chosen_artifacts(tmp_path, ["tiny.en"], "gpu", "sm_90a")
+    assert {path.name for path in chosen} == {each.key.file_name for each in wanted[1:]}
+    said = capsys.readouterr().out
+    assert "tiny.en: bfloat16 fast, float32 fast, float32 plain" in said
+    assert "tiny: no artifact" in said
+    work = tmp_path / "work"
+    work.mkdir()
+    files = packer.artifact_files(work, chosen, "sm_90a")
+    assert {name for _, name in files} == {
+        "artifacts",
+        "artifacts/graphs.json",
+        *(f"artifacts/{p.name}" for p in chosen),
+    }
+    listed = json.loads((work / "artifacts" / "graphs.json").read_text())["graphs"]
+    assert {each.key.graphs.name: each.key.digest for each in wanted}.items() <= listed.items()

@@ -18,9 +18,18 @@ _GPU = re.compile(r"-gpu-(sm_\w+?)(?:-fast)?-[0-9a-f]{16}\.wmx")
 
 def keys_of(dims: ModelDimensions, architecture: str, folder: Path) -> list[ArtifactKey]:
     """The artifacts of a size for a GPU that are in a folder and of this very source: bfloat16 and fast ones first."""
-    codes = (f"gpu:{architecture}:{FAST}", f"gpu:{architecture}")
-    keys = (artifact_key(dims, dtype, dtype, code, [folder]) for dtype in DTYPES for code in codes)
-    return [key for key in keys if (folder / key.file_name).exists()]
+    return [key for key in all_keys(dims, architecture, folder) if (folder / key.file_name).exists()]
+
+
+def all_keys(dims: ModelDimensions, architecture: str, folder: Path) -> list[ArtifactKey]:
+    """The same, there or not; folder: may list the digests of graphs, which saves building them."""
+    codes = [code_of(architecture, form) for form in (FAST, "plain")]
+    return [artifact_key(dims, dtype, dtype, code, [folder]) for dtype in DTYPES for code in codes]
+
+
+def code_of(architecture: str, form: str) -> str:
+    """The code of an artifact. form: "fast" or "plain"."""
+    return f"gpu:{architecture}:{FAST}" if form == FAST else f"gpu:{architecture}"
 
 
 def form_of(code: str) -> str:
