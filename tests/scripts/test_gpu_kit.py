@@ -1,5 +1,6 @@
 """The kit of a GPU's first run: packed, installed in several goes, refused where it is not right."""
 
+import hashlib
 import json
 import sys
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 
 from whisper_max.compile.artifact import write_artifact
 from whisper_max.errors import ArtifactError, OptionError
+from whisper_max.model.digest import Graphs
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "gpu"
 MOST = 40_000
@@ -220,6 +222,8 @@ def test_the_source_that_travels_is_enough_and_no_more(packer):
 
 
 def test_what_is_compiled_is_what_is_packed(modules, packer, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WHISPER_MAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(Graphs, "build", lambda graphs: hashlib.sha256(graphs.name.encode()).hexdigest())
     monkeypatch.setattr(packer, "MODELS", ("tiny.en",))
     monkeypatch.setitem(packer.SCALES, "gpu", replace(packer.SCALES["gpu"], large=("tiny",)))
     wanted = modules[2].wanted(["tiny.en"], ["bfloat16", "float32"], ["plain", "fast"], "sm_90a")
