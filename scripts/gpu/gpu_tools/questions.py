@@ -109,7 +109,8 @@ class Form:
         """
         if installed_files(self.size) is None:
             raise Missing("its weights are not in the kit")
-        return load_on(self.size, self.target, None, offline=True)
+        loaded: Model = load_on(self.size, self.target, None, offline=True)
+        return loaded
 
     def engine(self) -> WhisperEngine:
         return cast(WhisperEngine, self.model().inference)
@@ -367,9 +368,9 @@ def throughput(ground: Ground) -> Iterator[Finding]:
     yield from each_form(ground, scale.timed, lambda form: time_batches(form.subject(), scale), most=1)
 
 
-def time_batches(subject: Subject, scale: Scale, peak: int | None = None) -> Iterator[Finding]:
+def time_batches(subject: Subject, scale: Scale, most: int | None = None) -> Iterator[Finding]:
     group = max(scale.groups)
-    for row in time_decoding(subject, scale.batches[:peak], scale.tokens, group, print):
+    for row in time_decoding(subject, scale.batches[:most], scale.tokens, group, print):
         n = row["windows"]
         free = subject.place.device.stats.get("free_memory", 0) / 2**30
         yield row_of(f"batch {n}", {**row, "free_gib": free}, lambda row: (
@@ -412,7 +413,7 @@ def time_large(subject: Subject, scale: Scale) -> Iterator[Finding]:
     encode = seconds(subject, lambda: subject.encode(mel), repeats=3)
     yield Finding("encoder", f"{1000 * median(encode):.3g} ms a window", figures=encode)
     yield from time_token(subject, scale.tokens)
-    yield from time_batches(subject, scale, peak=2)
+    yield from time_batches(subject, scale, most=2)
 
 
 def each_form(
