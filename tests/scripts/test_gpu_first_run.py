@@ -235,7 +235,14 @@ def test_a_form_that_fails_leaves_the_others(questions):
         ("fast, a", "1 ms", True), ("fast", "failed: CUDA error: an illegal access", False),
         ("plain, a", "1 ms", True), ("plain", "2 ms", True),
     ]  # fmt: skip
-    assert len(list(questions.each_form(ground, "base", answers, most=1))) == 2
+    assert len(list(questions.each_form(ground, "base", answers, questions.best))) == 2
+
+
+def test_the_best_form_of_each_dtype_is_the_first(questions):
+    named = ("bfloat16 fast", "bfloat16 plain", "float32 plain")
+    forms = [SimpleNamespace(label=name, target=SimpleNamespace(dtype=name.split()[0])) for name in named]
+    assert [form.label for form in questions.best_by_dtype(forms)] == ["bfloat16 fast", "float32 plain"]
+    assert questions.best_by_dtype([]) == []
 
 
 def test_a_stage_that_is_no_number_is_wrong(questions):

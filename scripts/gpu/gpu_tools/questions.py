@@ -183,8 +183,13 @@ def card(ground: Ground) -> Iterator[Finding]:
     if accelerator_count() == 0:
         hint = "its driver is too old for MAX 26.7 (580 or newer is right), or hidden by CUDA_VISIBLE_DEVICES"
         raise DeviceError("MAX finds no GPU", where="this host", found=smi or "a driver", hint=hint)
-    device = Accelerator(0)
-    if not device.is_compatible:
+    try:
+        device = Accelerator(0)
+        usable = device.is_compatible
+    except (RuntimeError, ValueError) as error:
+        hint = "a newer driver, or a card that nobody else holds, may do"
+        raise DeviceError("MAX can't use the GPU", where="this host", found=error, hint=hint) from error
+    if not usable:
         raise DeviceError("MAX doesn't support this GPU", found=device.label, hint="take an H100 or H200")
     packed = architectures(ground.artifacts)
     name = fitting(device.architecture_name, packed)
@@ -302,7 +307,7 @@ def worst(found: Sequence[Comparison], times: float) -> Finding:
 
 
 def tokens(ground: Ground) -> Iterator[Finding]:
-    """The clips' tokens against those that the CPU gave before the kit was packed."""
+    """The clips' tokens against those that the CPU gave before the kit was packed, in the best form of each dtype."""
     said = json.loads((ground.kit / "clips" / "clips.json").read_text(encoding="utf-8"))
     with np.load(ground.kit / "clips" / "clips.npz") as stored:
         samples = [samples_of(stored[f"clip{number}"]) for number in range(len(said["clips"]))]
@@ -326,7 +331,7 @@ def tokens(ground: Ground) -> Iterator[Finding]:
             differing = sum(texts.get(number) != each.text for number, each in enumerate(found))
             yield Finding("8 side by side", f"{taken:.1f} s, {differing} texts differ from those alone", differing == 0)
 
-        yield from each_form(ground, model, ask)
+        yield from each_form(ground, model, ask, best_by_dtype)
 
 
 def samples_of(stored: NDArray[np.int16]) -> NDArray[np.float32]:
@@ -365,7 +370,7 @@ def time_encoder(subject: Subject, groups: tuple[int, ...]) -> Iterator[Finding]
 def throughput(ground: Ground) -> Iterator[Finding]:
     """Windows from mel to tokens by batch, and what memory is left, in the best form."""
     scale = ground.scale
-    yield from each_form(ground, scale.timed, lambda form: time_batches(form.subject(), scale), most=1)
+    yield from each_form(ground, scale.timed, lambda form: time_batches(form.subject(), scale), best)
 
 
 def time_batches(subject: Subject, scale: Scale, most: int | None = None) -> Iterator[Finding]:
@@ -405,7 +410,7 @@ def peer(ground: Ground) -> Iterator[Finding]:
 def large(ground: Ground) -> Iterator[Finding]:
     """Large models of random weights at a fixed number of tokens, in the best form."""
     for size in ground.scale.large:
-        yield from each_form(ground, size, lambda form: time_large(form.subject(), ground.scale), most=1)
+        yield from each_form(ground, size, lambda form: time_large(form.subject(), ground.scale), best)
 
 
 def time_large(subject: Subject, scale: Scale) -> Iterator[Finding]:
@@ -416,12 +421,25 @@ def time_large(subject: Subject, scale: Scale) -> Iterator[Finding]:
     yield from time_batches(subject, scale, most=2)
 
 
+def best(forms: Sequence[Form]) -> Sequence[Form]:
+    """The first one only."""
+    return forms[:1]
+
+
+def best_by_dtype(forms: Sequence[Form]) -> Sequence[Form]:
+    """The first one of each dtype."""
+    return list({form.target.dtype: form for form in reversed(forms)}.values())[::-1]
+
+
 def each_form(
-    ground: Ground, size: str, ask: Callable[[Form], Iterator[Finding]], most: int | None = None
+    ground: Ground,
+    size: str,
+    ask: Callable[[Form], Iterator[Finding]],
+    choose: Callable[[Sequence[Form]], Sequence[Form]] = list,
 ) -> Iterator[Finding]:
-    """What the forms of a size (the first ``most`` of them) give; one that fails doesn't end the others."""
+    """What the forms of a size, or those that ``choose`` picks, give; one that fails doesn't end the others."""
     try:
-        forms = ground.forms(size)[:most]
+        forms = choose(ground.forms(size))
     except Missing as error:
         yield Finding("", str(error), passed=None)
         return
