@@ -149,6 +149,23 @@ def test_a_spoilt_or_unwritten_result_is_no_number(gate):
     assert not checker._compare("linear", (100,), unwritten, rows, values[rows].astype(np.float64)).passed
 
 
+def test_choices_are_held_against_the_hosts(gate):
+    from gpu_tools.choices import N_ROWS, choose_tokens
+
+    dims = gate.dims_of("tiny-shape")
+    given = []
+    graph = SimpleNamespace(execute=lambda *inputs: given.append(inputs))  # chooses nothing
+    place = SimpleNamespace(put=np.array, get=np.array)
+    found, expected = choose_tokens(graph, dims, place, np.random.default_rng(0))
+    assert found.shape == expected.shape == (N_ROWS, dims.n_text_ctx)
+    assert not found.any()
+    assert expected.any(axis=1).all()
+    first = expected[:, 0]
+    begin = dims.n_vocab - dims.n_vocab // 4
+    assert ((first >= begin) & (first <= begin + 20)).all()  # a transcript begins with a timestamp of the first 0.4 s
+    assert len(given) > 1
+
+
 def test_only_recordings_in_english_that_are_there_are_compared(gate, tmp_path):
     from gpu_tools.whole import Clip, find_clips
 

@@ -27,7 +27,11 @@ def choose_tokens(
     begin = n_vocab - min(1501, n_vocab // 4)
     eot, no_timestamps, blank = begin - 8, begin - 1, 220
     tokenizer: Any = SimpleNamespace(
-        eot=eot, no_timestamps=no_timestamps, timestamp_begin=begin, encode=lambda text: [blank]
+        eot=eot,
+        no_timestamps=no_timestamps,
+        timestamp_begin=begin,
+        timestamp_end=n_vocab,
+        encode=lambda text: [blank],
     )
     suppressed = sorted({int(token) for token in rng.integers(0, eot, 80)})
     rules: list[LogitRule] = [SuppressBlank(tokenizer), SuppressTokens(suppressed), TimestampRules(tokenizer, 20)]

@@ -71,6 +71,7 @@ class Scale:
     """
 
     dtypes: tuple[str, ...]
+    clips: int
     smallest: str
     timed: str
     groups: tuple[int, ...]
@@ -81,9 +82,9 @@ class Scale:
 
 SCALES = {
     "gpu": Scale(
-        ("bfloat16", "float32"), "tiny.en", "base", (1, 8, 32), (8, 64, 256), 64, ("large-v3-turbo", "large-v3")
+        ("bfloat16", "float32"), 40, "tiny.en", "base", (1, 8, 32), (8, 64, 256), 64, ("large-v3-turbo", "large-v3")
     ),
-    "cpu": Scale(("float32",), "tiny-shape", "tiny-shape", (1, 2), (2, 4), 24, ("tiny-shape",)),
+    "cpu": Scale(("float32",), 6, "tiny-shape", "tiny-shape", (1, 2), (2, 4), 24, ("tiny-shape",)),
 }
 MODELS = ("tiny.en", "base")
 
@@ -310,10 +311,11 @@ def tokens(ground: Ground) -> Iterator[Finding]:
     """The clips' tokens against those that the CPU gave before the kit was packed, in the best form of each dtype."""
     said = json.loads((ground.kit / "clips" / "clips.json").read_text(encoding="utf-8"))
     with np.load(ground.kit / "clips" / "clips.npz") as stored:
-        samples = [samples_of(stored[f"clip{number}"]) for number in range(len(said["clips"]))]
-    truths = [clip["text"] for clip in said["clips"]]
+        n_clips = min(ground.scale.clips, len(said["clips"]))
+        samples = [samples_of(stored[f"clip{number}"]) for number in range(n_clips)]
+    truths = [clip["text"] for clip in said["clips"][:n_clips]]
     for model, heard in said["heard"].items():
-        expected = [Heard(**each) for each in heard]
+        expected = [Heard(**each) for each in heard[:n_clips]]
 
         def ask(form: Form, expected: Sequence[Heard] = expected) -> Iterator[Finding]:
             loaded = form.model()
