@@ -284,6 +284,9 @@ class Recorder:
         self._call("replay")
         self.output[:] = self.replayed
 
+    def _await_device_graphs(self):
+        self._call("await")
+
     def release_captured_graph(self, key):
         self.called.append("release")
 
@@ -291,11 +294,12 @@ class Recorder:
 @pytest.mark.parametrize(
     ("graph", "passed"),
     [
-        (Recorder(), [True, True, True, True]),
-        (Recorder(replayed=2.0), [True, True, True, False]),
+        (Recorder(), [True, True, True, True, True]),
+        (Recorder(replayed=2.0), [True, True, True, True, False]),
         (Recorder(refused="capture"), [False]),
-        (Recorder(refused="debug_verify_replay"), [True, False, True, True]),
-        (Recorder(refused="replay"), [True, True, False, False]),
+        (Recorder(refused="debug_verify_replay"), [True, False, True, True, True]),
+        (Recorder(refused="replay"), [True, True, False, False, False]),
+        (Recorder(refused="await"), [True, True, True, False, True]),
     ],
 )
 def test_recording_a_step(questions, graph, passed):
@@ -306,3 +310,4 @@ def test_recording_a_step(questions, graph, passed):
         refused = next(each for each in found if not each.passed)
         assert refused.answer == f"failed: {graph.refused} is not supported more"
     assert "release" in graph.called or graph.refused == "capture"
+    assert graph.called.index("replay") < graph.called.index("await") if "await" in graph.called else passed == [False]

@@ -269,6 +269,7 @@ def record_one(name: str, graph: Graph, buffers: Sequence[Any], subject: Subject
         ("capture", lambda: outputs.extend(graph.capture(key, *buffers))),
         ("debug_verify_replay", lambda: graph.debug_verify_replay(key, *buffers)),
         ("replay", lambda: graph.replay(key, *buffers)),
+        ("replay once it is instantiated", lambda: (graph._await_device_graphs(), graph.replay(key, *buffers))),
     ):
         try:
             work()
