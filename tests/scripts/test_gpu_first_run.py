@@ -258,31 +258,32 @@ def test_a_stage_that_is_no_number_is_wrong(questions):
 
 
 class Recorder:
-    """A graph that can be recorded, or refuses one of the calls."""
+    """A graph that gives its token, can be recorded, or refuses one of the calls."""
 
-    def __init__(self, refused=None, replayed=1.0):
-        self.refused, self.output = refused, np.ones(3, np.float32)
-        self.replayed, self.called = replayed, []
+    def __init__(self, refused=None, idle=False):
+        self.refused, self.idle, self.output = refused, idle, np.zeros(1)
+        self.called = []
 
-    def execute(self, *inputs):
-        return [np.ones(3, np.float32)]
+    def execute(self, tokens):
+        return [tokens.copy()]
 
     def _call(self, name):
         self.called.append(name)
         if name == self.refused:
             raise RuntimeError(f"{name} is not supported\nmore")
 
-    def capture(self, key, *inputs):
+    def capture(self, key, tokens):
         self._call("capture")
-        self.output[:] = np.nan
+        self.output[:] = tokens
         return [self.output]
 
-    def debug_verify_replay(self, key, *inputs):
+    def debug_verify_replay(self, key, tokens):
         self._call("debug_verify_replay")
 
-    def replay(self, key, *inputs):
+    def replay(self, key, tokens):
         self._call("replay")
-        self.output[:] = self.replayed
+        if not self.idle:
+            self.output[:] = tokens
 
     def _await_device_graphs(self):
         self._call("await")
@@ -295,7 +296,7 @@ class Recorder:
     ("graph", "passed"),
     [
         (Recorder(), [True, True, True, True, True]),
-        (Recorder(replayed=2.0), [True, True, True, True, False]),
+        (Recorder(idle=True), [True, True, True, True, False]),
         (Recorder(refused="capture"), [False]),
         (Recorder(refused="debug_verify_replay"), [True, False, True, True, True]),
         (Recorder(refused="replay"), [True, True, False, False, False]),
@@ -304,7 +305,8 @@ class Recorder:
 )
 def test_recording_a_step(questions, graph, passed):
     subject = SimpleNamespace(place=SimpleNamespace(get=lambda values: values), wait=lambda: None)
-    found = list(questions.record_one("step", graph, ["tokens"], subject))
+    tokens = np.zeros(1)
+    found = list(questions.record_one("step", graph, [tokens], subject, lambda token: tokens.fill(token)))
     assert [each.passed for each in found] == passed
     if graph.refused:
         refused = next(each for each in found if not each.passed)

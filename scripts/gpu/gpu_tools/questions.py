@@ -256,14 +256,25 @@ def record(subject: Subject) -> Iterator[Finding]:
     if subject.place.device.is_host:
         yield Finding("", "a host records no launches; the inputs are those of a GPU", passed=True)
         return
+
+    def set_token(token: int) -> None:
+        batch._set(batch._state["tokens"], np.array([token], np.int32))
+
     for name, (graph, buffers) in inputs.items():
-        yield from record_one(name, graph, buffers, subject)
+        yield from record_one(name, graph, buffers, subject, set_token)
 
 
-def record_one(name: str, graph: Graph, buffers: Sequence[Any], subject: Subject) -> Iterator[Finding]:
-    """Each of the three in turn; the next is tried where one before it is refused."""
+def record_one(
+    name: str, graph: Graph, buffers: Sequence[Any], subject: Subject, set_token: Callable[[int], None]
+) -> Iterator[Finding]:
+    """Each of the three in turn; the next is tried where one before it is refused.
+
+    A step is recorded with one token and replayed with another, so that a replay that does nothing shows.
+    """
     place, key = subject.place, 9_000
+    set_token(7)
     expected = place.get(graph.execute(*buffers)[0]).copy()
+    set_token(3)
     outputs: list[Any] = []
     for what, work in (
         ("capture", lambda: outputs.extend(graph.capture(key, *buffers))),
@@ -274,6 +285,7 @@ def record_one(name: str, graph: Graph, buffers: Sequence[Any], subject: Subject
         try:
             work()
             subject.wait()
+            set_token(7)
         except FAILURES as error:
             yield failed(f"{name}: {what}", error)
             if what == "capture":
