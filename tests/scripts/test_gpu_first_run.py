@@ -313,3 +313,26 @@ def test_recording_a_step(questions, graph, passed):
         assert refused.answer == f"failed: {graph.refused} is not supported more"
     assert "release" in graph.called or graph.refused == "capture"
     assert graph.called.index("replay") < graph.called.index("await") if "await" in graph.called else passed == [False]
+
+
+@pytest.mark.parametrize(("heard", "beside", "passed"), [("yes", "yes", [True] * 2), ("no", "yes", [False] * 2)])
+def test_the_clips_tokens_are_held_against_those_in_the_kit(questions, monkeypatch, tmp_path, heard, beside, passed):
+    (tmp_path / "clips").mkdir()
+    np.savez(tmp_path / "clips" / "clips.npz", clip0=np.array([-32768, 16384], np.int16), clip1=np.zeros(2, np.int16))
+    said = {"tokens": [[1, 2]], "text": "yes"}
+    clips = {"clips": [{"path": "a", "text": "Yes."}, {"path": "b", "text": None}], "heard": {"base": [said, said]}}
+    (tmp_path / "clips" / "clips.json").write_text(json.dumps(clips))
+    monkeypatch.setattr(questions, "hear", lambda model, samples: questions.Heard([[1, 2]], heard))
+    given = []
+
+    def transcribe_many(samples, **options):
+        given.extend(samples)
+        return [SimpleNamespace(index=number, value=lambda: SimpleNamespace(text=beside)) for number in (1, 0)]
+
+    loaded = SimpleNamespace(transcribe_many=transcribe_many)
+    form = SimpleNamespace(
+        label="base bfloat16", target=SimpleNamespace(dtype=SimpleNamespace(name="bfloat16")), model=lambda: loaded
+    )
+    ground = SimpleNamespace(kit=tmp_path, scale=questions.SCALES["gpu"], forms=lambda size: [form])
+    assert [each.passed for each in questions.tokens(ground)] == passed
+    np.testing.assert_array_equal(given[0], np.array([-1, 0.5], np.float32))

@@ -8,7 +8,7 @@ from unittest.mock import MagicMock, create_autospec
 
 import numpy as np
 import pytest
-from max.driver import CPU
+from max.driver import CPU, Buffer
 from max.dtype import DType
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "gpu"
@@ -244,3 +244,58 @@ def test_the_checks_of_a_gpu_are_named_by_what_is_compiled(gate, monkeypatch):
     assert name("gpu:sm_90a") == names[1]
     monkeypatch.setattr(modules, "version", lambda package: "0")
     assert name("gpu:sm_90a") != names[1]
+
+
+@pytest.mark.parametrize("wrong", [None, "reorder", "no_speech", "cross_kv"])
+def test_the_smallest_graphs_are_held_against_numpy(gate, wrong):
+    from gpu_tools.random_model import random_tensors
+    from gpu_tools.smallest import check_smallest
+
+    from whisper_max.engine.runtime import Placement
+
+    dims = gate.dims_of("tiny-shape")
+    tensors = random_tensors(dims, DType.float32, np.random.default_rng(0))
+
+    def reorder(rows, slots, *caches):
+        n_slots = slots[0] - (wrong == "reorder")
+        for target, source in zip(caches[: len(caches) // 2], caches[len(caches) // 2 :], strict=True):
+            target[:, :, :n_slots] = source[rows][:, :, :n_slots]
+
+    def no_speech(logits, token):
+        exponentials = np.exp(logits)
+        return exponentials[:, token[0]] / exponentials.sum(-1 if wrong != "no_speech" else None)
+
+    def cross_kv(xa, keys, values):
+        for name, side in (("key", keys), ("value", values)):
+            block = f"decoder.blocks.0.cross_attn.{name}"
+            product = xa @ tensors[f"{block}.weight"].T + tensors.get(f"{block}.bias", 0)
+            side[:] = product.reshape(*xa.shape[:2], dims.n_text_head, -1).transpose(0, 2, 1, 3)
+        if wrong == "cross_kv":
+            values[0, 0, 0, 0] = np.nan
+
+    def graph(work):
+        def execute(*inputs):
+            return [Buffer.from_numpy(np.asarray(work(*(each.to_numpy() for each in inputs)), np.float32))]
+
+        return SimpleNamespace(execute=execute)
+
+    graphs = {"reorder": graph(reorder), "no_speech": graph(no_speech), "cross_kv": graph(cross_kv)}
+    subject = SimpleNamespace(graphs=graphs | {"choose": graph(lambda *inputs: 0)}, dims=dims)
+    subject.place = Placement(CPU(), DType.float32)
+    results = {each.name: each.passed for each in check_smallest(subject, tensors, DType.float32)}
+    assert results == {name: name != wrong for name in graphs} | {"choose": False}  # which chose nothing
+
+
+def test_tokens_must_be_the_same_in_float32_and_words_nearly_so_elsewhere(gate):
+    from gpu_tools.whole import Heard, compare_heard
+
+    expected = [Heard([[1, 2]], "one two"), Heard([[3]], "three")]
+    other = [Heard([[1, 9]], "one two"), Heard([[3]], "three")]
+    misheard = [Heard([[1, 9]], "one nine"), Heard([[3]], "three")]
+
+    def passed(dtype, found):
+        return [each.passed for each in compare_heard("base", dtype, ["one two", None], expected, found)]
+
+    assert passed("float32", expected) == passed("bfloat16", other) == [True, True]
+    assert passed("float32", other) == [False, True]
+    assert passed("bfloat16", misheard) == [True, False]
