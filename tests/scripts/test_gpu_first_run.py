@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from max.dtype import DType
 
 from whisper_max.errors import DeviceError
 from whisper_max.measure.verify import Comparison
@@ -330,9 +331,7 @@ def test_the_clips_tokens_are_held_against_those_in_the_kit(questions, monkeypat
         return [SimpleNamespace(index=number, value=lambda: SimpleNamespace(text=beside)) for number in (1, 0)]
 
     loaded = SimpleNamespace(transcribe_many=transcribe_many)
-    form = SimpleNamespace(
-        label="base bfloat16", target=SimpleNamespace(dtype=SimpleNamespace(name="bfloat16")), model=lambda: loaded
-    )
+    form = SimpleNamespace(label="base bfloat16", target=SimpleNamespace(dtype=DType.bfloat16), model=lambda: loaded)
     ground = SimpleNamespace(kit=tmp_path, scale=questions.SCALES["gpu"], forms=lambda size: [form])
     assert [each.passed for each in questions.tokens(ground)] == passed
     np.testing.assert_array_equal(given[0], np.array([-1, 0.5], np.float32))
