@@ -23,22 +23,23 @@ from typing import Any
 
 RESULTS, LOG, TABLE = "results.jsonl", "log.txt", "table.md"
 ANSWERED, WRONG, UNANSWERED, CUT, FAILED = "answered", "wrong", "not answered", "out of time", "failed"
+STOP = 3
+"""What a question's process ends with where no later one can be answered."""
 LEAST = 3.0
 """Seconds without which no question is begun."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A question. name: of the function in ``gpu_tools.questions``. budget: seconds. vital: the rest needs it."""
+    """A question. name: of the function in ``gpu_tools.questions``. budget: seconds."""
 
     name: str
     question: str
     budget: float
-    vital: bool = False
 
 
 STEPS = (
-    Step("card", "is there a card, free, that fits the artifacts?", 20, vital=True),
+    Step("card", "is there a card, free, that fits the artifacts?", 20),
     Step("load", "does the driver load our artifacts?", 40),
     Step("smallest", "are the smallest graphs right: reorder, no_speech, cross_kv, choose?", 30),
     Step("replay", "do capture, replay and its verification accept step and choose?", 25),
@@ -55,13 +56,17 @@ STEPS = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a question. findings: one line each. lacking: those of them that say what could not be asked."""
+    """What became of a question.
+
+    findings: one line each. lacking: those of them that say what could not be asked. stop: no later one makes sense.
+    """
 
     step: Step
     status: str
     seconds: float
     findings: tuple[str, ...]
     lacking: tuple[str, ...] = ()
+    stop: bool = False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,19 +109,17 @@ def run(steps: Sequence[Step], seconds: float, output: Path, command: Callable[[
     """
     deadline = time.monotonic() + seconds
     answers: list[Answer] = []
-    lost: Step | None = None  # the vital question that has no good answer
     for step in steps:
         left = deadline - time.monotonic()
-        if lost is not None:
-            answer = Answer(step, UNANSWERED, 0.0, (f"not asked: {lost.name} comes first",))
+        stopped = next((each.step.name for each in answers if each.stop), None)
+        if stopped is not None:
+            answer = Answer(step, UNANSWERED, 0.0, (f"not asked: {stopped} comes first",))
         elif left < LEAST:
             answer = Answer(step, UNANSWERED, 0.0, ("not asked: no time left",))
         else:
             answer = put(step, command(step), min(step.budget, left), output)
         keep(output / RESULTS, {**asdict(answer), "step": step.name, "budget": step.budget})
         print(f"{step.name}: {answer.status}, {answer.seconds:.1f} of {step.budget:.0f} s", flush=True)
-        if step.vital and answer.status != ANSWERED:
-            lost = step
         answers.append(answer)
     return answers
 
@@ -142,10 +145,10 @@ def put(step: Step, command: Sequence[str], seconds: float, output: Path) -> Ans
     lines = [line_of(each) for each in findings]
     if code is None:
         lines.append(f"cut after {seconds:.0f} s")
-    elif code != 0:
+    elif code not in (0, STOP):
         lines.append(f"its process ended with {code}: {last_line(output / LOG)}")
     open_ones = tuple(line_of(each) for each in findings if each["passed"] is None)
-    return Answer(step, status, time.monotonic() - start, tuple(lines), open_ones)
+    return Answer(step, status, time.monotonic() - start, tuple(lines), open_ones, code == STOP)
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
@@ -159,7 +162,7 @@ def status_of(code: int | None, findings: Sequence[dict[str, Any]]) -> str:
     """Of a question, by how its process ended (None: it was killed) and what it found."""
     if code is None:
         return CUT
-    if code != 0:
+    if code not in (0, STOP):
         return FAILED
     passed = [finding["passed"] for finding in findings]
     if False in passed:

@@ -33,6 +33,9 @@ elif what == "dies":
     raise SystemExit("CUDA error: an illegal access")
 elif what == "wrong":
     find(True, "fine"), find(False, "error 0.5")
+elif what == "stops":
+    find(True, "a driver"), find(False, "no GPU")
+    raise SystemExit(3)
 elif what == "lacks":
     find(None, "not installed: torch")
 elif what == "partly":
@@ -63,10 +66,8 @@ def imported(monkeypatch, name):
 def put(first_run, tmp_path):
     """Puts questions, whose children do what their names say, in a second each."""
 
-    def run(*names, seconds=60.0, vital=(), budget=20.0):
-        steps = [
-            first_run.Step(name, f"{name}?", 1.0 if name == "hangs" else budget, vital=name in vital) for name in names
-        ]
+    def run(*names, seconds=60.0):
+        steps = [first_run.Step(name, f"{name}?", 1.0 if name == "hangs" else 20.0) for name in names]
         child = [sys.executable, "-c", CHILD, str(tmp_path / first_run.RESULTS), str(tmp_path / "pids")]
         return first_run.run(steps, seconds, tmp_path, lambda step: [*child, step.name])
 
@@ -126,9 +127,10 @@ def test_what_becomes_of_a_question(put, first_run):
 
 def test_no_time_left_and_no_card(put, first_run):
     assert statuses(put("good", "good", seconds=0.5)) == [first_run.UNANSWERED] * 2
-    answers = put("wrong", "good", vital=("wrong",))
-    assert statuses(answers) == [first_run.WRONG, first_run.UNANSWERED]
-    assert answers[1].findings == ("not asked: wrong comes first",)
+    answers = put("stops", "good", "good")
+    assert statuses(answers) == [first_run.WRONG, first_run.UNANSWERED, first_run.UNANSWERED]
+    assert answers[0].findings == ("stops: a driver", "stops: no GPU")
+    assert answers[2].findings == ("not asked: stops comes first",)
     assert statuses(put("wrong", "good")) == [first_run.WRONG, first_run.ANSWERED]
 
 
@@ -150,10 +152,10 @@ def test_every_question_can_be_put_and_all_fit(first_run, questions):
     assert sum(step.budget for step in first_run.STEPS) <= 420 - 15
 
 
-def ask(questions, name, tmp_path, device="gpu"):
+def ask(questions, name, tmp_path, status=0):
     results = tmp_path / "results.jsonl"
     results.unlink(missing_ok=True)
-    assert questions.main([name, str(tmp_path), "--device", device, "--results", str(results)]) == 0
+    assert questions.main([name, str(tmp_path), "--results", str(results)]) == status
     return [json.loads(line) for line in results.read_text().splitlines()]
 
 
@@ -187,19 +189,46 @@ def test_a_free_card_is_named(questions, host, tmp_path):
     ("change", "said"),
     [
         ({"smi": "", "count": 0}, "no NVIDIA driver; take a host with a GPU"),
-        ({"count": 0}, "580 or newer"),
-        ({"is_compatible": False}, "MAX doesn't support this GPU: found gpu; take an H100 or H200"),
-        ({"architecture_name": "sm_80"}, "expected sm_80, found sm_90a; compile with --target cuda:sm_80"),
-        ({"stats": {"free_memory": 1 << 30}}, "expected 8 GiB, found 1.0 GiB; end the programs that hold it"),
+        ({"count": 0}, "MAX finds no GPU: found NVIDIA H100, 580.1; MAX 26.7 needs driver 580 or newer"),
+        (
+            {"architecture_name": "sm_80"},
+            "expected sm_80, found sm_90a; compile by gpu_artifacts.py --architecture sm_80",
+        ),
+        ({"stats": None}, "MAX can't use the GPU: found CUDA error: initialization; a newer driver"),
     ],
 )
-def test_a_host_that_is_not_right_is_told_in_one_line(questions, host, tmp_path, change, said):
+def test_a_host_without_a_right_card_is_told_in_one_line_and_asked_no_more(questions, host, tmp_path, change, said):
     for name, value in change.items():
         setattr(host if hasattr(host, name) else host.card, name, value)
-    last = ask(questions, "card", tmp_path)[-1]
+    if host.card.stats is None:
+        host.card = Broken()
+    last = ask(questions, "card", tmp_path, status=3)[-1]
     assert last["passed"] is False
     assert said in last["answer"]
     assert "\n" not in last["answer"]
+
+
+class Broken:
+    """A card that can't be opened."""
+
+    @property
+    def is_compatible(self):
+        raise RuntimeError("CUDA error:\n initialization")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"is_compatible": False}, "says that it doesn't support this GPU: take an H100 or H200"),
+        ({"stats": {"free_memory": 1 << 30}}, "1.0 GiB free of the 8 that are needed: end the programs that hold it"),
+    ],
+)
+def test_a_card_that_may_do_is_asked_on(questions, host, tmp_path, change, said):
+    for name, value in change.items():
+        setattr(host.card, name, value)
+    assert [each["answer"] for each in ask(questions, "card", tmp_path) if not each["passed"]] == [said]
+    host.card.stats = {}
+    assert "unknown" in [each["answer"] for each in ask(questions, "card", tmp_path)]
 
 
 def test_artifacts_of_the_same_number_fit(monkeypatch, questions):
@@ -244,6 +273,23 @@ def test_the_best_form_of_each_dtype_is_the_first(questions):
     forms = [SimpleNamespace(label=name, target=SimpleNamespace(dtype=name.split()[0])) for name in named]
     assert [form.label for form in questions.best_by_dtype(forms)] == ["bfloat16 fast", "float32 plain"]
     assert questions.best_by_dtype([]) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "is_host", "passed"),
+    [([], False, [True, True]), (["can't be recorded"], False, [False, True]), ([], True, [None, True])],
+)
+def test_launches_do_not_count_as_replays(questions, monkeypatch, said, is_host, passed):
+    def time_decoding(subject, batches, n_tokens, group, report, *, record):
+        if record:
+            list(map(report, said))
+        return [{"windows": 1, "step_s": [0.002]}]
+
+    monkeypatch.setattr(questions, "time_decoding", time_decoding)
+    subject = SimpleNamespace(place=SimpleNamespace(device=SimpleNamespace(is_host=is_host)))
+    found = list(questions.time_token(subject, 8))
+    assert [(each.what, each.passed) for each in found] == [("replayed", passed[0]), ("launched", passed[1])]
+    assert found[1].answer == "2 ms"
 
 
 def test_a_stage_that_is_no_number_is_wrong(questions):

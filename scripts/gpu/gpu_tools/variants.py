@@ -57,5 +57,5 @@ def fitting(found: str, packed: set[str]) -> str:
         where="the kit",
         expected=found,
         found=", ".join(sorted(packed)) or "none",
-        hint=f"compile with --target cuda:{found}, pack and send again",
+        hint=f"compile by gpu_artifacts.py --architecture {found}, pack and send again",
     )
