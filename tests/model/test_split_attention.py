@@ -1,4 +1,4 @@
-"""Attention whose keys are split among warps, with one lane a warp, against NumPy in float64."""
+"""A GPU's attention of one new token, against NumPy in float64: its keys split among warps of one lane, and plain."""
 
 from __future__ import annotations
 
@@ -39,6 +39,25 @@ def test_self_attention_writes_one_slot_and_reads_up_to_it(device_graphs, capaci
             np.testing.assert_array_equal(cache[row, :, length], new[row])
             np.testing.assert_array_equal(cache[row, :, :length], old[row, :, :length])
             assert np.isnan(cache[row, :, length + 1 :]).all()
+        own = slice(0, length + 1)
+        np.testing.assert_allclose(
+            out.to_numpy()[row], attended(q[row], k[row, :, own], v[row, :, own]), atol=TOLERANCE
+        )
+
+
+@pytest.mark.parametrize("capacity", [5, 19, 448])
+@pytest.mark.parametrize("rows", [1, 5])
+def test_plain_self_attention_masks_each_row_by_its_own_length(device_graphs, capacity, rows):
+    lengths = np.array([capacity // 2, 0, 1, capacity - 1, capacity - 2], np.int32)[:rows]
+    k, v = (random(seed, rows, N_HEAD, capacity, HEAD_DIM) for seed in (1, 2))
+    before = k.copy(), v.copy()
+    qkv = random(3, rows, 3 * N_HEAD * HEAD_DIM)
+    (out,) = device_graphs["plain_self"].execute(qkv, lengths, k, v)
+    q, new_k, new_v = qkv.reshape(rows, 3, N_HEAD, HEAD_DIM).transpose(1, 0, 2, 3)
+    for row, length in enumerate(lengths):
+        for cache, old, new in ((k, before[0], new_k), (v, before[1], new_v)):
+            old[row, :, length] = new[row]
+            np.testing.assert_array_equal(cache[row], old[row])
         own = slice(0, length + 1)
         np.testing.assert_allclose(
             out.to_numpy()[row], attended(q[row], k[row, :, own], v[row, :, own]), atol=TOLERANCE

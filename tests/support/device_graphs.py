@@ -18,6 +18,7 @@ from whisper_max.model import decoder
 from whisper_max.model.decoder import cross_kv, cross_kv_input_types
 from whisper_max.model.gpu import choose
 from whisper_max.model.gpu import fast as gpu
+from whisper_max.model.gpu.decode_attention import decode_self_attention
 from whisper_max.model.layers import Ops, Weights
 
 N_HEAD, HEAD_DIM = 3, 64
@@ -40,7 +41,7 @@ def device_tensors() -> dict[str, NDArray[np.float32]]:
 
 
 def add_graphs(module: Module, library: KernelLibrary) -> dict[str, Any]:
-    """The graphs of ``gpu.choose``, the two kinds of split attention, and what decodes the small model."""
+    """The graphs of ``gpu.choose``, the kinds of a GPU's attention, and what decodes the small model."""
     device = DeviceRef.CPU()
     text = Weights(DType.float32, DType.float32, device, OnAHost()) / "decoder"
 
@@ -60,6 +61,11 @@ def add_graphs(module: Module, library: KernelLibrary) -> dict[str, Any]:
         "split_self",
         [tensor(DType.float32, "rows", 3 * width), tensor(DType.int32, "rows"), slots, slots],
         lambda x: gpu.split_self_attention(x[0].tensor, x[1].tensor, x[2].buffer, x[3].buffer),
+    )
+    add(
+        "plain_self",
+        [tensor(DType.float32, "rows", 3 * width), tensor(DType.int32, "rows"), slots, slots],
+        lambda x: decode_self_attention(x[0].tensor, x[1].tensor, x[2].buffer, x[3].buffer),
     )
     add(
         "split_cross",
