@@ -71,6 +71,7 @@ class Answer:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the child is ended, too
     args.kit, args.output = args.kit.resolve(), args.output.resolve()
     args.output.mkdir(parents=True, exist_ok=True)
     for name in (RESULTS, LOG, TABLE):

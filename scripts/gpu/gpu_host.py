@@ -16,14 +16,13 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, NoReturn, cast
 
 MANIFEST = "kit.json"
 INSTALLED = "installed.json"
@@ -92,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KitError, OSError, tarfile.TarError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return ask(args, deadline - time.monotonic())
+    ask(args, deadline - time.monotonic())
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -155,6 +154,7 @@ def install(kit: Kit, parts: Path, folder: Path) -> list[str]:
     start = time.monotonic()
     kept = folder / "parts"
     kept.mkdir(parents=True, exist_ok=True)
+    write_kit(folder, kit)  # what the results are of
     record = folder / INSTALLED
     done: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
     wanted = [archive for archive in kit.archives if done.get(archive.name) != archive.sha256]
@@ -250,13 +250,14 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def ask(args: argparse.Namespace, seconds: float) -> int:
-    """Put the questions, in the time that is left; their exit status."""
+def ask(args: argparse.Namespace, seconds: float) -> NoReturn:
+    """Become the process that puts the questions, in the time that is left; whoever ends this one ends that."""
     folder: Path = args.folder.resolve()
     output = args.output or folder / "results"
     command = [sys.executable, str(folder / QUESTIONS), str(folder), "--device", args.device]
     command += ["--seconds", f"{seconds:.1f}", "--output", str(output.resolve()), "--only", *args.only]
-    return subprocess.run(command, env=environment(folder), check=False).returncode
+    sys.stdout.flush()
+    os.execve(sys.executable, command, environment(folder))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -147,6 +148,26 @@ def test_the_exit_status(first_run, monkeypatch, tmp_path, capsys):
     assert b"== wrong" in (tmp_path / first_run.LOG).read_bytes()
 
 
+def test_who_ends_a_run_ends_its_question(first_run, tmp_path):
+    program = f"""
+import sys; sys.path.insert(0, {str(SCRIPTS)!r})
+import gpu_first_run as run
+child = [sys.executable, "-c", {CHILD!r}, {str(tmp_path / "results")!r}, {str(tmp_path / "pids")!r}, "hangs"]
+run.command_of = lambda step, args: child
+run.STEPS = (run.Step("hangs", "hangs?", 60),)
+run.main([{str(tmp_path)!r}, "--output", {str(tmp_path)!r}])
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "pids").exists() or not (tmp_path / "pids").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(20) == 128 + 15
+    time.sleep(0.2)
+    assert not any(is_running(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+
+
 def test_every_question_can_be_put_and_all_fit(first_run, questions):
     assert [step.name for step in first_run.STEPS] == list(questions.QUESTIONS)
     assert sum(step.budget for step in first_run.STEPS) <= 420 - 15
@@ -166,6 +187,7 @@ def host(questions, monkeypatch, tmp_path):
         architecture_name="sm_90a", label="gpu", is_compatible=True, stats={"free_memory": 70 << 30}
     )  # fmt: skip
     state = SimpleNamespace(card=card, count=1, smi="NVIDIA H100, 580.1", users="")
+    (tmp_path / "kit.json").write_text('{"made_of": {"max": "26.7.0", "source": "0123abc"}}')
     (tmp_path / "artifacts").mkdir()
     (tmp_path / "artifacts" / "384x4-bfloat16-gpu-sm_90a-fast-0123456789abcdef.wmx").touch()
     monkeypatch.setattr(questions, "DRIVER", tmp_path / "driver")
@@ -179,7 +201,7 @@ def test_a_free_card_is_named(questions, host, tmp_path):
     found = ask(questions, "card", tmp_path)
     assert all(each["passed"] for each in found)
     assert [each["answer"] for each in found] == [
-        "NVIDIA H100, 580.1", "sm_90a, artifacts for sm_90a", "70.0 GiB free",
+        "max 26.7.0, source 0123abc", "NVIDIA H100, 580.1", "sm_90a, artifacts for sm_90a", "70.0 GiB free",
     ]  # fmt: skip
     host.users = "123, python, 20 MiB"
     assert "by 123, python, 20 MiB: end them" in ask(questions, "card", tmp_path)[-1]["answer"]

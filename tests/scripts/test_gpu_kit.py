@@ -155,6 +155,20 @@ def test_a_new_artifact_is_installed_over_the_old_one(kit, packer, host, tmp_pat
     assert (tmp_path / "there" / "artifacts" / "file").read_bytes() == b"newer"
 
 
+def test_the_questions_get_what_is_installed_and_the_time_that_is_left(kit, host, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(host.os, "execve", lambda program, command, environment: asked.append((command, environment)))
+    there = tmp_path / "there"
+    host.main([str(there), "--parts", str(tmp_path / "kit"), "--seconds", "300", "--device", "cpu", "--only", "card"])
+    ((command, environment),) = asked
+    assert command[1:5] == [str(there / host.QUESTIONS), str(there), "--device", "cpu"]
+    assert 290 < float(command[command.index("--seconds") + 1]) <= 300
+    assert command[-2:] == ["--only", "card"]
+    assert environment["PYTHONPATH"] == f"{there / 'site'}:{there / 'source'}"
+    assert environment["WHISPER_MAX_ARTIFACTS"] == str(there / "artifacts")
+    assert host.read_kit(there).made_of == kit.made_of
+
+
 def test_without_runtime_no_question_is_put(kit, host, tmp_path, capsys):
     (tmp_path / "kit" / kit.parts[1].name).unlink()
     assert host.main([str(tmp_path / "there"), "--parts", str(tmp_path / "kit")]) == 2

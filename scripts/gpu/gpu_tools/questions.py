@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -179,6 +178,8 @@ def card(ground: Ground) -> Iterator[Finding]:
     Raises:
         DeviceError: there is none, or the artifacts are for another.
     """
+    made_of = json.loads((ground.kit / "kit.json").read_text(encoding="utf-8"))["made_of"]
+    yield Finding("kit", ", ".join(f"{name} {value}" for name, value in made_of.items()))
     if ground.kind == "cpu":
         yield Finding("", f"a rehearsal on the CPU, {platform.machine()}")
         return
@@ -519,4 +520,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    os._exit(status)  # all that was found is on disk; taking a device's runtime apart takes time, and may hang
