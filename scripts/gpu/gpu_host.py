@@ -125,8 +125,10 @@ def read_kit(folder: Path) -> Kit:
 
 
 def write_kit(folder: Path, kit: Kit) -> None:
-    """Write a kit's manifest."""
-    (folder / MANIFEST).write_text(json.dumps(asdict(kit), indent=1) + "\n", encoding="utf-8")
+    """Write a kit's manifest; it begins with what to do."""
+    call = f"python{kit.python} gpu_host.py FOLDER --install"
+    how = f"send this, gpu_host.py and the parts in their order; `{call}` keeps what has come and names what is lacking"
+    (folder / MANIFEST).write_text(json.dumps({"how": how, **asdict(kit)}, indent=1) + "\n", encoding="utf-8")
 
 
 def check_host(kit: Kit) -> None:

@@ -77,6 +77,10 @@ def test_parts_are_no_larger_than_asked_and_hold_what_they_say(kit, host, tmp_pa
     assert kit.parts[-1].holds == ("tiny.en",)
     assert [archive.name for archive in kit.archives] == list(CONTENTS)
     assert host.read_kit(tmp_path / "kit") == kit
+    assert (
+        f"python{PYTHON} gpu_host.py FOLDER --install"
+        in json.loads((tmp_path / "kit" / host.MANIFEST).read_text())["how"]
+    )
 
 
 def test_the_same_content_gives_the_same_parts(packer, tmp_path):
