@@ -187,3 +187,9 @@ def test_loops_do_not_depend_on_the_batch(monkeypatch):
         while not pool.advance():
             pass
         assert attempt.result == expected
+
+
+@pytest.mark.parametrize("before", [0, 520, 525, 530, 1060])
+def test_a_loop_is_found_however_much_was_said_before(before):
+    loop = first_loop([*range(1000, 1000 + before), *[1, 2, 3] * 5])
+    assert loop == Loop((1, 2, 3), before, 4)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MOST_LOOPS = 4  # that are forbidden in a window; one that repeats itself in more ways is left to the temperatures
 _LONGEST = 75  # tokens of what is repeated; three times that fill a window
+_ROOM = 8 * _LONGEST  # tokens that are kept in place before the last ones move
 _LEAST_TOKENS = 12  # that a loop has, all repeats together
 _STEP = 4  # positions of 20 ms: what is said again begins later by as much for each of its tokens, up to 0.3 s
 _LONGEST_STEP = 15
@@ -36,7 +37,8 @@ class LoopFinder:
 
     def __init__(self) -> None:
         self.text: list[int] = []
-        self._newest_first = np.full(_LONGEST, -1, np.int64)
+        self._recent = np.full(_ROOM, -1, np.int64)  # the newest first, from _at on
+        self._at = _ROOM - _LONGEST
         self._runs = np.zeros(_LONGEST, np.int64)  # how many of the last tokens are those one period before
         periods = np.arange(1, _LONGEST + 1)
         repeats = np.maximum(np.where(periods < 8, 4, 3), -(-_LEAST_TOKENS // periods))
@@ -44,9 +46,13 @@ class LoopFinder:
 
     def take(self, token: int) -> Loop | None:
         """The next text token; the loop, where it completes one that is long enough."""
-        self._runs = np.where(self._newest_first == token, self._runs + 1, 0)
-        self._newest_first = np.roll(self._newest_first, 1)
-        self._newest_first[0] = token
+        self._runs += 1
+        self._runs *= self._recent[self._at : self._at + _LONGEST] == token
+        if self._at == 0:
+            self._at = _ROOM - _LONGEST
+            self._recent[self._at :] = self._recent[:_LONGEST]
+        self._at -= 1
+        self._recent[self._at] = token
         self.text.append(token)
         long = self._runs >= self._enough
         if not long.any():
