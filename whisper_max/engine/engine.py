@@ -64,8 +64,7 @@ class WhisperEngine:
         except (RuntimeError, ValueError) as error:
             raise ArtifactError("the compiled graphs can't be loaded", where=target.code, found=error) from error
         bind(self)
-        heads = AlignmentHeads(checkpoint, report)
-        cross = cross_dtype(target.dtype, storage)
+        cross, heads = cross_dtype(target.dtype, storage), AlignmentHeads(checkpoint, report)
         self.decoder = DecoderGraphs(self._graphs, self._dims, self._placement, cross, heads)
 
     def __reduce__(self) -> NoReturn:

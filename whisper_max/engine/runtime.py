@@ -75,10 +75,7 @@ class Placement:
         return array
 
     def zeros(self, shape: Sequence[int], dtype: DType | None = None) -> Buffer:
-        """A zeroed buffer. On the host its pages are only taken when they are written.
-
-        dtype: the caches' where it is left out.
-        """
+        """A zeroed buffer, in the caches' dtype by default; on the host pages are only taken when they are written."""
         check_process()
         dtype = dtype or self.dtype
         if self.device.is_host and dtype in (DType.float32, DType.float16, DType.int8):

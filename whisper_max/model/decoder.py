@@ -67,13 +67,11 @@ def cross_kv(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -
     """Fill the cross keys and values of every layer."""
     (xa,), cross = split_kv_cache(inputs, dims)
     n_in, n_out = dims.n_audio_state, dims.n_text_state
-    for layer, (keys, values) in enumerate(cross):
-        weights.ops.store_audio(keys, values, xa.tensor, weights / "blocks" / layer, n_in, n_out)
+    for layer, audio in enumerate(cross):
+        weights.ops.store_audio(audio, xa.tensor, weights / "blocks" / layer, n_in, n_out)
 
 
-def prefill_input_types(
-    dims: ModelDimensions, kv_dtype: DType, cross_dtype: DType, device: DeviceRef
-) -> list[GraphType]:
+def prefill_input_types(dims: ModelDimensions, kv_dtype: DType, cross: DType, device: DeviceRef) -> list[GraphType]:
     """The inputs of ``prefill``.
 
     tokens: (windows, length) int32, shorter prompts padded at their end by any token. positions: (length,) int32, 0, 1,
@@ -88,7 +86,7 @@ def prefill_input_types(
         TensorType(DType.int32, ["n_logits"], device=device),
         TensorType(DType.int32, ["rows"], device=device),
         *kv_cache_types(dims, kv_dtype, device),
-        *cross_kv_types(dims, cross_dtype, device),
+        *cross_kv_types(dims, cross, device),
     ]
 
 

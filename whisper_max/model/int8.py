@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from max.dtype import DType
-from max.graph import BufferValue, TensorValue, ops
+from max.graph import TensorValue, ops
 
-from whisper_max.model.layers import Ops, Weights, cross_attention, self_attention
+from whisper_max.model.layers import KeysAndValues, Ops, Weights, cross_attention, self_attention
 from whisper_max.model.panels import GROUP, PANEL, n_groups, n_panels
 
 
@@ -49,12 +49,10 @@ class Int8Ops(Ops):
     def encoder_attention(self, qkv: TensorValue, n_head: int, weights: Weights) -> TensorValue:
         return int8_self_attention(qkv, n_head, *weights.processor())
 
-    def store_audio(
-        self, keys: BufferValue, values: BufferValue, x: TensorValue, weights: Weights, n_in: int, n_out: int
-    ) -> None:
-        for target, name in ((keys, "cross_attn.key"), (values, "cross_attn.value")):
+    def store_audio(self, audio: KeysAndValues, x: TensorValue, weights: Weights, n_in: int, n_out: int) -> None:
+        for target, name in zip(audio, ("cross_attn.key", "cross_attn.value"), strict=True):
             operands = [target, x.reshape((x.shape[0] * x.shape[1], n_in)), *weights.operands(name, n_in, n_out)]
-            parameters: dict[str, bool | int] = {"head_dim": n_out // int(target.shape[1]), "keys": target is keys}
+            parameters: dict[str, bool | int] = {"head_dim": n_out // int(target.shape[1]), "keys": target is audio[0]}
             ops.inplace_custom("whisper_max.int8_linear_audio", x.device, operands, parameters=parameters)
 
     def cross_attention(self, q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorValue:

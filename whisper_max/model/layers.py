@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import TypeAlias
 
 import numpy as np
 from max.dtype import DType
@@ -22,9 +23,10 @@ from max.graph import BufferValue, DeviceRef, Dim, TensorType, TensorValue, ops
 from whisper_max.dims import ModelDimensions
 from whisper_max.model.alignment import AlignmentOps
 from whisper_max.model.panels import PANEL, n_panels
+from whisper_max.model.slots import SlotOps
 
-CONV_TAPS = 3
-"""Inputs that an output of a convolution of the stem is made of."""
+CONV_TAPS = 3  # inputs that an output of a convolution of the stem is made of
+KeysAndValues: TypeAlias = tuple[BufferValue, BufferValue]
 Declared = dict[str, tuple[tuple[int, ...], DType]]
 """Full name -> shape and dtype of a weight."""
 
@@ -86,21 +88,20 @@ class Weights:
         return ops.constant_external(full_name, TensorType(dtype, list[int](shape), device=self.device))
 
 
-class Ops(AlignmentOps):
+class Ops(AlignmentOps, SlotOps):
     """The layers of one kind of device; here of a CPU."""
 
     block_parameters: Mapping[str, int] = {}
     """What the operation of a decoder block is told besides, where its types do not say it."""
 
-    def stem(self, mel: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
-        """The convolutions, and positions. mel: (B, n_mels, n_frames) -> (B, n_audio_ctx, n_audio_state)."""
-        return self._stem(mel, weights, dims, adds_positions=True)
-
     def stem_stages(self, mel: TensorValue, weights: Weights, dims: ModelDimensions) -> list[TensorValue]:
         """What ``stem`` gives, before and after positions are added."""
-        return [self._stem(mel, weights, dims, adds_positions=adds) for adds in (False, True)]
+        return [self.stem(mel, weights, dims, adds_positions=adds) for adds in (False, True)]
 
-    def _stem(self, mel: TensorValue, weights: Weights, dims: ModelDimensions, *, adds_positions: bool) -> TensorValue:
+    def stem(
+        self, mel: TensorValue, weights: Weights, dims: ModelDimensions, *, adds_positions: bool = True
+    ) -> TensorValue:
+        """The convolutions, and positions. mel: (B, n_mels, n_frames) -> (B, n_audio_ctx, n_audio_state)."""
         n_state = dims.n_audio_state
         values = [
             mel,
@@ -148,11 +149,9 @@ class Ops(AlignmentOps):
         values = [_rows(x), *weights.norm(norm, n_in), *weights.operands(name, n_in, n_out)]
         return _run(weights.kernel("normed_linear"), values, [*x.shape[:-1], n_out])
 
-    def store_audio(
-        self, keys: BufferValue, values: BufferValue, x: TensorValue, weights: Weights, n_in: int, n_out: int
-    ) -> None:
+    def store_audio(self, audio: KeysAndValues, x: TensorValue, weights: Weights, n_in: int, n_out: int) -> None:
         """Fill a layer's cross keys and values, each (B, H, T, hd). x: (B, T, n_in); n_out: H * hd."""
-        for target, name in ((keys, "cross_attn.key"), (values, "cross_attn.value")):
+        for target, name in zip(audio, ("cross_attn.key", "cross_attn.value"), strict=True):
             operands = [target, _rows(x), *weights.operands(name, n_in, n_out)]
             parameters = {"head_dim": int(target.shape[3])}
             ops.inplace_custom(weights.kernel("linear_heads"), x.device, operands, parameters=parameters)
@@ -195,31 +194,13 @@ class Ops(AlignmentOps):
         """
         return self_attention("whisper_max.self_attention", [qkv], n_head, causal=True)
 
-    def store_prompt(
-        self, cache: tuple[BufferValue, BufferValue], qkv: TensorValue, window_of_row: TensorValue
-    ) -> None:
+    def store_prompt(self, cache: KeysAndValues, qkv: TensorValue, window_of_row: TensorValue) -> None:
         """Write the first slots of one layer's cache, whose keys and values are (rows, H, capacity, hd).
 
         qkv: (windows, length, 3 * n_state); window_of_row: (rows,) int32.
         """
-        parameters = {"head_dim": int(cache[0].shape[3])}
-        values = [*cache, qkv, window_of_row]
-        ops.inplace_custom("whisper_max.store_prompt", qkv.device, values, parameters=parameters)
-
-    def copy_slots(
-        self,
-        targets: Sequence[BufferValue],
-        sources: Sequence[TensorValue],
-        row_of: TensorValue,
-        n_slots: TensorValue,
-    ) -> None:
-        """Fill caches, each (rows, H, capacity, hd), with rows of others; only the slots in use are copied.
-
-        sources: each (source_rows, H, capacity, hd); row_of: (rows,) int32, the row to read for each; n_slots: (1,)
-        int64, on the host.
-        """
-        for target, source in zip(targets, sources, strict=True):
-            ops.inplace_custom("whisper_max.copy_slots", row_of.device, [target, source, row_of, n_slots])
+        told = {"head_dim": int(cache[0].shape[3])}
+        ops.inplace_custom("whisper_max.store_prompt", qkv.device, [*cache, qkv, window_of_row], parameters=told)
 
     def cross_attention(self, q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorValue:
         """A sequence over the audio. q: (B, T, n_state); keys, values: (B, H, S, hd). Returns (B, T, n_state)."""
@@ -230,7 +211,7 @@ class Ops(AlignmentOps):
         x: TensorValue,
         lengths: TensorValue,
         weights: Weights,
-        cache: tuple[BufferValue, BufferValue],
+        cache: KeysAndValues,
         audio: tuple[TensorValue, TensorValue],
         batch: Sequence[Dim],
     ) -> TensorValue:

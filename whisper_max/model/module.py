@@ -62,14 +62,13 @@ def build_module(
     mel = partial(encoder.input_types, dims, device)
     add("encode", mel, lambda inputs: encoder.encode(inputs[0].tensor, audio, dims))
     add("encode_stages", mel, lambda inputs: encoder.encode_stages(inputs[0].tensor, audio, dims))
-    own, cross = kv_dtype(dtype, storage), cross_dtype(dtype, storage)
-    of = dims, own, cross, device
+    kv, cross = kv_dtype(dtype, storage), cross_dtype(dtype, storage)
+    of = dims, kv, cross, device
     xa = partial(decoder.cross_kv_input_types, dims, dtype, cross, device)
     add("cross_kv", xa, lambda inputs: decoder.cross_kv(inputs, text, dims))
     add("prefill", partial(decoder.prefill_input_types, *of), lambda inputs: decoder.prefill(inputs, text, dims))
     add("step", partial(decoder.step_input_types, *of), lambda inputs: decoder.step(inputs, text, dims))
-    caches = partial(reorder.reorder_input_types, dims, own, device)
-    add("reorder", caches, lambda inputs: reorder.reorder(inputs, weights.ops))
+    add("reorder", partial(reorder.reorder_input_types, dims, kv, device), partial(reorder.reorder, layers=weights.ops))
     add("align", partial(align.align_input_types, dims, cross, device), lambda inputs: align.align(inputs, text, dims))
     if not device.is_cpu():
         choose.add_graphs(lambda name, types, forward: add(name, lambda: types, forward), dims, device)

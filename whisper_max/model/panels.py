@@ -27,17 +27,12 @@ def n_groups(n_in: int) -> int:
 
 
 def kv_dtype(dtype: DType, storage: DType) -> DType:
-    """The dtype of self-attention's cache: the activations', but float16 beside int8 weights, where memory counts.
-
-    Args:
-        dtype: of activations.
-        storage: of the matrices of linear layers.
-    """
+    """The dtype of self-attention's cache: that of activations, but float16 beside matrices (storage) in int8."""
     return DType.float16 if storage == DType.int8 else dtype
 
 
 def cross_dtype(dtype: DType, storage: DType) -> DType:
-    """The dtype of the cross keys and values: the activations', but int8 beside int8 weights; arguments as there."""
+    """The dtype of cross keys and values: that of activations, but int8 beside matrices (storage) in int8."""
     return DType.int8 if storage == DType.int8 else dtype
 
 

@@ -17,7 +17,7 @@ from whisper_max.model.gpu.decode_attention import (
     merge_heads,
     scaled,
 )
-from whisper_max.model.layers import CONV_TAPS, Ops, Weights
+from whisper_max.model.layers import CONV_TAPS, KeysAndValues, Ops, Weights
 
 LAYER_NORM_EPSILON = 1e-5  # torch.nn.LayerNorm's default, which Whisper was trained with
 
@@ -25,8 +25,10 @@ LAYER_NORM_EPSILON = 1e-5  # torch.nn.LayerNorm's default, which Whisper was tra
 class StockOps(Ops):
     """The layers of a GPU."""
 
-    def stem(self, mel: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
-        return self.stem_stages(mel, weights, dims)[-1]
+    def stem(
+        self, mel: TensorValue, weights: Weights, dims: ModelDimensions, *, adds_positions: bool = True
+    ) -> TensorValue:
+        return self.stem_stages(mel, weights, dims)[adds_positions]
 
     def stem_stages(self, mel: TensorValue, weights: Weights, dims: ModelDimensions) -> list[TensorValue]:
         n_state = dims.n_audio_state
@@ -75,11 +77,9 @@ class StockOps(Ops):
     ) -> TensorValue:
         return self.linear(self.layer_norm(x, weights, norm, n_in), weights, name, n_in, n_out, bias=bias)
 
-    def store_audio(
-        self, keys: BufferValue, values: BufferValue, x: TensorValue, weights: Weights, n_in: int, n_out: int
-    ) -> None:
-        for target, name, bias in ((keys, "cross_attn.key", False), (values, "cross_attn.value", True)):
-            y = self.linear(x, weights, name, n_in, n_out, bias=bias)
+    def store_audio(self, audio: KeysAndValues, x: TensorValue, weights: Weights, n_in: int, n_out: int) -> None:
+        for target, name in zip(audio, ("cross_attn.key", "cross_attn.value"), strict=True):
+            y = self.linear(x, weights, name, n_in, n_out, bias=target is audio[1])
             ops.buffer_store(target, split_heads(y, int(target.shape[1])))
 
     def mlp(self, x: TensorValue, weights: Weights, n_state: int) -> TensorValue:
@@ -110,9 +110,7 @@ class StockOps(Ops):
         q, k, v = (split_heads(part, n_head) for part in (scaled(q, n_head), k, v))
         return merge_heads(attention(q, k, v, mask))
 
-    def store_prompt(
-        self, cache: tuple[BufferValue, BufferValue], qkv: TensorValue, window_of_row: TensorValue
-    ) -> None:
+    def store_prompt(self, cache: KeysAndValues, qkv: TensorValue, window_of_row: TensorValue) -> None:
         every = slice(None)
         n_head = int(cache[0].shape[1])
         _, k, v = ops.split(qkv, [int(qkv.shape[2]) // 3] * 3, axis=-1)
@@ -143,7 +141,7 @@ class StockOps(Ops):
         x: TensorValue,
         lengths: TensorValue,
         weights: Weights,
-        cache: tuple[BufferValue, BufferValue],
+        cache: KeysAndValues,
         audio: tuple[TensorValue, TensorValue],
         batch: Sequence[Dim],
     ) -> TensorValue:
