@@ -68,7 +68,7 @@ def test_the_way_gets_no_longer():
     limits = ["--most_lines", str(MOST_LINES), "--most_files", str(MOST_FILES)]
     found = subprocess.run([*command, *limits], capture_output=True, text=True, timeout=1800, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
-    for called in ("encode_stages", "KVBatch.step", "_Sequence.take_token", "Piece.cut", "Recording.commit"):
+    for called in ("encoder_block", "KVBatch.step", "_Sequence.take_token", "Piece.cut", "Recording.commit"):
         assert called in found.stdout
     assert (
         subprocess.run([*command, "--most_files", "5"], capture_output=True, timeout=1800, check=False).returncode == 1
