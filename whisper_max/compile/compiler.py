@@ -66,12 +66,7 @@ def compile_speakers(code: str) -> bytes:
 
 
 def _compile(arguments: Sequence[str], code: str) -> bytes:
-    check_compiler()
-    if (machine := other_family(code)) is not None:
-        raise ArtifactError(
-            "can't be compiled on this machine", where=code, expected=machine, found=platform.machine(),
-            hint=f"compile it on a machine with {machine}, or take a release that has it",
-        )  # fmt: skip
+    check_compiler(code)
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="whisper_max_"))
@@ -98,17 +93,22 @@ def _run(command: list[str], environment: Mapping[str, str]) -> subprocess.Compl
     )
 
 
-def check_compiler() -> None:
-    """Make sure that there is a compiler: MAX's runtime alone has an empty file, or none, in its place.
+def check_compiler(code: str) -> None:
+    """Make sure that there is a compiler for a target: MAX's runtime alone has an empty file, or none, in its place.
 
     Raises:
-        ArtifactError: there is none.
+        ArtifactError: there is none, or none for such processors.
     """
     roots = [Path(place).parent / "modular" for place in max_package.__path__] + [Path(sys.prefix)]
     compilers = [root / "bin" / "mojo" for root in roots]
     if not any(path.is_file() and path.stat().st_size > 0 for path in compilers):
         hint = "`python -m whisper_max export` and `compile` make them on a machine with one; or pip install max"
         raise ArtifactError("no compiler is installed, and there are no compiled graphs here", hint=hint)
+    if (machine := other_family(code)) is not None:
+        raise ArtifactError(
+            "can't be compiled on this machine", where=code, expected=machine, found=platform.machine(),
+            hint=f"compile it on a machine with {machine}, or take a release that has it",
+        )  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -20,7 +20,7 @@ from typing import IO, NamedTuple
 from max.dtype import DType
 
 from whisper_max.compile.artifact import SHIPPED, ArtifactKey, artifact_key, read_artifact, write_artifact
-from whisper_max.compile.compiler import compile_module
+from whisper_max.compile.compiler import check_compiler, compile_module
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import ArtifactError
 from whisper_max.files.cache import cache_dir
@@ -151,8 +151,9 @@ def compile_artifact(key: ArtifactKey, report: Report) -> bytes:
     """Compile a module, saying so before and every few seconds.
 
     Raises:
-        ArtifactError: no compiler is installed, or it failed.
+        ArtifactError: no compiler is installed, or none for such processors, or it failed.
     """
+    check_compiler(key.code)
     dims = key.dims
     kinds = " on ".join(dict.fromkeys([key.dtype.name, key.storage.name]))
     what = f"{dims.n_audio_layer}+{dims.n_text_layer} blocks of width {dims.n_text_state}, {kinds}"
