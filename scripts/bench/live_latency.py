@@ -2,7 +2,8 @@
 
 The clock is simulated: audio comes in pieces of 0.1 s of simulated time, and each call takes as much of it as it takes
 of real time on this machine. Latencies are those of real pace, without the waiting. A word's latency is the time from
-its end, as the model times it, to when it is committed.
+its end, as the model times it, to when it is committed. With ``--paced`` the clock is that of the wall, and this waits
+for the audio as a microphone's user would.
 
     python scripts/bench/live_latency.py ../shared/audio/manifest.jsonl \\
         --json docs/measured/live_latency.json --figure docs/measured/live_latency.png
@@ -33,21 +34,26 @@ from whisper_max.measure.evaluate import Errors, ManifestEntry, Normaliser, coun
 
 RATE = 16000
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+CORES = len(os.sched_getaffinity(0))
 PIECE = 1600  # samples
 SILENCE = 1.5  # seconds after each recording: the speaker stops
 
 
 def stream(
-    live: LiveTranscriber, samples: NDArray[np.float32], clock_of: Callable[[], float]
+    live: LiveTranscriber, samples: NDArray[np.float32], clock_of: Callable[[], float], *, paced: bool = False
 ) -> tuple[list[float], float, float, str]:
     """Latency of each word, seconds of decoding, longest call and text of one recording."""
     clock, fed, busy, longest = 0.0, 0, 0.0, 0.0
     latencies = []
     transcript = LiveTranscript()
+    began = time.perf_counter()
     while fed < len(samples):
         come = min(int(clock * RATE + 0.5) // PIECE * PIECE, len(samples))
         if come <= fed:
             clock = (fed + PIECE) / RATE
+            if paced:
+                time.sleep(max(0.0, began + clock - time.perf_counter()))
+                clock = time.perf_counter() - began
             continue
         start = clock_of()
         events = live.feed(samples[fed:come])
@@ -70,6 +76,8 @@ def measure(
     limit: float,
     threads: int,
     clock_of: Callable[[], float],
+    *,
+    paced: bool = False,
     **how: Any,
 ) -> Iterator[dict[str, Any]]:
     """What is known after each recording; none is begun after ``limit`` seconds."""
@@ -81,14 +89,16 @@ def measure(
     options: dict[str, Any] = {"language": "en"}
     warm = np.concatenate([load_audio(entries[0].path)[: 2 * RATE], np.zeros(RATE, np.float32)])
     stream(model.live(**options), warm, clock_of)
-    latencies, seconds, busy, longest = [], 0.0, 0.0, 0.0
+    latencies, seconds, busy, longest, worked = [], 0.0, 0.0, 0.0, 0.0
     live_errors, offline_errors = Errors(), Errors()
     began = time.monotonic()
     for n_done, entry in enumerate(entries, 1):
         if time.monotonic() - began > limit:
             return
         samples = np.concatenate([load_audio(entry.path), np.zeros(round(SILENCE * RATE), np.float32)])
-        late, took, most, text = stream(model.live(**how, **options), samples, clock_of)
+        before = time.process_time()
+        late, took, most, text = stream(model.live(**how, **options), samples, clock_of, paced=paced)
+        worked += time.process_time() - before
         latencies += late
         seconds, busy, longest = seconds + len(samples) / RATE, busy + took, max(longest, most)
         reference = normalise(entry.transcript, "en")
@@ -108,6 +118,7 @@ def measure(
             "wer_live": live_errors.rate,
             "wer_offline": offline_errors.rate,
             "busy": round(busy / seconds, 3),
+            "processor": round(worked / seconds / CORES, 3),
             "longest_call": round(longest, 2),
             "latencies": [round(each, 3) for each in latencies],
         }
@@ -137,11 +148,13 @@ def main() -> None:
     parser.add_argument("--source", default="resemble-ai/Resemblyzer", help="key `source` of the recordings to take")
     parser.add_argument("--limit", type=int, default=12)
     parser.add_argument("--models", nargs="+", default=["base:int8", "base:float32", "tiny.en:int8"])
-    parser.add_argument("--step", type=float, default=1.0)
+    parser.add_argument("--step", type=float, default=None, help="default: that of the policy")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: of a machine that others use, too")
-    parser.add_argument("--policy", default="agreement")
+    parser.add_argument("--paced", action="store_true", help="wait for the audio: a run lasts as long as it does")
+    parser.add_argument("--policy", default="auto")
     parser.add_argument("--margin", type=float, default=0.3)
+    parser.add_argument("--sure", type=float, default=0.8)
     parser.add_argument("--seconds", type=float, default=120.0, help="after which a model takes no new recording")
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--figure", type=Path)
@@ -150,8 +163,9 @@ def main() -> None:
     results: dict[str, dict[str, Any]] = {}
     args.json.parent.mkdir(parents=True, exist_ok=True)
     for name in args.models:
-        how = {"step": args.step, "policy": args.policy, "margin": args.margin}
-        for result in measure(name, entries, args.seconds, args.threads, CLOCKS[args.clock], **how):
+        how = {"step": args.step, "policy": args.policy, "margin": args.margin, "sure": args.sure}
+        clock_of = CLOCKS[args.clock]
+        for result in measure(name, entries, args.seconds, args.threads, clock_of, paced=args.paced, **how):
             results[name] = result
             args.json.write_text(json.dumps(_report(list(results.values())), indent=1) + "\n")
         print({key: value for key, value in results[name].items() if key != "latencies"}, flush=True)
@@ -162,7 +176,7 @@ def main() -> None:
 
 def _report(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))},
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": CORES},
         "versions": {
             "whisper_max": whisper_max.__version__,
             "max": version("max"),

@@ -140,10 +140,14 @@ def test_a_machine_that_is_too_slow_says_so_once_and_when_it_has_caught_up(monke
     assert capsys.readouterr().err.splitlines() == told
 
 
-def test_half_a_sample_is_an_error(fake_model, piped, capsys):
-    piped(pcm(1) + b"\x00")
-    assert cli.main(["live", "--language", "en"]) == 1
-    assert capsys.readouterr().err == "error: standard input: the sound ends within a sample\n"
+def test_half_a_sample_is_an_error_and_what_was_heard_before_it_is_kept(fake_model, piped, capsys, tmp_path):
+    piped(pcm(3) + b"\x00")
+    out = tmp_path / "said.txt"
+    assert cli.main(["live", "--language", "en", "--output", str(out)]) == 1
+    shown = capsys.readouterr()
+    assert shown.err == f"wrote {out}\nerror: standard input: the sound ends within a sample\n"
+    assert len(shown.out.strip()) > 10
+    assert "".join(out.read_text().split()) == "".join(shown.out.split())
 
 
 @pytest.mark.parametrize(

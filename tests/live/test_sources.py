@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from whisper_max.audio.stream import container_of
+from whisper_max.audio.formats.heads import container_of
+from whisper_max.audio.stream import SoundStream
 from whisper_max.commands import sound
 from whisper_max.errors import AudioError, OptionError
 
@@ -132,6 +133,66 @@ def test_containers_of_browsers_and_radios(heard, format, codec, rate):
     assert level(samples, found, 1) == pytest.approx(0.08, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("format", "codec", "rate"),
+    [("adts", "aac", 48000), ("ac3", "ac3", 48000), ("w64", "pcm_s16le", 22050), ("caf", "pcm_s16be", 22050)],
+)
+def test_what_has_no_mark_at_its_beginning_or_a_rare_one_is_no_samples(heard, format, codec, rate):
+    found, _, samples = heard(muxed(format, codec, rate))
+    assert found == rate
+    assert len(samples) / found == pytest.approx(SECONDS, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("format", "codec", "rate"), [("mp3", "libmp3lame", 44100), ("adts", "aac", 48000), ("mpegts", "mp2", 48000)]
+)
+@pytest.mark.parametrize("n_missing", [1, 700, 5001])
+def test_a_radio_is_joined_within_a_frame(heard, format, codec, rate, n_missing):
+    found, _, samples = heard(muxed(format, codec, rate)[n_missing:])
+    assert found == rate
+    assert SECONDS - 1.5 < len(samples) / found < SECONDS + 0.1
+    assert level(samples, rate, 1) == pytest.approx(0.08, rel=0.1)
+
+
+@pytest.mark.parametrize("period", [1, 2, 7, 16, 188])
+@pytest.mark.parametrize("value", [0, 1, 71, 583, 0x4747, -1, -15, -441])
+def test_samples_that_repeat_themselves_stay_samples(period, value):
+    wave = np.where(np.arange(2048) % period < (period + 1) // 2, value, -value).astype("<i2").tobytes()
+    assert container_of(wave, "x") is None
+
+
+@pytest.mark.parametrize("level", [1, 3, 15, 40, 300, 20000])
+def test_noise_of_any_level_stays_samples(level):
+    for seed in range(20):
+        noise = np.random.default_rng(seed).normal(0, level, 3000).clip(-32768, 32767).astype("<i2").tobytes()
+        assert container_of(noise[:4096], "x") is container_of(noise[1:4097], "x") is None
+
+
+def test_a_stream_of_which_the_header_did_not_tell_is_passed_over(heard):
+    samples = heard(muxed("flv", "libmp3lame", 44100) + encoded("wav", 22050, channels=2))[2]
+    assert len(samples) / 44100 == pytest.approx(SECONDS, abs=0.1)
+
+
+def test_whatever_ends_a_stream_is_told_to_who_waits(heard, monkeypatch):
+    def fail(self):
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr(SoundStream, "blocks", fail)
+    with pytest.raises(ValueError, match="a fault of ours"):
+        heard(encoded("wav", 16000))
+
+
+def test_sound_that_is_none_is_silence_and_told_to_its_end(heard, capsys):
+    data = encoded("wav in float", 16000)
+    middle = len(data) // 2
+    rate, _, samples = heard(data[:middle] + data[middle + 1 :])  # from there on bytes are in no order
+    assert len(samples) / rate == pytest.approx(SECONDS, abs=0.01)
+    assert level(samples, rate, 2) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1].startswith("standard input: 1.")
+    assert told[-1].endswith(f" to {SECONDS}.00 s: what was decoded is no sound, taken for silence")
+
+
 def test_channels_come_as_they_are(heard):
     rate, channels, samples = heard(encoded("wav", 44100, channels=2))
     assert (rate, channels, samples.shape[1]) == (44100, 2, 2)
@@ -193,6 +254,9 @@ def test_a_container_is_known_by_its_first_bytes(head, name):
         (b"fLaC" + bytes(900), "standard input: damaged, or no sound"),
         (b"ID3\x04" + bytes(900), "standard input: damaged, or no sound"),
         (encoded("wav", 16000)[:44], "standard input: no sound in it"),
+        (b"wvpk" + bytes(90), "standard input: wavpack can't be read while it comes"),
+        (bytes(range(200)) + b"OggS" + bytes(500), "standard input: ogg without its beginning"),
+        (b'{"error": "no such radio"}', "standard input: a text, not sound"),
     ],
 )
 def test_what_is_no_stream_is_refused_in_one_line(heard, data, message):

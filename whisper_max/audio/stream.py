@@ -14,61 +14,19 @@ import av
 from whisper_max.audio.block import Block, mended
 from whisper_max.audio.formats.codecs import stream_decoder
 from whisper_max.audio.formats.containers import Frames, take_layout
-from whisper_max.audio.formats.mp3 import MP3
+from whisper_max.audio.formats.heads import HEAD
 from whisper_max.audio.reading import Reading
 from whisper_max.audio.timeline import Timeline
 from whisper_max.audio.warnings import AudioWarning
 from whisper_max.errors import AudioError
 
 if TYPE_CHECKING:
+    from av import AudioStream, Packet
     from av.container import InputContainer
 
-HEAD = 4096  # bytes that tell what a stream is: two frames of mp3
-_SURE = 12  # bytes that are enough for all others
 _EAGER = {"probesize": "32768", "analyzeduration": "500000"}  # bytes and microseconds that are read ahead at most
 _TIMEOUT = (10.0, 30.0)  # seconds in which an address opens, and in which more of it comes
-_MOST_FAULTS = 100  # packets in a row that can't be decoded
-_NOT_STREAMS = {b"ftyp": "mp4", b"AVI ": "avi"}  # by bytes 4 to 8 or 8 to 12; their tables may stand at the end
-_TRANSPORT = 188  # bytes of a packet of MPEG-TS, each of which begins with an 0x47
-
-
-def needs_more(head: bytes) -> bool:
-    """True while these first bytes of a stream don't tell what it is."""
-    return len(head) < (HEAD if head[:1] in (b"\xff", b"\x47") else _SURE)
-
-
-def container_of(head: bytes, where: str) -> str | None:
-    """The container that begins with these bytes, by FFmpeg's name; None for samples without one.
-
-    Raises:
-        AudioError: one that can't be read from front to back.
-    """
-    for part in (head[4:8], head[8:12]):
-        if part in _NOT_STREAMS:
-            hint = "transcribe takes whole files"
-            raise AudioError(f"{_NOT_STREAMS[part]} can't be read while it comes", where=where, hint=hint)
-    if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] == b"WAVE":
-        return "wav"
-    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
-        return "aiff"
-    beginnings = {b"fLaC": "flac", b"OggS": "ogg", b"\x1a\x45\xdf\xa3": "matroska", b".snd": "au", b"FLV\x01": "flv"}
-    if head[:4] in beginnings:
-        return beginnings[head[:4]]
-    if head[:3] == b"ID3" or _are_frames(head):
-        return "mp3"
-    if (
-        head[:1] == b"\x47"
-        and head[_TRANSPORT : _TRANSPORT + 1] == head[2 * _TRANSPORT : 2 * _TRANSPORT + 1] == b"\x47"
-    ):
-        return "mpegts"
-    return None
-
-
-def _are_frames(head: bytes) -> bool:
-    """True for two frames of mp3, one behind the other: one alone may be samples that look like it."""
-    first = MP3.frame(head)
-    second = None if first is None else MP3.frame(head[first.size :])
-    return first is not None and second is not None and first.kind == second.kind
+_MOST_FAULTS = 100  # packets in a row that can't be decoded, or places at which no packet is found
 
 
 class _Pipe:
@@ -149,7 +107,7 @@ class SoundStream:
         frames, timeline = Frames(decoder, self._where, layout), Timeline(self._reading)
         timeline.begin(None)
         n_faults = 0
-        for packet in self._container.demux(stream):
+        for packet in self._packets(stream):
             try:
                 decoded = decoder.decode(packet)
             except av.FFmpegError:
@@ -160,8 +118,31 @@ class SoundStream:
             for frame in decoded:
                 n_faults = 0
                 for block in frames.blocks(frame):
-                    yield from timeline.place(mended(block)[0], frame.time)
+                    heard, is_damaged = mended(block)
+                    if is_damaged:
+                        self._tell_damage(timeline.seconds, heard)
+                    yield from timeline.place(heard, frame.time)
         yield from timeline.finish()
+
+    def _packets(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
+        """The packets of a stream, past those of others that begin later and that PyAV does not know."""
+        n_faults = 0
+        while True:
+            try:
+                for packet in self._container.demux(stream):
+                    n_faults = 0
+                    yield packet
+                return
+            except IndexError:  # a stream that the header did not tell of, as pictures in flv
+                continue
+            except av.BlockingIOError:  # mpegts: no packet was found for a while
+                n_faults += 1
+                if n_faults > _MOST_FAULTS:
+                    raise
+
+    def _tell_damage(self, start: float, block: Block) -> None:
+        end = start + len(block.samples) / block.sampling_rate
+        self._reading.warn("damaged", start, end, "what was decoded is no sound, taken for silence")
 
 
 def piped_stream(container: str, head: bytes, read: Callable[[int], bytes], where: str) -> SoundStream:

@@ -44,9 +44,9 @@ def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "live",
         help="words while somebody speaks",
-        description="Transcribe sound as it comes: wav, flac, ogg, webm, mp3, aiff, au, flv or MPEG-TS at any rate, or "
-        "else 16-bit little-endian samples, from standard input, a pipe or an address, or a microphone. Ctrl-C ends it "
-        "and keeps the transcript.",
+        description="Transcribe sound as it comes: wav, flac, ogg, webm, mp3, aac, ac3, aiff, au, caf, flv, MPEG-TS "
+        "and others at any rate, or else 16-bit little-endian samples, from standard input, a pipe or an address, or a "
+        "microphone. Ctrl-C ends it and keeps the transcript.",
         epilog="example: arecord -q -f S16_LE -r 16000 | python -m whisper_max live --language en -o talk.srt",
     )
     parser.add_argument("source", nargs="?", default=STDIN, help=_SOURCE)
@@ -114,12 +114,18 @@ def run(args: argparse.Namespace) -> int:
                     told.add(warning.kind)
                     say(warning.message)
 
-        follow(live, source.pieces, take)
+        broken = None
+        try:
+            follow(live, source.pieces, take)
+        except AudioError as error:  # what was heard before it is kept
+            broken = error
         take(live.finish())
     if args.output is not None and format is not None:
         result = transcript.result(live.position, {"task": args.task, "language": args.language})
         write_atomically(args.output, render(result, format))
         say(f"wrote {args.output}")
+    if broken is not None:
+        raise broken
     return EXIT_OK
 
 

@@ -21,12 +21,14 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_max.audio.stream import HEAD, SoundStream, addressed_stream, container_of, needs_more, piped_stream
+from whisper_max.audio.formats.heads import HEAD, container_of, needs_more
+from whisper_max.audio.stream import SoundStream, addressed_stream, piped_stream
 from whisper_max.commands.console import say
 from whisper_max.dims import SAMPLE_RATE
 from whisper_max.errors import AudioError, OptionError
 
 if TYPE_CHECKING:
+    from whisper_max.audio.warnings import AudioWarning
     from whisper_max.live import LiveEvent, LiveTranscriber
 
 _PIECE = 0.1  # seconds read at a time
@@ -145,20 +147,24 @@ def _source_of(stream: SoundStream, where: str, args: argparse.Namespace, stop: 
 
     def read() -> None:
         waiting: list[NDArray[np.float32]] = []
-        told = 0
+        told: dict[tuple[str, float], AudioWarning] = {}
         try:
             for block in stream.blocks():
                 waiting.append(block.samples)
                 if sum(map(len, waiting)) >= size:
                     pieces.put(_joined(waiting))
                     waiting = []
-                for warning in stream.warnings[told:]:
-                    say(f"{where}: {warning.message}")
-                told = len(stream.warnings)
-        except AudioError as error:
+                for warning in stream.warnings:
+                    if (warning.kind, warning.start) not in told:
+                        told[warning.kind, warning.start] = warning
+                        say(f"{where}: {warning.message}")
+        except Exception as error:  # whatever it is: who waits for the next piece would wait for ever
             waiting = _flushed(waiting, pieces)
             pieces.put(error)
         _flushed(waiting, pieces)
+        for warning in stream.warnings:
+            if told.get((warning.kind, warning.start)) != warning:  # it went on
+                say(f"{where}: {warning.message}")
         pieces.put(None)
 
     threading.Thread(target=read, daemon=True).start()
@@ -197,7 +203,7 @@ def _samples_of(
                 data = more(size)
             if rest:
                 raise AudioError("the sound ends within a sample", where=where)
-        except AudioError as error:
+        except Exception as error:  # as above
             pieces.put(error)
         pieces.put(None)
 
