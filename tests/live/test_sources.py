@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from whisper_max.audio.formats.elements import MATROSKA, without_size
 from whisper_max.audio.formats.heads import container_of
+from whisper_max.audio.formats.stream_repair import RepairedStream
 from whisper_max.audio.stream import SoundStream
 from whisper_max.commands import sound
 from whisper_max.errors import AudioError, OptionError
@@ -47,10 +49,10 @@ def encoded(name, rate, channels=1):
     return file.getvalue()
 
 
-def muxed(format, codec, rate, *, hole=False):
+def muxed(format, codec, rate, *, hole=False, options=None):
     """A container by FFmpeg; with a hole, its second second is not there."""
     file = io.BytesIO()
-    with av.open(file, "w", format=format) as container:
+    with av.open(file, "w", format=format, options=options or {}) as container:
         stream = container.add_stream(codec, rate=rate, layout="mono")
         samples = tone(rate)[:, 0].astype(np.float32)
         for start in range(0, len(samples), 960):
@@ -217,6 +219,44 @@ def test_a_gap_keeps_the_clock(heard, capsys):
     assert level(samples[rate + rate // 10 : 2 * rate - rate // 10], rate, 0) < 1e-6
     assert level(samples, rate, 2) == pytest.approx(0.08, rel=0.15)
     assert "no sound was found for this time, taken for silence" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["over", "inserted", "missing"])
+@pytest.mark.parametrize("n_bytes", [1, 60, 1500])
+@pytest.mark.parametrize("live", ["0", "1"])
+def test_damage_in_webm_costs_no_more_than_what_it_is_in(heard, damage, n_bytes, live):
+    whole = muxed("webm", "libopus", 48000, options={"live": live, "cluster_time_limit": "500"})
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        place = int(rng.uniform(0.2, 0.5) * len(whole))
+        junk = rng.bytes(n_bytes) if damage != "missing" else b""
+        rate, _, samples = heard(whole[:place] + junk + whole[place + (0 if damage == "inserted" else n_bytes) :])
+        assert len(samples) / rate == pytest.approx(SECONDS, abs=0.1)
+        silent = np.abs(samples[: len(samples) // 480 * 480].reshape(-1, 480)).max(axis=1) < 1e-3
+        assert silent.mean() < 0.45
+        assert level(samples, rate, 2) == pytest.approx(0.08, rel=0.1)
+
+
+def test_a_rest_that_is_damaged_is_told(heard, capsys):
+    whole = muxed("webm", "libopus", 48000, options={"live": "1", "cluster_time_limit": "500"})
+    place = whole.rindex(b"\x1f\x43\xb6\x75")
+    heard(whole[:place] + np.random.default_rng(0).bytes(3000))
+    assert capsys.readouterr().err == "standard input: 3000 bytes of it are damaged, and left out\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_elements_that_are_whole_go_through_as_they_come(size):
+    whole = muxed("webm", "libopus", 48000)
+    file = io.BytesIO(whole)
+    stream = RepairedStream(lambda n_bytes: file.read(min(size, n_bytes)), MATROSKA, without_size)
+    passed = b"".join(iter(lambda: stream.read(1000), b""))
+    assert stream.n_damaged == 0
+    assert len(passed) == len(whole)
+    changed = np.flatnonzero(np.frombuffer(passed, np.uint8) != np.frombuffer(whole, np.uint8))
+    headers = [whole.index(name) + len(name) for name in (b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75")]
+    assert {min(place - header for header in headers if header <= place) for place in changed} <= set(range(8))
+    assert without_size(b"\x1f\x43\xb6\x75\x41\x00") == b"\x1f\x43\xb6\x75\x7f\xff"
+    assert without_size(b"\xa3\x84") == b"\xa3\x84"
 
 
 def test_samples_without_a_header_stay_samples(heard):

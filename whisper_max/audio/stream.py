@@ -14,7 +14,9 @@ import av
 from whisper_max.audio.block import Block, mended
 from whisper_max.audio.formats.codecs import stream_decoder
 from whisper_max.audio.formats.containers import Frames, take_layout
+from whisper_max.audio.formats.elements import MATROSKA, without_size
 from whisper_max.audio.formats.heads import HEAD
+from whisper_max.audio.formats.stream_repair import RepairedStream
 from whisper_max.audio.reading import Reading
 from whisper_max.audio.timeline import Timeline
 from whisper_max.audio.warnings import AudioWarning
@@ -49,6 +51,7 @@ class SoundStream:
     Args:
         container: of FFmpeg; closed where there is no sound in it.
         where: its name in errors.
+        repaired: what it is read from, where damage is taken out.
 
     Attributes:
         sampling_rate, channels: of all of it, in Hz.
@@ -57,8 +60,8 @@ class SoundStream:
         AudioError: it is damaged, or has no sound.
     """
 
-    def __init__(self, container: InputContainer, where: str) -> None:
-        self._container, self._where = container, where
+    def __init__(self, container: InputContainer, where: str, repaired: RepairedStream | None = None) -> None:
+        self._container, self._where, self._repaired = container, where, repaired
         self._reading = Reading(where)
         self._blocks = self._decode()
         try:
@@ -123,6 +126,8 @@ class SoundStream:
                         self._tell_damage(timeline.seconds, heard)
                     yield from timeline.place(heard, frame.time)
         yield from timeline.finish()
+        if self._repaired is not None and self._repaired.n_damaged > 0:
+            self._reading.note("damaged", f"{self._repaired.n_damaged} bytes of it are damaged, and left out")
 
     def _packets(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
         """The packets of a stream, past those of others that begin later and that PyAV does not know."""
@@ -158,11 +163,12 @@ def piped_stream(container: str, head: bytes, read: Callable[[int], bytes], wher
         AudioError: it is damaged, or has no sound.
     """
     pipe = _Pipe(head, read)
+    repaired = RepairedStream(pipe.read, MATROSKA, without_size) if container == "matroska" else None
     try:
-        opened = av.open(pipe, "r", container, _EAGER, metadata_errors="replace", buffer_size=HEAD)
+        opened = av.open(repaired or pipe, "r", container, _EAGER, metadata_errors="replace", buffer_size=HEAD)
     except av.FFmpegError as error:
         raise AudioError("damaged, or no sound", where=where, found=error) from error
-    return SoundStream(opened, where)
+    return SoundStream(opened, where, repaired)
 
 
 def addressed_stream(url: str, where: str) -> SoundStream:

@@ -20,6 +20,14 @@ _OTHERS = (
     *(_TIME, _GROUP, b"\xab", b"\xa7", b"\x58\x54", b"\xaf"),  # in a cluster
     *(b"\xec", b"\xbf"),  # anywhere: void, and a checksum
 )
+_NUMBERS, _LONGEST_NUMBER = (_TIME, b"\xab", b"\xa7", b"\xbf"), 8  # bytes of a time, a place or a checksum
+_FIRST_IN_GROUP = (
+    b"\xa1",
+    b"\x9b",
+    b"\xfb",
+    b"\x75",
+    b"",
+)  # a block, how long it is, what it needs, what belongs to it
 _VOID = b"\xec"
 _RESERVED = 0x70  # flags of a block, all 0
 
@@ -35,6 +43,10 @@ def _ebml(look: bytes) -> Element | None:
     if name in _GONE_INTO:
         return Element(head, None if size == bits else size if name == _CLUSTER else 0)
     if name == _BLOCK and not _is_block(look[head:], size):
+        return None
+    if name in _NUMBERS and size > _LONGEST_NUMBER:
+        return None
+    if name == _GROUP and look[head : head + 1] not in _FIRST_IN_GROUP:
         return None
     return None if size == bits else Element(head + size)
 
@@ -54,7 +66,7 @@ def _void(n_bytes: int) -> bytes:
     return _VOID + (bytes([0x80 | short]) if short < 0x7F else (1 << 56 | n_bytes - 9).to_bytes(8))
 
 
-_MATROSKA = Grammar(
+MATROSKA = Grammar(
     look=16,
     parse=_ebml,
     beginnings=(_BLOCK, _GROUP, _CLUSTER),
@@ -62,6 +74,14 @@ _MATROSKA = Grammar(
     filler=_void,
     least=2,
 )
+
+
+def without_size(header: bytes) -> bytes:
+    """The header of an element of Matroska that is gone into, as of one that does not tell where it ends."""
+    name = next((name for name in _GONE_INTO if header.startswith(name)), b"")
+    n = len(header) - len(name)
+    return header if not name else name + ((1 << 8 * n) - 1 >> (n - 1)).to_bytes(n)
+
 
 # ---------------------------------------------------------------- mp4
 
@@ -132,7 +152,7 @@ def repair_elements(source: Pieces, reading: Reading) -> Repaired:
     """A file as a demuxer should get it: as it is, but where elements of one of these formats are damaged."""
     head = source.peek(0, _TAG)
     if head.startswith(_EBML):
-        return repair(source, 0, _MATROSKA, reading)
+        return repair(source, 0, MATROSKA, reading)
     if head[4:8] in (b"ftyp", b"styp", b"moov"):
         return repair(source, 0, _MP4, reading)
     if head.startswith(b"FLV"):

@@ -18,7 +18,7 @@ _BLOCK = 1 << 16
 _MOST_DAMAGED = 1000  # places: a file with more is not worth the search
 _MANY, _LEAST = 50_000, 12  # elements, and bytes of each in mean: more that are smaller are made to be walked for ever
 _STEPS = 256  # elements between two looks at whether to go on
-_IN_ROW = 3  # elements that have to follow one another where the file is read on
+IN_ROW = 3  # elements that have to follow one another where the file is read on
 
 
 class Element(NamedTuple):
@@ -145,7 +145,7 @@ class _Walk:
         return None
 
     def _goes_on(self, place: int) -> bool:
-        for _ in range(_IN_ROW):
+        for _ in range(IN_ROW):
             if place == self._n_bytes:
                 return True
             element = self.element(place)
