@@ -5,6 +5,7 @@ import functools
 import http.server
 import io
 import os
+import socketserver
 import threading
 import types
 import wave
@@ -344,6 +345,50 @@ def test_an_address(heard, address, tmp_path):
     with pytest.raises(AudioError, match="the stream can't be opened") as refused:
         heard(f"http://someone:secret@{address}/nothing?key=secret")
     assert "secret" not in str(refused.value)
+
+
+@pytest.fixture
+def radio():
+    """Answers each request with the bytes that are put into it, and closes the connection."""
+    answer: list[bytes] = []
+
+    class Answer(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.recv(4096)
+            self.request.sendall(answer[0])
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield answer, f"http://someone:secret@127.0.0.1:{server.server_address[1]}/radio?key=secret"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nConnection: close", b"HTTP/1.0 200 OK", b"ICY 200 OK"])
+@pytest.mark.parametrize("name", ["mp3", "ogg"])
+def test_a_radio_that_tells_no_length_ends_where_it_closes(heard, radio, head, name):
+    answer, url = radio
+    answer.append(head + b"\r\nContent-Type: audio/mpeg\r\n\r\n" + encoded(name, 44100))
+    rate, _, samples = heard(url)
+    assert len(samples) / rate == pytest.approx(SECONDS, abs=0.1)
+
+
+def test_a_radio_that_ends_before_its_length_breaks_off_and_no_secret_is_told(heard, radio):
+    answer, url = radio
+    answer.append(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + encoded("mp3", 44100))
+    with pytest.raises(AudioError, match="the stream breaks off: found Input/output error") as broken:
+        heard(url)
+    assert "secret" not in str(broken.value)
+
+
+@pytest.mark.parametrize("name", ["wav", "wav in float", "aiff"])
+def test_a_second_recording_that_is_not_heard_is_told(heard, capsys, name):
+    rate, _, samples = heard(2 * encoded(name, 16000))
+    assert len(samples) == SECONDS * rate
+    assert capsys.readouterr().err == "standard input: a second recording follows, and is not heard\n"
+    heard(encoded(name, 16000) + bytes(9000))
+    assert len(heard(2 * encoded("flac", 16000))[2]) == 2 * SECONDS * 16000
+    assert capsys.readouterr().err == ""
 
 
 def test_the_end_is_asked_for_while_nothing_comes(monkeypatch, stop):

@@ -5,6 +5,7 @@ A stream is what it is by its first bytes. What has a clock keeps it: silence st
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from whisper_max.audio.formats.codecs import stream_decoder
 from whisper_max.audio.formats.containers import Frames, take_layout
 from whisper_max.audio.formats.elements import MATROSKA, without_size
 from whisper_max.audio.formats.heads import HEAD
+from whisper_max.audio.formats.joined import begins_near, declared_size
 from whisper_max.audio.formats.stream_repair import RepairedStream
 from whisper_max.audio.reading import Reading
 from whisper_max.audio.timeline import Timeline
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 _EAGER = {"probesize": "32768", "analyzeduration": "500000"}  # bytes and microseconds that are read ahead at most
+_LOOK = 16  # bytes behind the end of a recording that tell whether another follows
 _TIMEOUT = (10.0, 30.0)  # seconds in which an address opens, and in which more of it comes
 _MOST_FAULTS = 100  # packets in a row that can't be decoded, or places at which no packet is found
 
@@ -36,13 +39,23 @@ class _Pipe:
 
     def __init__(self, head: bytes, read: Callable[[int], bytes]) -> None:
         self._head, self._read = head, read
+        self._mark, self._end = head[:4], declared_size(head)  # of a recording
+        self._n_taken = 0
+        self._behind = b""  # its first bytes behind the end
 
     def read(self, n_bytes: int) -> bytes:
         """As many bytes as there are now, up to ``n_bytes``; none at the end."""
-        if self._head:
-            taken, self._head = self._head[:n_bytes], self._head[n_bytes:]
-            return taken
-        return self._read(n_bytes)
+        taken, self._head = self._head[:n_bytes], self._head[n_bytes:]
+        taken = taken or self._read(n_bytes)
+        if self._end is not None and len(self._behind) < _LOOK:
+            self._behind += taken[max(0, self._end - self._n_taken) :][:_LOOK]
+        self._n_taken += len(taken)
+        return taken
+
+    @property
+    def has_second(self) -> bool:
+        """True where another recording follows, in a format that has one only."""
+        return begins_near(self._mark, self._behind)
 
 
 class SoundStream:
@@ -51,7 +64,8 @@ class SoundStream:
     Args:
         container: of FFmpeg; closed where there is no sound in it.
         where: its name in errors.
-        repaired: what it is read from, where damage is taken out.
+        pipe: what it is read from, but for an address.
+        repaired: the same where damage is taken out.
 
     Attributes:
         sampling_rate, channels: of all of it, in Hz.
@@ -60,8 +74,10 @@ class SoundStream:
         AudioError: it is damaged, or has no sound.
     """
 
-    def __init__(self, container: InputContainer, where: str, repaired: RepairedStream | None = None) -> None:
-        self._container, self._where, self._repaired = container, where, repaired
+    def __init__(
+        self, container: InputContainer, where: str, pipe: _Pipe | None = None, repaired: RepairedStream | None = None
+    ) -> None:
+        self._container, self._where, self._pipe, self._repaired = container, where, pipe, repaired
         self._reading = Reading(where)
         self._blocks = self._decode()
         try:
@@ -70,7 +86,7 @@ class SoundStream:
                 raise AudioError("no sound in it", where=where)
         except av.FFmpegError as error:
             container.close()
-            raise AudioError("damaged, or no sound", where=where, found=error) from error
+            raise AudioError("damaged, or no sound", where=where, found=_told(error)) from error
         except AudioError:
             container.close()
             raise
@@ -95,7 +111,7 @@ class SoundStream:
                     raise AudioError("the sound changes its form", where=self._where, expected=expected, found=found)
                 yield block
         except av.FFmpegError as error:
-            raise AudioError("the stream breaks off", where=self._where, found=error) from error
+            raise AudioError("the stream breaks off", where=self._where, found=_told(error)) from error
         finally:
             self._container.close()
 
@@ -128,6 +144,8 @@ class SoundStream:
         yield from timeline.finish()
         if self._repaired is not None and self._repaired.n_damaged > 0:
             self._reading.note("damaged", f"{self._repaired.n_damaged} bytes of it are damaged, and left out")
+        if self._pipe is not None and self._pipe.has_second:
+            self._reading.note("joined", "a second recording follows, and is not heard")
 
     def _packets(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
         """The packets of a stream, past those of others that begin later and that PyAV does not know."""
@@ -144,6 +162,10 @@ class SoundStream:
                 n_faults += 1
                 if n_faults > _MOST_FAULTS:
                     raise
+            except av.FFmpegError as error:
+                if error.errno == errno.EIO and self._container.size < 0:
+                    return  # FFmpeg's word for the end of what a server sends without telling how long it is
+                raise
 
     def _tell_damage(self, start: float, block: Block) -> None:
         end = start + len(block.samples) / block.sampling_rate
@@ -167,8 +189,8 @@ def piped_stream(container: str, head: bytes, read: Callable[[int], bytes], wher
     try:
         opened = av.open(repaired or pipe, "r", container, _EAGER, metadata_errors="replace", buffer_size=HEAD)
     except av.FFmpegError as error:
-        raise AudioError("damaged, or no sound", where=where, found=error) from error
-    return SoundStream(opened, where, repaired)
+        raise AudioError("damaged, or no sound", where=where, found=_told(error)) from error
+    return SoundStream(opened, where, pipe, repaired)
 
 
 def addressed_stream(url: str, where: str) -> SoundStream:
@@ -180,6 +202,10 @@ def addressed_stream(url: str, where: str) -> SoundStream:
     try:
         opened = av.open(url, "r", metadata_errors="replace", timeout=_TIMEOUT)
     except (av.FFmpegError, OSError, ValueError) as error:
-        found = getattr(error, "strerror", None) or type(error).__name__  # its text has all of the address
-        raise AudioError("the stream can't be opened", where=where, found=found) from error
+        raise AudioError("the stream can't be opened", where=where, found=_told(error)) from error
     return SoundStream(opened, where)
+
+
+def _told(error: Exception) -> str:
+    """What FFmpeg says of an error; all of its text would have all of the address, with passwords."""
+    return getattr(error, "strerror", None) or type(error).__name__

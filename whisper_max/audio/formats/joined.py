@@ -58,13 +58,25 @@ def check_not_joined(file: FileIO, reading: Reading) -> None:
         )
 
 
+def declared_size(head: bytes) -> int | None:
+    """How many bytes a recording has by its first ones; None where those don't tell."""
+    if head[:4] not in _SIZES or len(head) < _HEAD:
+        return None
+    layout, more = _SIZES[head[:4]]
+    return int(sum(struct.unpack_from(layout, head))) + more
+
+
+def begins_near(mark: bytes, content: bytes) -> bool:
+    """True where a mark stands at the start of some bytes, or behind the padding that may be there."""
+    return mark in content[: len(mark) + _MOST_PADDING]
+
+
 def _second_start(file: FileIO, reading: Reading) -> int | None:
     n_bytes = os.fstat(file.fileno()).st_size
     head = os.pread(file.fileno(), _HEAD, 0)
     mark = head[:4]
-    if mark in _SIZES and len(head) == _HEAD:
-        layout, more = _SIZES[mark]
-        end = sum(struct.unpack_from(layout, head)) + more
+    end = declared_size(head)
+    if end is not None:
         return _find_near(file, mark, end) if 0 < end < n_bytes else None  # 0: w64 of a program that was cut off
     if mark in _BEGINNINGS:
         return _find_beginning(file, _BEGINNINGS[mark], n_bytes, reading)
