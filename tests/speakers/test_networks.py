@@ -8,7 +8,15 @@ import pytest
 from tests.support import numpy_speakers
 from whisper_max.compile.speakers import find_speakers
 from whisper_max.hardware.threads import start_workers
-from whisper_max.model.speakers.shapes import BLOCKS, EMBEDDING, N_CLASSES, N_FRAMES, N_MELS, WINDOW_SAMPLES
+from whisper_max.model.speakers.shapes import (
+    BLOCKS,
+    EMBEDDING,
+    FRAME_SAMPLES,
+    N_CLASSES,
+    N_FRAMES,
+    N_MELS,
+    WINDOW_SAMPLES,
+)
 from whisper_max.speakers.files import embedding_shapes, segmentation_shapes
 from whisper_max.speakers.networks import SpeakerNetworks, bordered
 
@@ -54,7 +62,7 @@ def assert_close(found, expected):
 def test_segmentation_is_the_network_stage_by_stage(networks, states):
     random = np.random.default_rng(3)
     window = (random.normal(0, 0.1, WINDOW_SAMPLES) * np.linspace(0, 1, WINDOW_SAMPLES)).astype(np.float32)
-    stages = networks.stages("segment_stages", networks.normalised([window]))
+    stages = networks.stages("segment_stages", window, np.zeros(1, np.int32))
     expected = numpy_speakers.segment_stages(window, states[0])
     assert len(stages) == len(expected)
     for found, value in zip(stages, expected, strict=True):
@@ -63,11 +71,13 @@ def test_segmentation_is_the_network_stage_by_stage(networks, states):
 
 def test_windows_are_heard_alike_alone_and_together(networks):
     random = np.random.default_rng(4)
-    windows = [random.normal(0, 0.1, WINDOW_SAMPLES).astype(np.float32) for _ in range(13)]
-    together = networks.segment(windows)
+    starts = [0, 1, 250, *range(592, 592 + 9 * 296, 296), 3000]
+    sound = random.normal(0.05, 0.1, 3000 * FRAME_SAMPLES + WINDOW_SAMPLES).astype(np.float32)
+    together = networks.segment(sound, starts)
     assert together.shape == (13, N_FRAMES, N_CLASSES)
-    for number in (0, 6, 12):
-        np.testing.assert_array_equal(networks.segment([windows[number]])[0], together[number])
+    for number in (0, 1, 6, 12):
+        window = sound[starts[number] * FRAME_SAMPLES :][:WINDOW_SAMPLES]
+        np.testing.assert_array_equal(networks.segment(window, [0])[0], together[number])
 
 
 @pytest.mark.parametrize("n_frames", [50, 99, 201, 300])
@@ -92,5 +102,5 @@ def test_voices_are_heard_alike_alone_and_together(networks):
 
 
 def test_digital_silence_is_finite(networks):
-    assert np.isfinite(networks.segment([np.zeros(WINDOW_SAMPLES, np.float32)])).all()
+    assert np.isfinite(networks.segment(np.zeros(WINDOW_SAMPLES, np.float32), [0])).all()
     assert np.isfinite(networks.embed([np.zeros((50, N_MELS), np.float32)])).all()

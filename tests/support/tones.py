@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from whisper_max.audio.waveform import ArrayWaveform
-from whisper_max.model.speakers.shapes import CLASSES, EMBEDDING, FIELD_SAMPLES, FRAME_SAMPLES, N_CLASSES, N_FRAMES
+from whisper_max.model.speakers.shapes import (
+    CLASSES,
+    EMBEDDING,
+    FIELD_SAMPLES,
+    FRAME_SAMPLES,
+    N_CLASSES,
+    N_FRAMES,
+    WINDOW_SAMPLES,
+)
 
 PITCHES = (300, 1000, 3000)
 
@@ -18,8 +26,9 @@ class Ears:
     def __init__(self):
         self.batches = []
 
-    def segment(self, windows):
-        self.batches.append(len(windows))
+    def segment(self, sound, starts):
+        self.batches.append(len(starts))
+        windows = [sound[start * FRAME_SAMPLES :][:WINDOW_SAMPLES] for start in starts]
         logits = np.full((len(windows), N_FRAMES, N_CLASSES), -9.0, np.float32)
         for window, row in zip(windows, logits, strict=True):
             locals_: dict[int, int] = {}

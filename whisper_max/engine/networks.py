@@ -27,8 +27,8 @@ class HostGraphs:
         self._weights = {name: Buffer.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
         self._graphs = load_graphs(module, CPU(), self._weights)
 
-    def run(self, graph: str, values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """The outputs of a graph, by its name, for its one input."""
+    def run(self, graph: str, *values: NDArray[np.float32] | NDArray[np.int32]) -> list[NDArray[np.float32]]:
+        """The outputs of a graph, by its name, for its inputs."""
         check_process()
-        outputs = self._graphs[graph].execute(Buffer.from_numpy(np.ascontiguousarray(values)))
+        outputs = self._graphs[graph].execute(*(Buffer.from_numpy(np.ascontiguousarray(each)) for each in values))
         return [output.to_numpy() for output in outputs]

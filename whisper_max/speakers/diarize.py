@@ -44,8 +44,16 @@ TOGETHER = 12
 class Networks(Protocol):
     """What hears speakers."""
 
-    def segment(self, windows: list[Float32]) -> Float32:
-        """Logits of ``shapes.CLASSES``. windows: each (WINDOW_SAMPLES,) -> (B, N_FRAMES, N_CLASSES)."""
+    def segment(self, sound: Float32, starts: Sequence[int]) -> Float32:
+        """Logits of ``shapes.CLASSES`` in windows of a sound, which may overlap.
+
+        Args:
+            sound: (n_samples,).
+            starts: the first frame of each window in it, all of whose WINDOW_SAMPLES are there.
+
+        Returns:
+            (B, N_FRAMES, N_CLASSES)
+        """
 
     def embed(self, voices: list[Float32]) -> Float32:
         """Voices as vectors of length 1. voices: features (T, N_MELS), of the same T -> (B, EMBEDDING)."""
@@ -132,10 +140,11 @@ def listen(
         for (window, local, _), vector in zip(batch, networks.embed([each[2] for each in batch]), strict=True):
             voices.append(Voice(window, local, length / 100, vector))
 
-    for batch in _batches(waveform):
-        logits = networks.segment([samples for _, samples in batch])
-        for (start, samples), of_window in zip(batch, logits, strict=True):
+    for sound, first, batch in _batches(waveform):
+        logits = networks.segment(sound, [start - first for start in batch])
+        for start, of_window in zip(batch, logits, strict=True):
             window = heard(start, of_window)
+            samples = sound[(start - first) * FRAME_SAMPLES :][:WINDOW_SAMPLES]
             for local in range(N_LOCAL):
                 features = voice_features(samples, window.alone[:, local])
                 if features is not None:
@@ -151,17 +160,14 @@ def listen(
     return windows, voices
 
 
-def _batches(waveform: Waveform) -> Iterator[list[tuple[int, Float32]]]:
-    """First frame and samples of windows, several at once; the last one is filled up with zeros."""
-    batch: list[tuple[int, Float32]] = []
-    for start in starts(waveform.n_samples):
-        samples = waveform.read(start * FRAME_SAMPLES, start * FRAME_SAMPLES + WINDOW_SAMPLES)
-        batch.append((start, filled(samples)))
-        if len(batch) == TOGETHER:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _batches(waveform: Waveform) -> Iterator[tuple[Float32, int, list[int]]]:
+    """Stretches of several windows, the last one filled up with zeros: samples, first frame, that of each window."""
+    windows = list(starts(waveform.n_samples))
+    for at in range(0, len(windows), TOGETHER):
+        batch = windows[at : at + TOGETHER]
+        n_samples = (batch[-1] - batch[0]) * FRAME_SAMPLES + WINDOW_SAMPLES
+        first = batch[0] * FRAME_SAMPLES
+        yield filled(waveform.read(first, first + n_samples), n_samples), batch[0], batch
 
 
 def _warning(kind: str, waveform: Waveform, message: str) -> AudioWarning:

@@ -14,7 +14,6 @@ from whisper_max.model.speakers.shapes import EMBEDDING, N_CLASSES, N_FRAMES, N_
 from whisper_max.speakers.weights import Tensors, embedding_weights, segmentation_weights
 
 Float32 = NDArray[np.float32]
-NORM_EPSILON = 1e-5  # torch.nn.InstanceNorm1d's default
 
 
 class SpeakerNetworks:
@@ -38,17 +37,15 @@ class SpeakerNetworks:
         }
         last = arrays["embedding.dense.weight"]  # which no other training has
         self.name = f"CAM++ {hashlib.sha256(last.tobytes()).hexdigest()[:16]}"
-        self._gain = float(segmentation["sincnet.wav_norm1d.weight"][0])
-        self._offset = float(segmentation["sincnet.wav_norm1d.bias"][0])
         try:
             self._graphs = HostGraphs(module, arrays)
         except (RuntimeError, ValueError) as error:
             raise ArtifactError("the compiled graphs can't be loaded", where="speakers", found=error) from error
 
-    def segment(self, windows: Sequence[Float32]) -> Float32:
-        """Logits of ``shapes.CLASSES``. windows: each (WINDOW_SAMPLES,) -> (B, N_FRAMES, N_CLASSES)."""
-        (logits,) = self._graphs.run("segment", self.normalised(windows))
-        return logits.reshape(len(windows), N_FRAMES, N_CLASSES)
+    def segment(self, sound: Float32, starts: Sequence[int]) -> Float32:
+        """Logits of ``shapes.CLASSES`` in windows of a sound, (B, N_FRAMES, N_CLASSES); see ``diarize.Networks``."""
+        (logits,) = self._graphs.run("segment", sound, np.array(starts, np.int32))
+        return logits.reshape(len(starts), N_FRAMES, N_CLASSES)
 
     def embed(self, voices: Sequence[Float32]) -> Float32:
         """Voices as vectors of length 1. voices: features (T, N_MELS), of the same T -> (B, EMBEDDING)."""
@@ -56,17 +53,9 @@ class SpeakerNetworks:
         vectors = embeddings.reshape(len(voices), EMBEDDING)
         return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
 
-    def stages(self, graph: str, values: Float32) -> list[Float32]:
-        """The value of every stage of ``segment_stages`` or ``embed_stages``, for the graphs' own input."""
-        return self._graphs.run(graph, values)
-
-    def normalised(self, windows: Sequence[Float32]) -> Float32:
-        """Windows with the network's own mean and variance, as its graph takes them, (B, 1, WINDOW_SAMPLES, 1)."""
-        samples = np.stack(windows)
-        samples = samples - samples.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
-        variance = np.mean(np.square(samples), axis=1, keepdims=True, dtype=np.float64)
-        scale = (self._gain / np.sqrt(variance + NORM_EPSILON)).astype(np.float32)
-        return np.asarray(samples * scale + np.float32(self._offset))[:, None, :, None]
+    def stages(self, graph: str, *values: Float32 | NDArray[np.int32]) -> list[Float32]:
+        """The value of every stage of ``segment_stages`` or ``embed_stages``, for the graphs' own inputs."""
+        return self._graphs.run(graph, *values)
 
 
 def bordered(voices: Sequence[Float32]) -> Float32:

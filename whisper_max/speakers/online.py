@@ -103,7 +103,7 @@ class OnlineSpeakers:
     def _hear(self, start: int) -> tuple[Heard, list[Voice]]:
         """A window from a frame on, and the voices in it."""
         samples = filled(self._samples[start * FRAME_SAMPLES - self._first :][:WINDOW_SAMPLES])
-        window = heard(start, self._networks.segment([samples])[0])
+        window = heard(start, self._networks.segment(samples, [0])[0])
         voices = []
         for local in range(N_LOCAL):
             features = voice_features(samples, window.alone[:, local])

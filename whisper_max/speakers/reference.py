@@ -22,7 +22,7 @@ def voice_of(waveform: Waveform, networks: Networks) -> Float32 | None:
         AudioError: a spooled recording can't be read back.
     """
     samples = filled(waveform.read(0, WINDOW_SAMPLES))
-    alone = heard(0, networks.segment([samples])[0]).alone
+    alone = heard(0, networks.segment(samples, [0])[0]).alone
     longest = alone[:, alone.sum(axis=0).argmax()]
     part_of = np.arange(N_FRAMES) * _PARTS // N_FRAMES
     features = [voice_features(samples, longest & (part_of == part)) for part in range(_PARTS)]

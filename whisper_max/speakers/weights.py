@@ -47,7 +47,13 @@ def layer(name: str, matrix: NDArray[np.floating], bias: NDArray[np.floating] | 
 
 def segmentation_weights(tensors: Tensors) -> dict[str, Float32]:
     """The weights of ``segmentation.segment``, from tensors that ``files`` has checked."""
-    weights = layer("sincnet.0", sinc_filters(tensors))
+    filters = sinc_filters(tensors)
+    norm = [tensors[f"sincnet.wav_norm1d.{part}"][0] for part in ("weight", "bias")]
+    weights = {
+        "sincnet.0.filters": np.asarray(filters[:, : filters.shape[1] // 2 + 1].T, np.float32),
+        "sincnet.0.totals": filters.sum(axis=1).astype(np.float32),
+        "sincnet.0.levels": np.array(norm, np.float32),
+    }
     for number in (1, 2):
         kernel = tensors[f"sincnet.conv1d.{number}.weight"].transpose(0, 2, 1)  # (n_out, taps, channels)
         weights |= layer(f"sincnet.{number}", kernel.reshape(len(kernel), -1), tensors[f"sincnet.conv1d.{number}.bias"])

@@ -52,9 +52,9 @@ def last_start(n_samples: int) -> int:
     return max(0, -((WINDOW_SAMPLES - n_samples) // FRAME_SAMPLES))
 
 
-def filled(samples: Float32) -> Float32:
-    """Up to WINDOW_SAMPLES samples as a window, filled up with zeros, (WINDOW_SAMPLES,)."""
-    return np.pad(samples, (0, WINDOW_SAMPLES - len(samples)))
+def filled(samples: Float32, n_samples: int = WINDOW_SAMPLES) -> Float32:
+    """Up to n_samples samples, a window's or those of several, filled up with zeros, (n_samples,)."""
+    return np.pad(samples, (0, n_samples - len(samples)))
 
 
 def heard(start: int, logits: Float32) -> Heard:

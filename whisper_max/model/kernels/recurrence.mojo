@@ -4,7 +4,7 @@ import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
-from std.math import abs, ceildiv, exp, max, min, sqrt
+from std.math import ceildiv, exp, max, min, sqrt
 from std.memory import alloc, dealloc
 from std.memory.alloc import Layout
 
@@ -27,31 +27,31 @@ comptime ROWS = 2 * TILE_ROWS
 
 @fieldwise_init
 struct Series(ImplicitlyCopyable, Movable):
-    """Items of positions with channels innermost, what is made of them, and each channel's weight and bias."""
+    """Items of positions with channels innermost, and each channel's weight and bias."""
 
-    var x: FloatPointer  # (n_items, x_length, channels)
-    var x_length: Int
     var out_ptr: FloatPointer  # (n_items, length, channels)
     var length: Int
     var channels: Int
     var weight: FloatPointer
     var bias: FloatPointer
 
-    def pool_norm[lanes: Int, rectify: Bool](self, item: Int, channel: Int):
-        """Some channels of an item; see `PoolNorm`."""
+    def pool_norm[lanes: Int](self, x: FloatPointer, x_length: Int, item: Int, channel: Int):
+        """Some channels of an item; see `PoolNorm`. x: (n_items, x_length, channels)."""
         comptime Few = SIMD[DType.float32, lanes]
-        var source = self.x.unsafe_offset(item * self.x_length * self.channels + channel)
+        var source = x.unsafe_offset(item * x_length * self.channels + channel)
         var target = self.out_ptr.unsafe_offset(item * self.length * self.channels + channel)
         var sums = SIMD[DType.float64, lanes](0)
         for t in range(self.length):
             var largest = Few(-3.0e38)
             comptime for k in range(POOL):
-                var value = source.unsafe_load[width=lanes]((POOL * t + k) * self.channels)
-                comptime if rectify:
-                    value = abs(value)
-                largest = max(largest, value)
+                largest = max(largest, source.unsafe_load[width=lanes]((POOL * t + k) * self.channels))
             target.unsafe_store(t * self.channels, largest)
             sums += largest.cast[DType.float64]()
+        self.normalise[lanes](item, channel, sums)
+
+    def normalise[lanes: Int](self, item: Int, channel: Int, sums: SIMD[DType.float64, lanes]):
+        """Some channels of an item to their mean and variance over time, with a leaky ReLU. sums: over time."""
+        var target = self.out_ptr.unsafe_offset(item * self.length * self.channels + channel)
         var mean = (sums / Float64(self.length)).cast[DType.float32]()
         var squares = SIMD[DType.float64, lanes](0)
         for t in range(self.length):
@@ -71,9 +71,7 @@ struct PoolNorm:
     """The largest of every three positions, normalised over time in each channel, and a leaky ReLU."""
 
     @staticmethod
-    def execute[
-        rectify: Bool  # take magnitudes first
-    ](
+    def execute(
         output: OutputTensor[dtype=DType.float32, rank=4, ...],  # (B, 1, T // 3, channels)
         x: InputTensor[dtype=DType.float32, rank=4, ...],  # (B, 1, T, channels)
         weight: InputTensor[dtype=DType.float32, rank=1, ...],  # (channels,)
@@ -83,9 +81,9 @@ struct PoolNorm:
         var channels = x.dim_size(3)
         var n_wide = channels // WIDE
         var n_parts = n_wide + channels % WIDE // NARROW
+        var x_ptr = rebind[FloatPointer](x.unsafe_ptr())
+        var x_length = x.dim_size(2)
         var series = Series(
-            rebind[FloatPointer](x.unsafe_ptr()),
-            x.dim_size(2),
             rebind[FloatPointer](output.unsafe_ptr()),
             output.dim_size(2),
             channels,
@@ -96,9 +94,10 @@ struct PoolNorm:
         def work(unit: Int) {imm}:
             var part = unit % n_parts
             if part < n_wide:
-                series.pool_norm[WIDE, rectify](unit // n_parts, part * WIDE)
+                series.pool_norm[WIDE](x_ptr, x_length, unit // n_parts, part * WIDE)
             else:
-                series.pool_norm[NARROW, rectify](unit // n_parts, n_wide * WIDE + (part - n_wide) * NARROW)
+                var channel = n_wide * WIDE + (part - n_wide) * NARROW
+                series.pool_norm[NARROW](x_ptr, x_length, unit // n_parts, channel)
 
         share_out(work, x.dim_size(0) * n_parts)
 

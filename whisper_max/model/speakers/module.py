@@ -31,8 +31,12 @@ def build_module(library: KernelLibrary | None = None) -> tuple[Module, dict[str
 
     of_segments, of_voices = weights / "segmentation", weights / "embedding"
     sound, voices = segmentation.input_types(), embedding.input_types()
-    add("segment", sound, lambda inputs: segmentation.segment(inputs[0].tensor, of_segments))
-    add("segment_stages", sound, lambda inputs: segmentation.segment_stages(inputs[0].tensor, of_segments))
+
+    def heard(forward: Callable[..., TensorValue | list[TensorValue]]) -> Forward:
+        return lambda inputs: forward(inputs[0].tensor, inputs[1].tensor, of_segments)
+
+    add("segment", sound, heard(segmentation.segment))
+    add("segment_stages", sound, heard(segmentation.segment_stages))
     add("embed", voices, lambda inputs: embedding.embed(inputs[0].tensor, of_voices))
     add("embed_stages", voices, lambda inputs: embedding.embed_stages(inputs[0].tensor, of_voices))
     return module, weights.declared
