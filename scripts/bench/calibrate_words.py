@@ -146,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--models", nargs="+", default=["base:int8", "tiny.en:int8"])
-    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--longest", type=float, default=1e9, help="seconds of a recording, by its key `seconds`")
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--figure", type=Path)

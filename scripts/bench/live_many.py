@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from live_latency import CLOCKS, PIECE, RATE, SILENCE
+from live_latency import CLOCK_HELP, CLOCKS, PIECE, RATE, SILENCE
 from numpy.typing import NDArray
 
 import whisper_max
@@ -146,8 +146,8 @@ def main() -> None:
     parser.add_argument("--policy", default="agreement")
     parser.add_argument("--step", type=float, default=1.0)
     parser.add_argument("--margin", type=float, default=0.3)
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: of a machine that others use, too")
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help=CLOCK_HELP)
     parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
     entries = read_manifest(args.manifest).select({"source": args.source}).entries
