@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.support.encoded_once import encoding_once
 from tests.support.reference_samples import reference_samples
 from whisper_max.commands.main import main
 from whisper_max.measure.verify import read_reference, verify
@@ -35,7 +37,7 @@ def clips(name, *models):
 
 @pytest.fixture(scope="session")
 def models(real_model):
-    return lambda name: replace(real_model(name), as_openai=True)
+    return cache(lambda name: encoding_once(replace(real_model(name), as_openai=True)))
 
 
 @pytest.mark.parametrize("name", MODELS)
