@@ -119,6 +119,14 @@ def real_model() -> Callable[[str], Model]:
 
 
 @pytest.fixture(scope="session")
+def encoding_once(real_model: Callable[[str], Model]) -> Callable[[str], Model]:
+    """The same models, which encode a window once, however many tests ask them what it says: that takes most time."""
+    from tests.support.encoded_once import encoding_once
+
+    return cache(lambda name: encoding_once(real_model(name)))
+
+
+@pytest.fixture(scope="session")
 def kernel_graphs(request) -> dict[str, Any]:
     """The graphs of all test files that ask for this, by name, compiled for this machine as one module.
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.encoded_once import encoding_once
 from tests.support.reference_samples import reference_samples
 from whisper_max.commands.main import main
 from whisper_max.measure.verify import read_reference, verify
@@ -36,8 +34,8 @@ def clips(name, *models):
 
 
 @pytest.fixture(scope="session")
-def models(real_model):
-    return cache(lambda name: encoding_once(replace(real_model(name), as_openai=True)))
+def models(encoding_once):
+    return lambda name: replace(encoding_once(name), as_openai=True)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -13,8 +13,8 @@ LAX = {"language": "en", "temperature": 0.0, "no_speech_threshold": None, "logpr
 
 
 @pytest.fixture(scope="module", params=["tiny.en", "base"])
-def model(request, real_model):
-    return real_model(request.param)
+def model(request, encoding_once):
+    return encoding_once(request.param)
 
 
 def test_what_is_invented_in_silence_and_noise_is_dropped(model):

@@ -196,8 +196,8 @@ def test_a_file_of_text(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def base(real_model):
-    return real_model("base")
+def base(encoding_once):
+    return encoding_once("base")
 
 
 @pytest.mark.slow
