@@ -35,7 +35,7 @@ Tensors = Mapping[str, Array]
 Make = Callable[[Tensors], Array]
 MakeAll = Callable[[], dict[str, Array]]
 CACHE_LINE = 64
-_TOGETHER = 1 << 19
+_TOGETHER = 1 << 17
 """Elements that are converted together: their float32 values stay in a core's cache."""
 
 
