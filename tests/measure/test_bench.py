@@ -106,6 +106,7 @@ def test_peaks_that_can_not_be_measured_are_an_error(monkeypatch):
     [
         ("model name\t: Some CPU\nflags\t\t: fpu avx2 avx512f\n\nmodel name\t: Some CPU\n", "Some CPU (avx2, avx512f)"),
         ("model name : Old CPU\nflags : fpu\n", "Old CPU"),
+        ("cpu family : 25\nmodel : 17\nmodel name : EPYC\nflags : avx2\n", "EPYC, family 25 model 17 (avx2)"),
     ],
 )
 def test_the_processor_is_named_with_what_it_has(tmp_path, text, expected):

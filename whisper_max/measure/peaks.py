@@ -80,10 +80,12 @@ def _least_seconds(work: Callable[[], object], repeats: int) -> float:
 
 
 def processor(info: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name, and of what may matter here whether it has it."""
+    """The processor's name, family and model where Linux tells them, and of what may matter here whether it has it."""
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
     keys = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     name = keys.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in keys and "model" in keys:  # a name alone may be that of several generations
+        name += f", family {keys['cpu family']} model {keys['model']}"
     flags = (keys.get("flags") or keys.get("Features") or "").split()
     has = [feature for feature in _FEATURES if feature in flags]
     return f"{name} ({', '.join(has)})" if has else name
