@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.runs import PEER_PATH
 from tqdm import tqdm
 
 import whisper_max
@@ -40,7 +41,6 @@ from whisper_max.audio.io import load_audio
 from whisper_max.files.atomic import whole_file
 from whisper_max.measure.evaluate import Errors, ManifestEntry, Normaliser, count_errors, read_manifest
 
-SCRIPTS = Path(__file__).resolve().parent
 LADDER = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 SEARCHES: dict[str, dict[str, Any]] = {
     "greedy": {"language": "en", "temperature": LADDER},
@@ -112,7 +112,7 @@ class Peer:
     def transcribe(self, samples: np.ndarray, options: Mapping[str, Any]) -> dict[str, Any]:
         """The text of 16 kHz mono float32 samples, the seconds it took, and the versions."""
         if self._process is None:
-            env = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+            env = {**os.environ, "PYTHONPATH": PEER_PATH}
             pipe = subprocess.PIPE
             self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, text=True, env=env)
             self.versions = self._answer(self._process)

@@ -1,7 +1,9 @@
 """What scripts say before they work: help without working, and one line where what they need is not installed."""
 
+import os
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,11 @@ def test_help_does_not_build_vocabularies():
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "usage: build_vocabularies.py [-h]" in ended.stdout
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_peers_interpreter_finds_how_the_reference_is_loaded(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS / "bench"))
+    from benchmarks.runs import PEER_PATH
+
+    places = PEER_PATH.split(os.pathsep)
+    assert all(PathFinder.find_spec(module, places) for module in ("benchmarks", "reference_model"))

@@ -13,14 +13,16 @@ from typing import Any
 from benchmarks.systems import Asked, system_of
 from whisper_max.measure.peaks import processor
 
-SCRIPTS = Path(__file__).resolve().parents[1]
+_BENCH = Path(__file__).resolve().parents[1]
+PEER_PATH = os.pathsep.join(map(str, (_BENCH, _BENCH.with_name("reference"))))
+"""Where a peer's interpreter finds what stands in this repository: these benchmarks, and how the reference is loaded."""
 
 
 def run_child(name: str, audio: Path, python: str, asked: Asked) -> dict[str, Any]:
     """One run: what the child printed, with the time of the whole process, or what went wrong."""
     system = system_of(name)
     cores = sorted(os.sched_getaffinity(0))[: asked.threads]
-    env = {**os.environ, "PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": str(asked.threads), **system.env}
+    env = {**os.environ, "PYTHONPATH": PEER_PATH, "OMP_NUM_THREADS": str(asked.threads), **system.env}
     command = ["taskset", "-c", ",".join(map(str, cores)), python, "-m", "benchmarks.child"]
     arguments = [name, str(audio), asked.model, str(asked.weights), str(asked.threads)]
     begin = time.perf_counter()
