@@ -15,7 +15,7 @@ from whisper_max.measure.peaks import processor
 
 _BENCH = Path(__file__).resolve().parents[1]
 PEER_PATH = os.pathsep.join(map(str, (_BENCH, _BENCH.with_name("reference"))))
-"""Where a peer's interpreter finds what stands in this repository: these benchmarks, and how the reference is loaded."""
+"""Where a peer's interpreter finds these benchmarks, and how the reference is loaded."""
 
 
 def run_child(name: str, audio: Path, python: str, asked: Asked) -> dict[str, Any]:
