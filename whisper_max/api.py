@@ -304,7 +304,7 @@ class Model:
         vad: bool | VadOptions | Mapping[str, Any] = True,
         policy: str = "auto",
         margin: float = 0.3,
-        sure: float = 0.8,
+        sure: float = 0.4,
         speakers: int | str | None = None,
         **options: Any,
     ) -> LiveTranscriber:
@@ -313,7 +313,7 @@ class Model:
         Args:
             sampling_rate: of what will be fed, in Hz.
             channels: of what will be fed.
-            step: least seconds of new audio between two decodings; None: 1 by agreement, 0.5 by attention.
+            step: least seconds of new audio between two decodings; None: 1 by agreement, 0.6 by attention.
             buffer: most seconds of audio that are kept, up to 30.
             vad: what counts as speech, or fields of ``VadOptions`` that differ from ``LIVE_VAD``; it takes the extra
                 ``vad``. False takes everything as one utterance.

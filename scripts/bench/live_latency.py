@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--paced", action="store_true", help="wait for the audio: a run lasts as long as it does")
     parser.add_argument("--policy", default="auto")
     parser.add_argument("--margin", type=float, default=0.3)
-    parser.add_argument("--sure", type=float, default=0.8)
+    parser.add_argument("--sure", type=float, default=0.4)
     parser.add_argument("--seconds", type=float, default=120.0, help="after which a model takes no new recording")
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--figure", type=Path)

@@ -93,10 +93,10 @@ def test_audio_that_is_dropped_takes_its_words_out_of_the_prefix():
 @pytest.mark.parametrize(
     ("model", "policy", "step", "chosen"),
     [
-        ("tiny.en", AUTO, None, (ATTENTION, 0.5)),
+        ("tiny.en", AUTO, None, (ATTENTION, 0.6)),
         ("tiny.en", AGREEMENT, None, (AGREEMENT, 1.0)),
         ("base", AUTO, None, (AGREEMENT, 1.0)),
-        ("base", ATTENTION, None, (ATTENTION, 0.5)),
+        ("base", ATTENTION, None, (ATTENTION, 0.6)),
         ("tiny", AUTO, 0.7, (AGREEMENT, 0.7)),
     ],
 )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 STDIN = "-"
 _POLICIES = ("auto", "agreement", "attention")  # those of live.options, which would import NumPy
 _POLICY = "words are certain once two decodings agree, or sooner, by the attention of one; auto: what suits the model"
-_STEP = "least between two decodings (default: 1 by agreement, 0.5 by attention)"
+_STEP = "least between two decodings (default: 1 by agreement, 0.6 by attention)"
 _MARGIN = "by attention: how long before the end of the sound a word must have ended"
 _SURE = "by attention: less likely words wait for a second more"
 _SPEAKERS = "tell speakers apart, whose labels settle as more is heard: how many there are, MIN-MAX, or auto"
@@ -60,7 +60,7 @@ def add(commands: Subcommands) -> None:
     parser.add_argument("--step", type=float, metavar="SECONDS", default=None, help=_STEP)
     parser.add_argument("--policy", choices=_POLICIES, default=_POLICIES[0], help=_POLICY)
     parser.add_argument("--margin", type=float, metavar="SECONDS", default=0.3, help=_MARGIN)
-    parser.add_argument("--sure", type=float, metavar="PROBABILITY", default=0.8, help=_SURE)
+    parser.add_argument("--sure", type=float, metavar="PROBABILITY", default=0.4, help=_SURE)
     parser.add_argument("--buffer", type=float, metavar="SECONDS", default=25.0, help="most sound kept, up to 30")
     parser.add_argument("--silence_ms", type=float, metavar="MS", default=600, help="silence that ends an utterance")
     parser.add_argument("--guard", choices=GUARDS, default="mark", help="what becomes of text that nobody said")

@@ -21,7 +21,7 @@ AGREEMENT, ATTENTION = POLICIES = ("agreement", "attention")
 """When words are certain: LocalAgreement-2 (arXiv:2307.14743), or after AlignAtt (arXiv:2305.11408)."""
 AUTO = "auto"
 """The policy that was measured to be the better one for a model."""
-STEPS = {AGREEMENT: 1.0, ATTENTION: 0.5}
+STEPS = {AGREEMENT: 1.0, ATTENTION: 0.6}
 """Seconds of new audio between two decodings, where nobody says how many."""
 
 _BY_ATTENTION = ((384, 4, False),)
@@ -61,7 +61,7 @@ class LiveOptions:
     vad: VadOptions | None = LIVE_VAD
     policy: str = AGREEMENT
     margin: float = 0.3
-    sure: float = 0.8
+    sure: float = 0.4
 
     def __post_init__(self) -> None:
         if not _SHORTEST_BUFFER <= self.buffer <= CHUNK_LENGTH:
