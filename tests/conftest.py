@@ -48,7 +48,7 @@ SHARE_KERNEL_GRAPHS = (  # the files that ask for the fixture of that name
     "tests/model/test_fused.py",
     "tests/model/test_int8_attention.py",
     "tests/model/test_int8_audio.py",
-    "tests/model/test_split_attention.py",
+    "tests/model/test_token_block.py",
     "tests/model/test_device_decoding.py",
     "tests/model/gpu/test_choose.py",
     "tests/engine/test_device_transcripts.py",

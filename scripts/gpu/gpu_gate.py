@@ -37,8 +37,7 @@ from whisper_max.hardware.gpu_record import GpuRecord, write_record
 
 INSTEAD = {
     "encoder attention": "softmax form (the plain artifact)",
-    "decode self-attention": "stock operations over the whole cache (the plain artifact)",
-    "decode cross-attention": "stock operations (the plain artifact)",
+    "decoder block": "stock operations, over the whole cache (the plain artifact)",
     "choose": "the host's rules and searches",
 }
 """What runs in place of an operation that is wrong in the fast form; whatever is wrong in the plain form as well means
@@ -47,7 +46,7 @@ KERNELS = {
     "linear": "MAX matmul",
     "layer_norm": "MAX layer_norm",
     "encoder attention": "MAX mo.mha.no_cache (flash attention) in bfloat16, else batched matmul and softmax",
-    "decode": "split_attention.mojo in the fast form, else batched matmul and softmax",
+    "decode": "token_block.mojo in the fast form, else batched matmul and softmax",
     "choose": "MAX reductions and elementwise kernels",
     "stage": "several",
 }

@@ -131,7 +131,7 @@ def _export(args: argparse.Namespace) -> None:
     architecture, _, form = rest.partition(":")
 
     if kind == "gpu":
-        driver.set_virtual_device_api("cuda")
+        driver.set_virtual_device_api("hip" if architecture.startswith("gfx") else "cuda")
         driver.set_virtual_device_target_arch(architecture)
         driver.set_virtual_device_count(1)
     elif not architecture.startswith("native"):

@@ -12,6 +12,7 @@ from whisper_max.dims import ModelDimensions
 from whisper_max.model import align, decoder, encoder, reorder
 from whisper_max.model.gpu import choose
 from whisper_max.model.gpu.fast import FastOps
+from whisper_max.model.gpu.fast import step as fast_step
 from whisper_max.model.gpu.stock import StockOps
 from whisper_max.model.int8 import Int8Ops, Int8Weights
 from whisper_max.model.layers import Declared, Ops, Weights
@@ -67,7 +68,8 @@ def build_module(
     xa = partial(decoder.cross_kv_input_types, dims, dtype, cross, device)
     add("cross_kv", xa, lambda inputs: decoder.cross_kv(inputs, text, dims))
     add("prefill", partial(decoder.prefill_input_types, *of), lambda inputs: decoder.prefill(inputs, text, dims))
-    add("step", partial(decoder.step_input_types, *of), lambda inputs: decoder.step(inputs, text, dims))
+    step = fast_step if isinstance(weights.ops, FastOps) else decoder.step
+    add("step", partial(decoder.step_input_types, *of), lambda inputs: step(inputs, text, dims))
     add("reorder", partial(reorder.reorder_input_types, dims, kv, device), partial(reorder.reorder, layers=weights.ops))
     add("align", partial(align.align_input_types, dims, cross, device), lambda inputs: align.align(inputs, text, dims))
     if not device.is_cpu():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from max.driver import CPU, Buffer, Device
@@ -23,11 +23,14 @@ from whisper_max.checkpoint.layout import LOGITS, TOKEN_EMBEDDING
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.runtime import Placement, causal_mask
 from whisper_max.engine.weights import prepare_weights, to_device, weight_rules
+from whisper_max.model.gpu.fast import COUNTS
 from whisper_max.model.stages import stage_names
 
 sys.path.append(str(Path(__file__).parents[3]))
+from tests.support.numpy_block import attend, random_layers, token_block
 from tests.support.numpy_whisper import NumpyWhisper
 
+BLOCK = "decoder block"  # only the fast form has it as an operation
 STEP_ROWS = (1, 2, 7, 8, 9, 16, 33, 64, 128, 320)
 WINDOWS = (1, 2, 8)
 SAMPLED = 48  # rows of a large result that are compared; of all the others it is asked that they be finite
@@ -57,6 +60,7 @@ class Checker:
         devices = [CPU()] if device.is_host else [CPU(), device]
         session = InferenceSession(devices=devices)
         self.graphs: dict[str, Model] = session.init_all(read(BytesIO(module)), weights_registry=weights)
+        self.fast = BLOCK in self.graphs
         self.tolerance = TOLERANCE[dtype.name]
 
     def run(self) -> Iterator[Result]:
@@ -71,11 +75,11 @@ class Checker:
                 yield self._linear(layer, (n_rows,))
         for n_rows in STEP_ROWS:
             yield self._layer_norm(n_rows)
-            yield self._decode_self(n_rows)
+            yield self._block(n_rows) if self.fast else self._decode_self(n_rows)
         for n_windows in WINDOWS:
             yield self._encoder_attention(n_windows)
         for n_windows, n_hyps in ((1, 1), (2, 1), (1, 5), (8, 1), (3, 5)):
-            yield self._decode_cross(n_windows, n_hyps)
+            yield self._block(n_windows * n_hyps, n_hyps) if self.fast else self._decode_cross(n_windows, n_hyps)
         yield from self._stages()
         yield from self._decoder()
         yield self._choices()
@@ -117,7 +121,7 @@ class Checker:
         self.graphs["encoder attention"].execute(self._put(qkv), out)
         rows = self._some(n_windows * length)
         q, k, v = qkv.astype(np.float64).reshape(n_windows, length, 3, n_head, -1).transpose(2, 0, 3, 1, 4)
-        expected = [_attend(q[w, :, i], k[w], v[w]) for w, i in zip(*divmod(rows, length), strict=True)]
+        expected = [attend(q[w, :, i], k[w], v[w]) for w, i in zip(*divmod(rows, length), strict=True)]
         return self._compare("encoder attention", (n_windows,), self._get(out).reshape(-1, d), rows, np.stack(expected))
 
     def _decode_self(self, n_rows: int) -> Result:
@@ -139,7 +143,7 @@ class Checker:
                 np.concatenate([side[row, :, :n], new[row][:, None]], axis=1)
                 for side, new in zip(cache, (k, v), strict=True)
             )
-            expected.append(_attend(q[row], keys, values))
+            expected.append(attend(q[row], keys, values))
         result = self._compare("decode self-attention", (n_rows,), self._get(out), rows, np.stack(expected))
         for side, new, buffer in zip(cache, (k, v), buffers, strict=True):
             side[np.arange(n_rows), :, lengths] = new
@@ -156,13 +160,42 @@ class Checker:
         self.graphs["decode cross-attention"].execute(*map(self._put, (q, keys, values)), out)
         expected = np.stack(
             [
-                _attend(each.reshape(n_head, -1).astype(np.float64), keys[row // n_hyps], values[row // n_hyps])
+                attend(each.reshape(n_head, -1).astype(np.float64), keys[row // n_hyps], values[row // n_hyps])
                 for row, each in enumerate(q.reshape(-1, t))
             ]
         )
         rows = np.arange(len(expected))
         found = self._get(out).reshape(-1, t)
         return self._compare("decode cross-attention", (n_windows, n_hyps), found, rows, expected)
+
+    def _block(self, n_rows: int, n_hyps: int = 1) -> Result:
+        """A whole decoder block; its result is compared less the residual stream that goes through it."""
+        dims = self.dims
+        n_head, t, capacity = dims.n_text_head, dims.n_text_state, dims.n_text_ctx
+        lengths = self.rng.integers(0, capacity, n_rows).astype(np.int32)
+        lengths[0] = capacity - 1
+        x = self.rng.standard_normal((n_rows, t), dtype=np.float32)
+        cache = self._random(n_rows, n_head, capacity, t // n_head), self._random(n_rows, n_head, capacity, t // n_head)
+        shape = (n_rows // n_hyps, n_head, dims.n_audio_ctx, t // n_head)
+        audio = self._random(*shape), self._random(*shape)
+        layers = random_layers(self.rng, t, partial(rounded, dtype=self.dtype))
+        out = self.place.put(np.full((n_rows, t), np.nan, np.float32))
+        counts = self.place.put(np.zeros((n_rows, COUNTS + n_head), np.int32))
+        buffers = [self._put(side) for side in cache]
+        given = [self.place.put(x), counts, self.place.put(lengths), *buffers, *map(self._put, (*audio, *layers))]
+        self.graphs[BLOCK].execute(*given, out)
+        expected, new = token_block(x, lengths, cache, audio, layers)
+        result = self._compare(BLOCK, (n_rows, n_hyps), self._get(out) - x, np.arange(n_rows), expected - x)
+        if self._get(counts).any():
+            return Result(BLOCK, f"{result.shape} counts", math.inf, 0)
+        every = np.arange(n_rows)
+        for side, written, buffer in zip(cache, new, buffers, strict=True):
+            found = self._get(buffer)
+            slots = self._compare(BLOCK, (n_rows, n_hyps), found[every, :, lengths], every, written)
+            found[every, :, lengths] = side[every, :, lengths]
+            if not slots.passed or not np.array_equal(found, side):
+                return Result(BLOCK, f"{result.shape} cache", math.inf, 0)
+        return result
 
     # stages
 
@@ -263,13 +296,3 @@ class Checker:
             return widened
         values: Array = host.to_numpy().astype(np.float32)
         return values
-
-
-def _attend(q: NDArray[Any], k: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
-    """One query of each head. q: (H, hd); k, v: (H, S, hd). Returns (H * hd,) float64."""
-    scores = np.einsum("hd,hsd->hs", q, k, dtype=np.float64) / math.sqrt(q.shape[-1])
-    weights = np.exp(scores - scores.max(-1, keepdims=True))
-    attended: NDArray[np.float64] = np.einsum(
-        "hs,hsd->hd", weights / weights.sum(-1, keepdims=True), v, dtype=np.float64
-    )
-    return attended.reshape(-1)

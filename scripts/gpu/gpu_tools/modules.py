@@ -53,6 +53,13 @@ def linear_layers(dims: ModelDimensions) -> tuple[list[Linear], list[Linear]]:
     return windows, rows
 
 
+def block_shapes(n: int) -> list[tuple[int, ...]]:
+    """Of a decoder block's layers, in the order of ``gpu.fast.block_layers``."""
+    norm: list[tuple[int, ...]] = [(n,), (n,)]
+    attention = [*norm, (3 * n, n), (3 * n,), (n, n), (n,), *norm, (n, n), (n,), (n, n), (n,)]
+    return [*attention, *norm, (4 * n, n), (4 * n,), (n, 4 * n), (n,)]
+
+
 def op_name(layer: Linear) -> str:
     """How a check calls a linear layer: ``linear encoder mlp.0``."""
     return f"linear {layer[0].split('.')[0]} {layer[1]}"
@@ -126,26 +133,36 @@ def build(dims: ModelDimensions, dtype: DType, device_kind: str, fast: bool, che
     )
     head = (dims.n_text_head, t // dims.n_text_head)
     cache = BufferType(dtype, ["rows", head[0], "capacity", head[1]], device=device)
-    self_attend = gpu.split_self_attention if fast else decode_self_attention
-    add_op(
-        "decode self-attention",
-        [tensor("rows", 3 * t), tensor("rows", of=DType.int32), cache, cache],
-        lambda x: self_attend(x[0].tensor, x[1].tensor, x[2].buffer, x[3].buffer),
-        ["rows", t],
-    )
     audio = tensor("windows", head[0], dims.n_audio_ctx, head[1])
+    lengths = tensor("rows", of=DType.int32)
+    if fast:
+        counts = tensor("rows", gpu.COUNTS + head[0], of=DType.int32)
+        layers = [tensor(*shape) for shape in block_shapes(t)]
 
-    def cross(values: Sequence[Value]) -> TensorValue:
-        q, keys, kept = (value.tensor for value in values)
-        n_windows, n_hyps, _ = q.shape
-        q = q.reshape((n_windows * n_hyps, t))
-        if fast:
-            attended = gpu.split_cross_attention(q, keys, kept)
-        else:
+        def block(values: Sequence[Value]) -> TensorValue:
+            x, counted, length, *layer = (values[i].tensor for i in (0, 1, 2, *range(7, len(values))))
+            sides = (values[3].buffer, values[4].buffer), (values[5].tensor, values[6].tensor)
+            return gpu.token_block(x, counted, length, *sides, layer)
+
+        stream = tensor("rows", t, of=DType.float32)
+        types = [stream, counts, lengths, cache, cache, audio, audio, *layers]
+        add_op("decoder block", types, block, ["rows", t], of=DType.float32)
+    else:
+        add_op(
+            "decode self-attention",
+            [tensor("rows", 3 * t), lengths, cache, cache],
+            lambda x: decode_self_attention(x[0].tensor, x[1].tensor, x[2].buffer, x[3].buffer),
+            ["rows", t],
+        )
+
+        def cross(values: Sequence[Value]) -> TensorValue:
+            q, keys, kept = (value.tensor for value in values)
+            n_windows, n_hyps, _ = q.shape
+            q = q.reshape((n_windows * n_hyps, t))
             attended = decode_cross_attention(q, keys, kept, (n_windows, n_hyps))
-        return attended.reshape((n_windows, n_hyps, t))
+            return attended.reshape((n_windows, n_hyps, t))
 
-    add_op("decode cross-attention", [tensor("windows", "hyps", t), audio, audio], cross, ["windows", "hyps", t])
+        add_op("decode cross-attention", [tensor("windows", "hyps", t), audio, audio], cross, ["windows", "hyps", t])
     if device_kind == "cpu":
         add_graphs(add, dims, device)
     return module
