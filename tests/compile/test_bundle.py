@@ -394,6 +394,8 @@ def test_compile_on_the_command_line(compiled, tmp_path, capsys):
     [
         (["--target", "cpu:z80"], "cpu:z80: unknown target"),
         (["--target", "cuda:fast"], "cuda:fast: unknown target"),
+        (["--target", "cuda:gfx942"], "cuda:gfx942: unknown target"),
+        (["--target", "hip:sm_90a"], "or another cuda:sm_N or hip:gfxN"),
         (["--target", "cuda:sm_80", "--compute_type", "int8"], "compute_type: not available on a GPU"),
         (["--target", "cpu:x86-64-v3", "--compute_type", "bfloat16"], "compute_type: not available on a CPU"),
     ],
@@ -406,6 +408,8 @@ def test_what_can_not_be_compiled(compiled, tmp_path, capsys, arguments, message
 
 def test_targets_by_name():
     assert target_code("gpu:sm_80") == target_code("cuda:sm_80") == "gpu:sm_80"
+    assert target_code("gpu:gfx942") == target_code("hip:gfx942") == "gpu:gfx942"
+    assert target_code("hip:gfx90a") == "gpu:gfx90a"
     assert target_code("cpu:native") == cpu_codes()[0]
     assert target_code("cpu:neoverse-n1") == "cpu:neoverse-n1"
 

@@ -12,7 +12,7 @@ from whisper_max.commands.flags import MODEL_OPTIONS
 if TYPE_CHECKING:
     from whisper_max.checkpoint import Checkpoint
 
-TARGET_HELP = "cpu:x86-64-v3, cpu:x86-64-v4, cpu:neoverse-n1, cpu:native, cuda:sm_80, cuda:sm_90a...; several at once"
+TARGET_HELP = "cpu:x86-64-v3, cpu:x86-64-v4, cpu:neoverse-n1, cpu:native, cuda:sm_90a, hip:gfx942...; several at once"
 COMPUTE_TYPES = "auto, float32 or int8 on a CPU; auto, bfloat16, float16 or float32 on a GPU"
 
 

@@ -41,8 +41,8 @@ def compile_module(dims: ModelDimensions, dtype: DType, storage: DType, code: st
         dims: the model's.
         dtype: of activations.
         storage: of the matrices of linear layers.
-        code: what to compile for: "cpu:x86-64-v3", "cpu:native-...", "gpu:sm_90a", or "gpu:sm_90a:fast" with the forms
-            of `model.gpu.fast`; need not be this machine's.
+        code: what to compile for: "cpu:x86-64-v3", "cpu:native-...", "gpu:sm_90a", "gpu:gfx942", or "gpu:sm_90a:fast"
+            with the forms of `model.gpu.fast`; need not be this machine's.
         only: names of the graphs to compile; all where empty.
 
     Returns:

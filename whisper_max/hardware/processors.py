@@ -23,29 +23,30 @@ x86-64-v3 and v4 are levels of the x86-64 psABI: v3 is what most machines since 
 AVX-512. neoverse-n1 is Armv8.2 with dot products and half precision: Arm servers since 2019."""
 
 _NATIVE = "native"
-_GPU = re.compile(r"(?:cuda|gpu):(sm_[1-9]\d{1,2}[af]?)")
-TARGETS = (*(f"cpu:{name}" for name in PORTABLE_CPUS), "cpu:native", "cuda:sm_80", "cuda:sm_90a")
-"""Examples of what ``target_code`` takes; any "cuda:sm_N" is taken."""
+_GPU = re.compile(r"(?:cuda|gpu):(sm_[1-9]\d{1,2}[af]?)|(?:hip|gpu):(gfx[1-9][0-9a-f]{2,3})")
+TARGETS = (*(f"cpu:{name}" for name in PORTABLE_CPUS), "cpu:native", "cuda:sm_80", "cuda:sm_90a", "hip:gfx942")
+"""Examples of what ``target_code`` takes; any "cuda:sm_N" and "hip:gfxN" is taken."""
 
 
 def target_code(name: str) -> str:
     """The code for a target that the user names.
 
     Args:
-        name: "cpu:" and a key of ``PORTABLE_CPUS``, "cpu:native" for this machine's processor, or "cuda:sm_90a".
+        name: "cpu:" and a key of ``PORTABLE_CPUS``, "cpu:native" for this machine's processor, "cuda:sm_90a" or
+            "hip:gfx942".
 
     Raises:
         OptionError: no such target.
     """
     gpu = _GPU.fullmatch(name)
     if gpu is not None:
-        return f"gpu:{gpu[1]}"
+        return f"gpu:{gpu[1] or gpu[2]}"
     kind, _, processor = name.partition(":")
     if kind == "cpu" and processor == _NATIVE:
         return _native_code()
     if kind == "cpu" and processor in PORTABLE_CPUS:
         return name
-    raise OptionError("unknown target", where=name, expected=f"{', '.join(TARGETS)} or another cuda:sm_N")
+    raise OptionError("unknown target", where=name, expected=f"{', '.join(TARGETS)} or another cuda:sm_N or hip:gfxN")
 
 
 def cpu_codes() -> tuple[str, ...]:
