@@ -16,24 +16,27 @@ def open_all(inference, options):
     return [begun(inference, vocabulary(), FakeMel(n_frames, key), options) for key, n_frames in enumerate(LENGTHS)]
 
 
-@pytest.mark.seconds
-@pytest.mark.parametrize("max_windows", [1, 3, 8])
-@pytest.mark.parametrize(
-    "values",
-    [
+@pytest.fixture(
+    scope="module",
+    params=[
         {"temperature": (0.0, 0.6), "logprob_threshold": -0.5},
         {"temperature": 0.0, "word_timestamps": True, "hallucination_silence_threshold": 1.0},
         {"beam_size": 2, "best_of": 2, "temperature": (0.0, 0.4), "compression_ratio_threshold": 1.0},
     ],
 )
-def test_side_by_side_is_one_by_one(max_windows, values):
-    inference = FakeInference()
-    options = TranscribeOptions(**values)
-    alone = []
+def one_by_one(request):
+    """Options, and what each recording gives with them alone."""
+    inference, options, alone = FakeInference(), TranscribeOptions(**request.param), []
     for transcription in open_all(inference, options):
         segments = list(transcribe_windows(inference, transcription))
         alone.append(transcription.result(segments).to_dict())
-    inference.largest_batch = 0
+    return options, alone
+
+
+@pytest.mark.seconds
+@pytest.mark.parametrize("max_windows", [1, 3, 8])
+def test_side_by_side_is_one_by_one(max_windows, one_by_one):
+    inference, (options, alone) = FakeInference(), one_by_one
     transcriptions = open_all(inference, options)
     together = [[] for _ in LENGTHS]
     for index, segments in transcribe_side_by_side(inference, transcriptions, max_windows=max_windows):
