@@ -11,8 +11,7 @@ from max.graph import BufferType, DeviceRef, Graph, KernelLibrary, Module, Tenso
 from whisper_max.dims import ModelDimensions
 from whisper_max.model import align, decoder, encoder, reorder
 from whisper_max.model.gpu import choose
-from whisper_max.model.gpu.fast import FastOps
-from whisper_max.model.gpu.fast import step as fast_step
+from whisper_max.model.gpu import fast as fast_forms
 from whisper_max.model.gpu.stock import StockOps
 from whisper_max.model.int8 import Int8Ops, Int8Weights
 from whisper_max.model.layers import Declared, Ops, Weights
@@ -68,7 +67,7 @@ def build_module(
     xa = partial(decoder.cross_kv_input_types, dims, dtype, cross, device)
     add("cross_kv", xa, lambda inputs: decoder.cross_kv(inputs, text, dims))
     add("prefill", partial(decoder.prefill_input_types, *of), lambda inputs: decoder.prefill(inputs, text, dims))
-    step = fast_step if isinstance(weights.ops, FastOps) else decoder.step
+    step = fast_forms.step if isinstance(weights.ops, fast_forms.FastOps) else decoder.step
     add("step", partial(decoder.step_input_types, *of), lambda inputs: step(inputs, text, dims))
     add("reorder", partial(reorder.reorder_input_types, dims, kv, device), partial(reorder.reorder, layers=weights.ops))
     add("align", partial(align.align_input_types, dims, cross, device), lambda inputs: align.align(inputs, text, dims))
@@ -97,7 +96,7 @@ def weights_for(dtype: DType, storage: DType, device: DeviceRef, n_audio: int, *
     n_audio: positions of the audio, ``n_audio_ctx``.
     """
     if not device.is_cpu():
-        return Weights(dtype, storage, device, FastOps() if fast else StockOps())
+        return Weights(dtype, storage, device, fast_forms.FastOps() if fast else StockOps())
     if storage == DType.int8:
         return Int8Weights(dtype, storage, device, Int8Ops(n_audio))
     return Weights(dtype, storage, device, Ops())
