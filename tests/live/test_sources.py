@@ -230,12 +230,21 @@ def test_damage_in_webm_costs_no_more_than_what_it_is_in(heard, damage, n_bytes,
     for seed in range(6):
         rng = np.random.default_rng(seed)
         place = int(rng.uniform(0.2, 0.5) * len(whole))
-        junk = rng.bytes(n_bytes) if damage != "missing" else b""
+        junk = (rng.bytes, bytes)[seed % 2](n_bytes) if damage != "missing" else b""
         rate, _, samples = heard(whole[:place] + junk + whole[place + (0 if damage == "inserted" else n_bytes) :])
         assert len(samples) / rate == pytest.approx(SECONDS, abs=0.1)
         silent = np.abs(samples[: len(samples) // 480 * 480].reshape(-1, 480)).max(axis=1) < 1e-3
         assert silent.mean() < 0.45
         assert level(samples, rate, 2) == pytest.approx(0.08, rel=0.1)
+
+
+@pytest.mark.parametrize("byte", [b"\x00", b"\xff"])
+def test_what_follows_damage_in_a_cluster_is_heard(heard, byte):
+    whole = muxed("webm", "libopus", 48000)  # one cluster
+    place, n_bytes = len(whole) * 2 // 5, len(whole) // 10
+    rate, _, samples = heard(whole[:place] + byte * n_bytes + whole[place + n_bytes :])
+    assert len(samples) / rate == pytest.approx(SECONDS, abs=0.1)
+    assert level(samples, rate, 2) == pytest.approx(0.08, rel=0.1)
 
 
 def test_a_rest_that_is_damaged_is_told(heard, capsys):
