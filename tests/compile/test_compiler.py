@@ -12,11 +12,14 @@ from max.dtype import DType
 from whisper_max.compile.compiler import compile_module
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import ArtifactError
+from whisper_max.hardware.processors import compiler_target
 
 DIMS = ModelDimensions(
     n_mels=80, n_audio_ctx=16, n_audio_state=64, n_audio_head=1, n_audio_layer=1,
     n_vocab=64, n_text_ctx=16, n_text_state=64, n_text_head=1, n_text_layer=1,
 )  # fmt: skip
+EM_AARCH64 = 183
+"""The processor in the header of an ELF file."""
 DIE = 'echo "terminate called without an active exception" >&2; kill -ABRT $$'
 WRITE = 'for output; do :; done; printf compiled > "$output"'  # which is the last argument
 
@@ -48,18 +51,35 @@ def test_a_compiler_that_aborts_runs_once_more(child):
     assert runs() == 2
 
 
-@pytest.mark.parametrize(
-    ("code", "machine", "needed"),
-    [("cpu:neoverse-n1", "x86_64", "aarch64"), ("cpu:x86-64-v3", "aarch64", "x86_64")],
-)
-def test_code_for_another_family_of_processors_is_refused_at_once(child, monkeypatch, code, machine, needed):
+def test_code_for_x86_is_refused_at_once_on_arm(child, monkeypatch):
     runs = child(WRITE)
-    monkeypatch.setattr(platform, "machine", lambda: machine)
-    with pytest.raises(
-        ArtifactError, match=f"{code}: can't be compiled on this machine: expected {needed}, found {machine}"
-    ):
-        compile_module(DIMS, DType.float32, DType.float32, code)
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    with pytest.raises(ArtifactError, match="v3: can't be compiled on this machine: expected x86_64, found aarch64"):
+        compile_it()
     assert runs() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "machine", "told"),
+    [
+        ("neoverse-n1", "x86_64", "triple=aarch64-unknown-linux-gnu;cpu=neoverse-n1"),
+        ("neoverse-n1", "aarch64", "neoverse-n1"),
+        ("x86-64-v3", "x86_64", "x86-64-v3"),
+    ],
+)
+def test_the_compiler_is_told_of_another_family(monkeypatch, name, machine, told):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert compiler_target(name) == told
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="compiles for Arm on an x86-64 machine")
+def test_code_for_arm_is_made_on_x86():
+    """With float16 in the graph, which MAX refuses where it runs on Arm."""
+    module = compile_module(DIMS, DType.float32, DType.int8, "cpu:neoverse-n1", only=["reorder"])
+    objects = [module[at : at + 20] for at in range(len(module)) if module.startswith(b"\x7fELF", at)]
+    assert objects
+    assert {int.from_bytes(header[18:20], "little") for header in objects} == {EM_AARCH64}
 
 
 def test_a_compiler_that_aborts_again_is_reported(child):

@@ -25,7 +25,7 @@ from max.dtype import DType
 
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import ArtifactError
-from whisper_max.hardware.processors import other_family
+from whisper_max.hardware.processors import compiler_target, other_family
 
 if TYPE_CHECKING:
     from max.graph import KernelLibrary, Module
@@ -135,7 +135,7 @@ def _export(args: argparse.Namespace) -> None:
         driver.set_virtual_device_target_arch(architecture)
         driver.set_virtual_device_count(1)
     elif not architecture.startswith("native"):
-        driver.set_virtual_cpu_target(architecture)
+        driver.set_virtual_cpu_target(compiler_target(architecture))
 
     from max.engine import InferenceSession
 

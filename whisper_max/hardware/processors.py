@@ -61,16 +61,24 @@ def missing_features(code: str) -> list[str]:
     return sorted(PORTABLE_CPUS.get(code.removeprefix("cpu:"), frozenset()) - cpu_flags())
 
 
-def other_family(code: str) -> str | None:
-    """The machine that portable code for a CPU needs, as ``platform.machine()`` has it, where this one is of another.
+def compiler_target(name: str) -> str:
+    """What MAX's compiler is told to make code for a portable processor: its name, beside the family where it is another.
 
-    A compiler of MAX 26.7 makes code for any processor of the family that it runs on, and for no other.
+    MAX documents names alone. With one of another family its compiler ends the process; with the family it makes the code.
+    """
+    if name in PORTABLE_CPUS and not name.startswith("x86-64") and platform.machine() == "x86_64":
+        return f"triple=aarch64-unknown-linux-gnu;cpu={name}"
+    return name
+
+
+def other_family(code: str) -> str | None:
+    """The machine that must compile portable code for a CPU, as ``platform.machine()`` has it, where it is not this one.
+
+    Code for Arm comes from x86-64 machines too; the other way has not been tried.
     """
     name = code.removeprefix("cpu:")
-    if name not in PORTABLE_CPUS:
-        return None
-    machine = "x86_64" if name.startswith("x86-64") else "aarch64"
-    return None if platform.machine() == machine else machine
+    x86 = name in PORTABLE_CPUS and name.startswith("x86-64")
+    return "x86_64" if x86 and platform.machine() != "x86_64" else None
 
 
 def is_native(code: str) -> bool:
