@@ -62,9 +62,9 @@ def missing_features(code: str) -> list[str]:
 
 
 def compiler_target(name: str) -> str:
-    """What MAX's compiler is told to make code for a portable processor: its name, beside the family where it is another.
+    """What MAX's compiler is told to make code for a portable processor: its name; with the family where that is another.
 
-    MAX documents names alone. With one of another family its compiler ends the process; with the family it makes the code.
+    MAX documents names alone. With one of another family its compiler ends the process, unless it is told the family.
     """
     if name in PORTABLE_CPUS and not name.startswith("x86-64") and platform.machine() == "x86_64":
         return f"triple=aarch64-unknown-linux-gnu;cpu={name}"
@@ -72,7 +72,7 @@ def compiler_target(name: str) -> str:
 
 
 def other_family(code: str) -> str | None:
-    """The machine that must compile portable code for a CPU, as ``platform.machine()`` has it, where it is not this one.
+    """The machine that must compile portable code for a CPU, as ``platform.machine()`` has it, where this one can't.
 
     Code for Arm comes from x86-64 machines too; the other way has not been tried.
     """
