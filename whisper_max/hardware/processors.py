@@ -62,7 +62,7 @@ def missing_features(code: str) -> list[str]:
 
 
 def compiler_target(name: str) -> str:
-    """What MAX's compiler is told to make code for a portable processor: its name; with the family where that is another.
+    """What MAX's compiler is told to make code for a portable processor: its name, with the family where it differs.
 
     MAX documents names alone. With one of another family its compiler ends the process, unless it is told the family.
     """
