@@ -10,7 +10,7 @@ from whisper_max.model.digest import Graphs
 
 SHIPPED_STORAGE = (DType.int8, DType.float16)
 SHIPPED_CPUS = ("x86-64-v3", "x86-64-v4")
-SHIPPED_ON_ARM = (("tiny.en", DType.int8),)
+SHIPPED_ON_ARM = (("tiny.en", DType.int8), ("tiny.en", DType.float16))
 """Models, and what their matrices are in, that ship for Arm servers, too: those that were tried, under emulation."""
 
 
