@@ -71,7 +71,7 @@ def make(name: str, compiled: Callable[[], bytes]) -> str:
 def all_shipped() -> dict[str, Callable[[], bytes]]:
     """What belongs in the package by the name of its file, and what compiles it."""
     compiled = {key.file_name: partial(compile_module, *of_key(key)) for key in shipped_keys()}
-    codes = [f"cpu:{level}" for level in SHIPPED_CPUS]
+    codes = [f"cpu:{processor}" for processor in SHIPPED_CPUS]
     return {**compiled, **{speakers.file_name(code): partial(compile_speakers, code) for code in codes}}
 
 

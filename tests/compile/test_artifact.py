@@ -14,7 +14,7 @@ from max.dtype import DType
 
 from whisper_max.checkpoint.published import MODELS
 from whisper_max.compile.artifact import MAGIC, SHIPPED, artifact_key, graphs_for, read_artifact, write_artifact
-from whisper_max.compile.shipped import SHIPPED_CPUS, SHIPPED_ON_ARM, SHIPPED_STORAGE, listed_graphs, shipped_keys
+from whisper_max.compile.shipped import SHIPPED_CPUS, SHIPPED_STORAGE, listed_graphs, shipped_keys
 from whisper_max.compile.speakers import NAME as SPEAKERS
 from whisper_max.compile.speakers import build_digest
 from whisper_max.compile.speakers import file_name as speakers_file_name
@@ -45,10 +45,10 @@ def test_a_published_size_of_a_cpu_is_listed(monkeypatch, tmp_path):
             assert artifact_key(model.dims, DType.float32, storage, "cpu:native-x", [tmp_path]).digest == "0" * 64
 
 
-def test_code_for_arm_ships_for_what_was_tried():
-    keys = [artifact_key(MODELS[name].dims, DType.float32, of, "cpu:neoverse-n1") for name, of in SHIPPED_ON_ARM]
-    assert keys
-    assert set(keys) == {key for key in shipped_keys() if key.code == "cpu:neoverse-n1"}
+def test_every_size_ships_for_every_processor():
+    shipped = {(key.dims, key.storage, key.code) for key in shipped_keys()}
+    codes = ("cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:neoverse-n1")
+    assert shipped == {(model.dims, of, code) for model in MODELS.values() for of in SHIPPED_STORAGE for code in codes}
 
 
 def test_nothing_stale_is_shipped():

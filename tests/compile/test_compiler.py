@@ -72,6 +72,12 @@ def test_the_compiler_is_told_of_another_family(monkeypatch, name, machine, told
     assert compiler_target(name) == told
 
 
+def test_where_the_compiler_takes_no_float16_another_machine_is_named(child):
+    child("""echo "error: The f16 data type is not supported on device 'cpu:0'" >&2; exit 1""")
+    with pytest.raises(ArtifactError, match=r"f16 data type is not supported.*on an x86-64 machine"):
+        compile_it()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="compiles for Arm on an x86-64 machine")
 def test_code_for_arm_is_made_on_x86():

@@ -25,6 +25,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--use-fake-device-for-media-stream",
+    "--disable-audio-output",  # no sound card is looked for: where there is none, that may take long
     "--use-fake-ui-for-media-stream",
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 SPEAKERS = "speakers"
 """What the child calls the networks that tell speakers apart."""
+_NO_FLOAT16 = "f16 data type is not supported"
+"""What MAX 26.7 says of float16 in graphs for a CPU, where it runs on Arm."""
+_ELSEWHERE = "`python -m whisper_max compile MODEL --target cpu:neoverse-n1` on an x86-64 machine makes it"
 
 
 def compile_module(dims: ModelDimensions, dtype: DType, storage: DType, code: str, only: Sequence[str] = ()) -> bytes:
@@ -83,7 +86,8 @@ def _compile(arguments: Sequence[str], code: str) -> bytes:
         if result.returncode != 0 or not output.exists():
             lines = [line for line in result.stderr.splitlines() if line.strip()]
             reason = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "no message")
-            raise ArtifactError("compiling failed", where=code, found=reason, hint="see `python -m whisper_max doctor`")
+            hint = _ELSEWHERE if _NO_FLOAT16 in reason else "see `python -m whisper_max doctor`"
+            raise ArtifactError("compiling failed", where=code, found=reason, hint=hint)
         return output.read_bytes()
 
 
