@@ -46,9 +46,13 @@ def test_a_published_size_of_a_cpu_is_listed(monkeypatch, tmp_path):
 
 
 def test_every_size_ships_for_every_processor():
-    shipped = {(key.dims, key.storage, key.code) for key in shipped_keys()}
-    codes = ("cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:neoverse-n1")
-    assert shipped == {(model.dims, of, code) for model in MODELS.values() for of in SHIPPED_STORAGE for code in codes}
+    processors: dict[str, set[object]] = {}
+    for key in shipped_keys():
+        processors.setdefault(key.code, set()).add((key.dims, key.storage))
+    assert set(processors) == {"cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:neoverse-n1"}
+    first, *others = processors.values()
+    assert first
+    assert all(each == first for each in others)
 
 
 def test_nothing_stale_is_shipped():
