@@ -1,25 +1,19 @@
 """The formats that the benchmark writes for the peers hold the numbers of the checkpoint they are made from."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from tests.support.scripts import scripts_of
 from whisper_max.checkpoint import read_checkpoint, resolve
 from whisper_max.errors import WhisperMaxError
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture
-def weights(monkeypatch):
-    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts" / "bench"))
-    from benchmarks import weights as module
+def weights():
+    with scripts_of("bench"):
+        from benchmarks import weights as module
 
-    yield module
-    for name in [name for name in sys.modules if name.partition(".")[0] == "benchmarks"]:
-        del sys.modules[name]
+        yield module
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,21 @@
 """What scripts/bench/bounds.py makes of figures: rates, verdicts, and what it need not measure again."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.scripts import scripts_of
 from whisper_max.measure.evaluate import ManifestEntry
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def bounds(monkeypatch):
+def bounds():
     pytest.importorskip("jiwer", reason="the extra 'evaluate' is not installed")
-    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts" / "bench"))
-    import bounds as module
+    with scripts_of("bench"):
+        import bounds as module
 
-    yield module
-    del sys.modules["bounds"]
+        yield module
 
 
 def entry(name, transcript, seconds=5.0, language="en"):

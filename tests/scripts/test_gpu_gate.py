@@ -1,7 +1,6 @@
 """What the check of a GPU concludes from its comparisons; nothing is compiled and no GPU is asked."""
 
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock, create_autospec
@@ -11,18 +10,17 @@ import pytest
 from max.driver import CPU, Buffer
 from max.dtype import DType
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "gpu"
+from tests.support.scripts import scripts_of
+
 GOOD = {"linear encoder mlp.0": 1e-6, "encoder attention": 1e-6, "choose": 0.0}
 
 
 @pytest.fixture
-def gate(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import gpu_gate as module
+def gate():
+    with scripts_of("gpu"):
+        import gpu_gate as module
 
-    yield module
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("gpu_gate", "gpu_tools")]:
-        del sys.modules[name]
+        yield module
 
 
 def run(gate, what="base", dtype="float32", form="plain", error=None, **errors):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import struct
-import sys
-from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "gpu"
+from tests.support.scripts import scripts_of
+
 NOTHING, WGMMA, MMA, STORE, LOAD = 0x918, 0x9F0, 0x23C, 0x387, 0x983  # lowest twelve bits, as nvdisasm prints them
 CODE = (MMA, NOTHING, WGMMA, WGMMA, STORE, LOAD, LOAD)
 INFO = struct.pack("<BBHII", 4, 0x2F, 8, 7, 168) + struct.pack("<BBH", 3, 0x1B, 255)
@@ -16,13 +15,11 @@ INFO += struct.pack("<BBHII", 4, 0x11, 8, 7, 24)
 
 
 @pytest.fixture
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import gpu_kernels as module
+def script():
+    with scripts_of("gpu"):
+        import gpu_kernels as module
 
-    yield module
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("gpu_kernels", "gpu_tools")]:
-        del sys.modules[name]
+        yield module
 
 
 def elf(machine, contents):

@@ -4,11 +4,11 @@ import os
 import subprocess
 import sys
 from importlib.machinery import PathFinder
-from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+from tests.support.scripts import SCRIPTS, scripts_of
+
 WITHOUT = """
 import runpy, sys
 sys.modules["matplotlib"] = None
@@ -41,9 +41,9 @@ def test_help_does_not_build_vocabularies():
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
-def test_a_peers_interpreter_finds_how_the_reference_is_loaded(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS / "bench"))
-    from benchmarks.runs import PEER_PATH
+def test_a_peers_interpreter_finds_how_the_reference_is_loaded():
+    with scripts_of("bench"):
+        from benchmarks.runs import PEER_PATH
 
     places = PEER_PATH.split(os.pathsep)
     assert all(PathFinder.find_spec(module, places) for module in ("benchmarks", "reference_model"))

@@ -21,13 +21,8 @@ _OTHERS = (
     *(b"\xec", b"\xbf"),  # anywhere: void, and a checksum
 )
 _NUMBERS, _LONGEST_NUMBER = (_TIME, b"\xab", b"\xa7", b"\xbf"), 8  # bytes of a time, a place or a checksum
-_FIRST_IN_GROUP = (
-    b"\xa1",
-    b"\x9b",
-    b"\xfb",
-    b"\x75",
-    b"",
-)  # a block, how long it is, what it needs, what belongs to it
+# A block, how long it is, what it needs, what belongs to it; or nothing is there yet.
+_FIRST_IN_GROUP = (b"\xa1", b"\x9b", b"\xfb", b"\x75", b"")
 _VOID = b"\xec"
 _RESERVED = 0x70  # flags of a block, all 0
 

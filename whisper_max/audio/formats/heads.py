@@ -34,8 +34,7 @@ _MARKS = {  # of containers, by FFmpeg's names
     b"Creative Voice F": "voc",
     b"nut/multimedia c": "nut",
 }
-_CHUNKED = {b"RIFF": (b"WAVE", "wav"), b"RIFX": (b"WAVE", "wav"), b"RF64": (b"WAVE", "wav")}
-_FORMS = (b"AIFF", b"AIFC")
+_RIFFS, _FORMS = (b"RIFF", b"RIFX", b"RF64"), (b"AIFF", b"AIFC")
 _NOT_STREAMS = {  # what has its tables at the end, or is read by going back: by what it begins with
     b"wvpk": "wavpack",
     b"MAC ": "ape",
@@ -90,9 +89,8 @@ def _not_a_stream(name: str, where: str) -> AudioError:
 
 
 def _by_mark(head: bytes) -> str | None:
-    inner, name = _CHUNKED.get(head[:4], (b"", ""))
-    if name and head[8:12] == inner:
-        return name
+    if head[:4] in _RIFFS and head[8:12] == b"WAVE":
+        return "wav"
     if head[:4] == b"FORM" and head[8:12] in _FORMS:
         return "aiff"
     return next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
