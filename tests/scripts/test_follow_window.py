@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_inference import FakeInference
+from tests.support.scripts import scripts_of
 from whisper_max.decode.decoded import Decoded, compression_ratio
 from whisper_max.decode.search import GreedySearch, Search
 
@@ -18,12 +19,11 @@ MOST_LINES, MOST_FILES = 2900, 20
 
 
 @pytest.fixture
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(CHECKS))
-    import follow_window as module
+def script():
+    with scripts_of("checks"):
+        import follow_window as module
 
-    yield module
-    del sys.modules["follow_window"]
+        yield module
 
 
 def test_what_is_called_is_followed_and_nothing_else(script):

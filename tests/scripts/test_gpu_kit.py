@@ -4,30 +4,26 @@ import hashlib
 import json
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
+from tests.support.scripts import scripts_of
 from whisper_max.compile.artifact import write_artifact
 from whisper_max.errors import ArtifactError, OptionError
 from whisper_max.model.digest import Graphs
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "gpu"
 MOST = 40_000
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @pytest.fixture
-def modules(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import gpu_artifacts
-    import gpu_host
-    import pack_kit
+def modules():
+    with scripts_of("gpu"):
+        import gpu_artifacts
+        import gpu_host
+        import pack_kit
 
-    yield gpu_host, pack_kit, gpu_artifacts
-    own = ("gpu_artifacts", "gpu_host", "gpu_tools", "pack_kit")
-    for name in [name for name in sys.modules if name.partition(".")[0] in own]:
-        del sys.modules[name]
+        yield gpu_host, pack_kit, gpu_artifacts
 
 
 @pytest.fixture

@@ -2,29 +2,26 @@
 
 import asyncio
 import importlib
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.support.scripts import scripts_of
 
 pytest.importorskip("fastapi", reason="the extra server is not installed")
 pytest.importorskip("psutil", reason="the group benchmark is not installed")
 pytest.importorskip("matplotlib", reason="the group benchmark is not installed")
 
-TESTS = Path(__file__).resolve().parents[1]
 
-from tests.support.served import bomb, running, wav  # noqa: E402 (needs fastapi)
+from tests.support.served import bomb, running, wav
 
 
 @pytest.fixture
-def module(monkeypatch):
+def module():
     """Modules of scripts/server/serverload by name."""
-    monkeypatch.syspath_prepend(str(TESTS.parent / "scripts" / "server"))
-    yield lambda name: importlib.import_module(f"serverload.{name}")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "serverload"]:
-        del sys.modules[name]
+    with scripts_of("server"):
+        yield lambda name: importlib.import_module(f"serverload.{name}")
 
 
 @pytest.fixture
