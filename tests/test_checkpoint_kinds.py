@@ -49,7 +49,7 @@ def contents(model: Model) -> str:
     """A digest of all that a transcript depends on: the code, the weights as it reads them, tokens, alignment heads."""
     engine: Any = model.inference
     words = model.vocabulary
-    tokens = [sorted(words._ranks.items()), words.special_tokens, words.words, words.n_vocab, words.is_multilingual]
+    tokens = [list(words._tokens), words.special_tokens, words.words, words.n_vocab, words.is_multilingual]
     digest = sha256(repr((engine.code, engine.dims, tokens)).encode())
     digest.update(engine.decoder.alignment_heads.numbers())
     for name, weight in sorted(engine._weights.items()):

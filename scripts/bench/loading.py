@@ -28,6 +28,7 @@ from whisper_max.checkpoint.published import ALIASES, MODELS
 from whisper_max.checkpoint.table import expand
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.weights import prepare_weights
+from whisper_max.hardware.threads import start_workers
 
 MIB = 1 << 20
 
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--random", metavar="SIZE", help="a published size to make with random weights")
     parser.add_argument("--all", action="store_true", help="load the graphs too")
     args = parser.parse_args()
+    start_workers()  # as the package starts MAX
     InferenceSession(devices=[CPU()])
     with tempfile.TemporaryDirectory() as folder:
         model = args.model

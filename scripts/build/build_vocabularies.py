@@ -29,10 +29,10 @@ def main() -> None:
         spec = find_spec(module)
         if spec is None or spec.origin is None:
             raise SystemExit(f"{module} is not installed")
-        ranks = read_tokenizer_json(Path(spec.origin).parent / inside, n_vocab).ranks
+        tokens = read_tokenizer_json(Path(spec.origin).parent / inside, n_vocab).tokens
         target = DATA / f"{name}.vocabulary.xz"
-        target.write_bytes(lzma.compress(pack_tokens(ranks), preset=9 | lzma.PRESET_EXTREME))
-        print(f"{target}: {len(ranks)} tokens, {target.stat().st_size} bytes")
+        target.write_bytes(lzma.compress(pack_tokens(tokens), preset=9 | lzma.PRESET_EXTREME))
+        print(f"{target}: {len(tokens)} tokens, {target.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

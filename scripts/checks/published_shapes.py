@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tests.support.numpy_whisper import NumpyWhisper, random_tensors
 from whisper_max.checkpoint import Checkpoint, Tensors, Vocabulary
 from whisper_max.checkpoint.published import MODELS
+from whisper_max.checkpoint.vocabulary import Tokens
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine import WhisperEngine, select_target
 
@@ -56,7 +57,7 @@ def _stages(
     dims: ModelDimensions, tensors: dict[str, NDArray[np.float32]], compute_type: str, mel: NDArray[np.float32]
 ) -> dict[str, NDArray[np.float32]]:
     read = cast("Tensors", tensors)  # of which only a mapping is asked
-    checkpoint = Checkpoint(dims, read, Vocabulary({}, {}), (), "safetensors", Path("random"), None, None, 0)
+    checkpoint = Checkpoint(dims, read, Vocabulary(Tokens.of([]), {}), (), "safetensors", Path("random"), None, None, 0)
     engine = WhisperEngine(checkpoint, select_target("cpu", compute_type), print)
     features = engine.encode(mel)
     batch = engine.new_batch(1)

@@ -13,7 +13,13 @@ from whisper_max.checkpoint import read_checkpoint
 from whisper_max.checkpoint.beside import check_published_size
 from whisper_max.checkpoint.files import KnownDigest, files_at
 from whisper_max.checkpoint.own_format import OwnModel, read_own_format, write_own_format
-from whisper_max.checkpoint.vocabulary import Vocabulary, read_tokenizer_json, read_vocab_json, read_vocabulary_list
+from whisper_max.checkpoint.vocabulary import (
+    Tokens,
+    Vocabulary,
+    read_tokenizer_json,
+    read_vocab_json,
+    read_vocabulary_list,
+)
 from whisper_max.errors import CheckpointError
 
 
@@ -98,9 +104,9 @@ def test_rows_that_may_be_a_language_or_a_token_are_not_guessed(writers):
     ranks = {bytes([byte]): byte for byte in range(256)} | {f"{i:05}".encode(): i for i in range(256, 50257)}
     dims = replace(writers.dims, n_vocab=51866, n_mels=80)
     with pytest.raises(CheckpointError, match="whether row 51865 is a language or an added token is not stated"):
-        check_published_size(Vocabulary(ranks, {}), dims, "m")
-    check_published_size(Vocabulary(ranks, {}), replace(dims, n_mels=128), "m")
-    check_published_size(Vocabulary(ranks, {"<|startoftranscript|>": 50258}), dims, "m")
+        check_published_size(Vocabulary(Tokens.of(ranks), {}), dims, "m")
+    check_published_size(Vocabulary(Tokens.of(ranks), {}), replace(dims, n_mels=128), "m")
+    check_published_size(Vocabulary(Tokens.of(ranks), {"<|startoftranscript|>": 50258}), dims, "m")
 
 
 # ---------------------------------------------------------------- words that were added

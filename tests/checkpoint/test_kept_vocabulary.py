@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from whisper_max.checkpoint.kept_vocabulary import kept_vocabulary
-from whisper_max.checkpoint.vocabulary import Vocabulary
+from whisper_max.checkpoint.vocabulary import Tokens, Vocabulary
 from whisper_max.errors import CheckpointError
 
-READ = Vocabulary({b"a": 0, b"\xff\0": 1, b"b" * 255: 2}, {"<|endoftext|>": 3}, {"Ä\n": 4})
+READ = Vocabulary(Tokens.of([b"a", b"\xff\0", b"b" * 255]), {"<|endoftext|>": 3}, {"Ä\n": 4})
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_what_is_damaged_is_read_and_kept_again(files, tmp_path, damage):
 
 
 def test_what_does_not_fit_is_not_kept(files, tmp_path):
-    long = Vocabulary({b"a" * 256: 0}, {})
+    long = Vocabulary(Tokens.of([b"a" * 256]), {})
     assert kept_vocabulary(files, 5, lambda: long) == long
     assert not (tmp_path / "cache").exists()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from whisper_max.checkpoint.shipped import shipped_vocabulary
 from whisper_max.checkpoint.vocabulary import (
+    Tokens,
     make_vocabulary,
     read_tokenizer_json,
     read_vocab_json,
@@ -89,7 +91,7 @@ def test_tokenizers_that_are_not_whispers(model, added, message, tmp_path):
 )
 def test_vocabularies_that_do_not_fit_the_model(specials, n_vocab, message, ranks):
     with pytest.raises(CheckpointError) as caught:
-        make_vocabulary(ranks, specials, n_vocab, "v")
+        make_vocabulary(Tokens.of(ranks), specials, n_vocab, "v")
     assert str(caught.value) == message
 
 
@@ -113,6 +115,16 @@ def test_the_shipped_vocabularies(n_vocab, count, known):
     assert len(vocabulary.ranks) == count
     assert vocabulary.special_tokens == {}
     assert {token: vocabulary.ranks[token] for token in known} == known
+
+
+def test_a_vocabulary_takes_little_memory():
+    tracemalloc.start()
+    try:
+        vocabulary = shipped_vocabulary(51865, "model.pt")
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 20 * len(vocabulary.tokens)
 
 
 def test_no_shipped_vocabulary_fits():

@@ -15,7 +15,7 @@ from whisper_max.checkpoint.layout import tensor_shapes
 from whisper_max.checkpoint.own_format import OwnModel, write_own_format
 from whisper_max.checkpoint.published import MODELS
 from whisper_max.checkpoint.tensors import Tensors
-from whisper_max.checkpoint.vocabulary import Vocabulary
+from whisper_max.checkpoint.vocabulary import Tokens, Vocabulary
 from whisper_max.commands.main import main
 from whisper_max.engine.weights import quantized
 from whisper_max.text.special_tokens import published_special_tokens
@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write(path: Path, *, int8: bool = False, words: dict[str, int] | None = None) -> Path:
     dims = replace(DIMS, n_vocab=51865 + len(words or {}))
     tensors = Tensors({name: np.zeros(shape, np.float32) for name, shape in tensor_shapes(dims).items()})
-    vocabulary = Vocabulary(synthetic_ranks(), published_special_tokens(50257, 51865).by_name(), words or {})
+    vocabulary = Vocabulary(Tokens.of(synthetic_ranks()), published_special_tokens(50257, 51865).by_name(), words or {})
     write_own_format(path, OwnModel(dims, tensors, vocabulary, ((1, 0),), None), quantized if int8 else None)
     return path
 

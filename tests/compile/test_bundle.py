@@ -15,6 +15,7 @@ from whisper_max.checkpoint import Checkpoint, Tensors, Vocabulary, read_checkpo
 from whisper_max.checkpoint.layout import tensor_shapes
 from whisper_max.checkpoint.own_format import OwnModel, is_matrix, read_own_format, write_own_format
 from whisper_max.checkpoint.tensors import ComputedTensor
+from whisper_max.checkpoint.vocabulary import Tokens
 from whisper_max.commands.main import main
 from whisper_max.compile import build
 from whisper_max.compile import bundle as bundle_module
@@ -29,7 +30,7 @@ from whisper_max.hardware.target import Target
 
 DIMS = ModelDimensions(8, 20, 64, 1, 1, 300, 16, 64, 1, 2)
 RANKS = {bytes([byte]): byte for byte in range(256)} | {b"th": 256}
-VOCABULARY = Vocabulary(RANKS, {"<|endoftext|>": 257})
+VOCABULARY = Vocabulary(Tokens.of(RANKS), {"<|endoftext|>": 257})
 HEADS = ((0, 0), (1, 0))
 V3 = Target(None, DType.float32, None, ("cpu:x86-64-v3",))
 

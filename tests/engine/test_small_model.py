@@ -13,6 +13,7 @@ import pytest
 from tests.support.numpy_whisper import NumpyWhisper, random_tensors
 from whisper_max.checkpoint import Checkpoint, Vocabulary
 from whisper_max.checkpoint.layout import LOGITS
+from whisper_max.checkpoint.vocabulary import Tokens
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine import WhisperEngine, select_target
 from whisper_max.engine.stages import cross_kv_stages, encode_stages
@@ -29,7 +30,7 @@ INT8_TOLERANCE = 0.04  # relative, int8 weights, layer inputs, cross keys and va
 
 def load(dims, tensors, heads=HEADS, compute_type="float32", dropped=0):
     checkpoint = Checkpoint(
-        dims, tensors, Vocabulary({}, {}), heads, "safetensors", Path("random"), None, None, dropped
+        dims, tensors, Vocabulary(Tokens.of([]), {}), heads, "safetensors", Path("random"), None, None, dropped
     )
     return WhisperEngine(checkpoint, select_target("cpu", compute_type), print)
 

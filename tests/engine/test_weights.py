@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from whisper_max.checkpoint.layout import LOGITS, TOKEN_EMBEDDING, tensor_shapes
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.weights import (
     fits_float16,
+    host_weights,
     in_int8_panels,
     in_panels,
     prepare_weights,
@@ -115,6 +117,21 @@ def test_a_matrix_is_never_in_memory_as_a_whole(tensors, storage):
     assert weights.keys() == expected.keys()
     for name, buffer in weights.items():
         np.testing.assert_array_equal(buffer.to_numpy(), expected[name].to_numpy())
+
+
+def test_int8_weights_are_made_in_little_more_memory_than_they_take(monkeypatch):
+    monkeypatch.setattr("whisper_max.engine.weights.usable_cores", lambda: 2)
+    dims = replace(DIMS, n_audio_state=512, n_text_state=512)
+    shapes = tensor_shapes(dims)
+    stored = Tensors({name: Recorded(name, np.zeros(shape, np.float16), {}) for name, shape in shapes.items()})
+    tracemalloc.start()
+    try:
+        weights = host_weights(stored, dims, DType.int8)
+        now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    n_bytes = sum(array.nbytes for array in weights.values())
+    assert n_bytes < now < peak < 1.05 * n_bytes
 
 
 def test_a_gpu_gets_plain_matrices_and_no_fillers(tensors):

@@ -206,8 +206,7 @@ def groups(name: str, array: NDArray[Any], bits: int) -> State:
 
 def ggml(folder: Path, kind: str) -> Path:
     """As whisper.cpp's converter and its quantizer write it: vectors, positions and convolutions stay wide."""
-    ranks = base().vocabulary.ranks
-    parts = [formats.ggml_header(base().dims, sorted(ranks, key=ranks.__getitem__))]
+    parts = [formats.ggml_header(base().dims, list(base().vocabulary.tokens))]
     code = next((code for code, block in BLOCKS.items() if block.name == kind), None)
     for name, array in formats.to_ggml(state()).items():
         if kind == "f32" or array.ndim == 1 or array.shape[-1] == 1 or "positional" in name:

@@ -74,15 +74,6 @@ def test_vocabulary_of_the_wrong_size():
         Vocabulary(synthetic_ranks(), 51000)
 
 
-def test_vocabulary_with_a_repeated_id():
-    ranks = synthetic_ranks()
-    ranks[b"a"] = 5
-    with pytest.raises(
-        CheckpointError, match=r"gaps or repeats: expected ids 0 to 50256, each once, found 50256 differ"
-    ):
-        Vocabulary(ranks, N_TEXT + 1608)
-
-
 def test_decode_leaves_timestamps_out():
     t = tokenizer()
     tokens = [t.timestamp_begin + 50, *t.encode(" abc def"), t.timestamp_begin + 100]

@@ -83,7 +83,7 @@ def check_published_size(vocabulary: Vocabulary, dims: ModelDimensions, where: o
         CheckpointError: no special tokens are stated, and the rows are those of large-v3, the mel bins are not.
     """
     states_none = "<|startoftranscript|>" not in vocabulary.special_tokens
-    if states_none and len(vocabulary.ranks) == _N_MULTILINGUAL_TEXT and dims.n_vocab == 51866 and dims.n_mels == 80:
+    if states_none and len(vocabulary.tokens) == _N_MULTILINGUAL_TEXT and dims.n_vocab == 51866 and dims.n_mels == 80:
         raise CheckpointError(
             "whether row 51865 is a language or an added token is not stated",
             where=where,
@@ -130,7 +130,7 @@ def _check_agree(vocabulary: Vocabulary, where: Path, other: Vocabulary, name: s
     for token in sorted(ours.keys() & theirs.keys()):
         if ours[token] != theirs[token]:
             raise _disagreement(where, token, ours[token], name, theirs[token])
-    if vocabulary.ranks != other.ranks:
+    if vocabulary.tokens != other.tokens:
         raise CheckpointError(f"its tokens of text are not those of {name}", where=where, hint="keep the right one")
 
 

@@ -47,7 +47,7 @@ def write_ctranslate2(
         OSError: a file can't be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    texts = token_texts(vocabulary.ranks) | special_tokens | vocabulary.words
+    texts = token_texts(vocabulary.tokens) | special_tokens | vocabulary.words
     listed = [f"<|unused{row}|>" for row in range(dims.n_vocab)]
     for text, token in texts.items():
         listed[token] = text

@@ -15,7 +15,7 @@ from whisper_max.checkpoint.ggml_blocks import KINDS, BlockTensor
 from whisper_max.checkpoint.names.ggml import COLUMNS, TABLE, TYPES
 from whisper_max.checkpoint.table import apply_table
 from whisper_max.checkpoint.tensors import Stored, StoredTensor, Tensors
-from whisper_max.checkpoint.vocabulary import Vocabulary, make_vocabulary
+from whisper_max.checkpoint.vocabulary import Vocabulary, by_rank, make_vocabulary
 from whisper_max.dims import ModelDimensions, dims_from_ggml
 from whisper_max.errors import CheckpointError
 
@@ -105,7 +105,8 @@ def _read_vocabulary(cursor: _Cursor, dims: ModelDimensions) -> Vocabulary:
             words[token.decode(errors="replace")] = index
         else:
             ranks[token] = index
-    return make_vocabulary(ranks, specials, dims.n_vocab, cursor.file.where, words)
+    where = cursor.file.where
+    return make_vocabulary(by_rank(ranks, where), specials, dims.n_vocab, where, words)
 
 
 def _read_tensor(cursor: _Cursor) -> Stored:

@@ -44,10 +44,10 @@ def write_ggml(
         OptionError: a vocabulary that whisper.cpp would take for another; logits by a matrix of their own.
         OSError: the file can't be written.
     """
-    if vocabulary.words or dims.n_vocab not in _PUBLISHED.get(len(vocabulary.ranks), ()):
+    if vocabulary.words or dims.n_vocab not in _PUBLISHED.get(len(vocabulary.tokens), ()):
         raise OptionError(
             "whisper.cpp knows the published vocabularies only", where=path,
-            found=f"{len(vocabulary.ranks)} tokens of text, {len(vocabulary.words)} added words, {dims.n_vocab} rows",
+            found=f"{len(vocabulary.tokens)} tokens of text, {len(vocabulary.words)} added words, {dims.n_vocab} rows",
         )  # fmt: skip
     if LOGITS in tensors:
         raise OptionError("whisper.cpp makes logits by the token embedding, this model by another matrix", where=path)
@@ -55,8 +55,8 @@ def write_ggml(
     with whole_file(path) as file:
         file.write(struct.pack(f"<{1 + len(sizes)}i", MAGIC, *sizes))
         file.write(struct.pack("<2i", *mel_filters.shape) + mel_filters.astype("<f4").tobytes())
-        file.write(struct.pack("<i", len(vocabulary.ranks)))
-        for token in sorted(vocabulary.ranks, key=vocabulary.ranks.__getitem__):
+        file.write(struct.pack("<i", len(vocabulary.tokens)))
+        for token in vocabulary.tokens:
             file.write(struct.pack("<i", len(token)) + token)
         for name in tensors:
             for part in _tensor(name, tensors[name], kind):

@@ -44,7 +44,7 @@ def kept_vocabulary(files: Sequence[Path], n_vocab: int, read: Callable[[], Voca
     found = _load(path)
     if found is None:
         found = read()
-        if max(map(len, found.ranks)) <= _LONGEST_TOKEN:
+        if max(map(len, found.tokens)) <= _LONGEST_TOKEN:
             with suppress(OSError), whole_file(path) as file:
                 file.write(_packed(found))
     return found
@@ -55,7 +55,8 @@ def _path(files: Sequence[Path], n_vocab: int) -> Path | None:
     key = hashlib.sha256(f"{n_vocab} {_code()}".encode())
     try:
         for file in files:
-            key.update(f" {file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}".encode())
+            with file.open("rb") as content:  # piece by piece: a tokenizer.json has megabytes
+                key.update(f" {file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}".encode())
     except OSError:
         return None
     return cache_dir() / "vocabularies" / key.hexdigest()
@@ -69,14 +70,14 @@ def _code() -> str:
 
 def _packed(vocabulary: Vocabulary) -> bytes:
     text = json.dumps([vocabulary.special_tokens, vocabulary.words]).encode()
-    content = _LENGTH.pack(len(text)) + text + pack_tokens(vocabulary.ranks)
+    content = _LENGTH.pack(len(text)) + text + pack_tokens(vocabulary.tokens)
     return hashlib.sha256(content).digest() + content
 
 
 def _load(path: Path) -> Vocabulary | None:
     """The vocabulary in a file; None where there is none, or not as it was written."""
     try:
-        packed = path.read_bytes()
+        packed = memoryview(path.read_bytes())
     except OSError:
         return None
     digest, content = packed[:_DIGEST_SIZE], packed[_DIGEST_SIZE:]
@@ -84,5 +85,5 @@ def _load(path: Path) -> Vocabulary | None:
         return None
     start = _LENGTH.size
     end = start + _LENGTH.unpack_from(content)[0]
-    special_tokens, words = json.loads(content[start:end])
+    special_tokens, words = json.loads(bytes(content[start:end]))
     return Vocabulary(unpack_tokens(content[end:]), special_tokens, words)

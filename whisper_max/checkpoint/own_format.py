@@ -118,7 +118,7 @@ def _parts(model: OwnModel, quantize: Quantize | None) -> Iterator[tuple[str, ND
             yield scale_name(name), scale
         else:
             yield name, _narrowest(array)
-    yield VOCABULARY, np.frombuffer(pack_tokens(model.vocabulary.ranks), np.uint8)
+    yield VOCABULARY, np.frombuffer(pack_tokens(model.vocabulary.tokens), np.uint8)
 
 
 def _narrowest(array: Float32) -> NDArray[Any]:
@@ -150,10 +150,10 @@ def read_own_format(path: Path) -> OwnModel:
     packed = places.pop(VOCABULARY, None)
     if packed is None:
         raise CheckpointError("no vocabulary inside", where=path)
-    ranks = unpack_tokens(packed.bytes("uint8", None).tobytes())
+    tokens = unpack_tokens(packed.bytes("uint8", None).tobytes())
     specials, words = (_ids(metadata, key, path) for key in ("special_tokens", "words"))
     vocabulary = replace(
-        make_vocabulary(ranks, specials, dims.n_vocab, path, words),
+        make_vocabulary(tokens, specials, dims.n_vocab, path, words),
         multilingual=_json(metadata, "multilingual", path, bool | None) if "multilingual" in metadata else None,
     )
     return OwnModel(dims, _tensors(places, dims, path), vocabulary, heads, _json(metadata, "name", path, str | None))

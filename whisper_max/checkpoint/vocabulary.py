@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,23 +18,71 @@ _MOST_BYTES = 64 << 20  # of a file of text; the tokenizer.json of the published
 
 
 @dataclass(frozen=True)
+class Tokens(Collection[bytes]):
+    """Tokens by their ids, one after the other in one piece of memory: a dict of them takes ten times that.
+
+    ends: where each ends in the text of all.
+    """
+
+    text: bytes
+    ends: array[int]
+
+    @classmethod
+    def of(cls, tokens: Iterable[bytes]) -> Tokens:
+        """The same tokens, packed."""
+        text, ends = bytearray(), array("I")
+        for token in tokens:
+            text += token
+            ends.append(len(text))
+        return cls(bytes(text), ends)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __iter__(self) -> Iterator[bytes]:
+        start = 0
+        for end in self.ends:
+            yield self.text[start:end]
+            start = end
+
+    def __contains__(self, token: object) -> bool:
+        return any(token == each for each in self)
+
+
+@dataclass(frozen=True)
 class Vocabulary:
     """What the tokenizer is built from.
 
-    ranks: the bytes of every ordinary token to its id; ids run from 0 without a gap, and the id is the merge rank.
+    tokens: the bytes of every ordinary token by id, from 0 on; the id is the merge rank.
     special_tokens: text of every special token the checkpoint states to its id; empty if it states none.
     words: text of every other token that was added to the ordinary ones, to its id.
     multilingual: whether prompts name a language and a task, where the checkpoint says so.
     """
 
-    ranks: dict[bytes, int]
+    tokens: Tokens
     special_tokens: dict[str, int]
     words: dict[str, int] = field(default_factory=dict)
     multilingual: bool | None = None
 
+    @property
+    def ranks(self) -> dict[bytes, int]:
+        """Every ordinary token to its id."""
+        return {token: index for index, token in enumerate(self.tokens)}
+
+
+def by_rank(ranks: Mapping[bytes, int], where: object) -> Tokens:
+    """Tokens in the order of their ids.
+
+    Raises:
+        CheckpointError: ids with a gap or a repetition.
+    """
+    if sorted(ranks.values()) != list(range(len(ranks))):
+        raise CheckpointError("token ids have gaps or repeat", where=where, expected=f"0 to {len(ranks) - 1}")
+    return Tokens.of(sorted(ranks, key=ranks.__getitem__))
+
 
 def make_vocabulary(
-    ranks: dict[bytes, int],
+    tokens: Tokens,
     special_tokens: dict[str, int],
     n_vocab: int,
     where: object,
@@ -42,23 +91,24 @@ def make_vocabulary(
     """A vocabulary checked against the token embedding.
 
     Raises:
-        CheckpointError: ids with a gap or a repetition, a byte without a token, more tokens than embeddings.
+        CheckpointError: a token twice, a byte without a token, more tokens than embeddings.
     """
-    if sorted(ranks.values()) != list(range(len(ranks))):
-        raise CheckpointError("token ids have gaps or repeat", where=where, expected=f"0 to {len(ranks) - 1}")
-    absent = [byte for byte in range(256) if bytes([byte]) not in ranks]
+    distinct = set(tokens)
+    if len(distinct) != len(tokens):
+        raise CheckpointError("a token is listed twice", where=where)
+    absent = [byte for byte in range(256) if bytes([byte]) not in distinct]
     if absent:
         raise CheckpointError("bytes without a token", where=where, expected="all 256", found=256 - len(absent))
     words = words or {}
     added = sorted([*special_tokens.values(), *words.values()])
-    if len(set(added)) != len(added) or (added and added[0] < len(ranks)):
-        raise CheckpointError("special token ids repeat", where=where, expected=f"distinct, from {len(ranks)} on")
-    largest = added[-1] if added else len(ranks) - 1
+    if len(set(added)) != len(added) or (added and added[0] < len(tokens)):
+        raise CheckpointError("special token ids repeat", where=where, expected=f"distinct, from {len(tokens)} on")
+    largest = added[-1] if added else len(tokens) - 1
     if largest >= n_vocab:
         raise CheckpointError(
             "more tokens than embeddings", where=where, expected=f"ids below {n_vocab}", found=largest
         )
-    return Vocabulary(ranks, special_tokens, words)
+    return Vocabulary(tokens, special_tokens, words)
 
 
 def read_tokenizer_json(path: Path, n_vocab: int) -> Vocabulary:
@@ -128,7 +178,7 @@ def _from_texts(vocab: object, added: dict[str, int], special: set[str], n_vocab
     ranks = {_to_bytes(text, where): index for text, index in ordinary.items()}
     if len(ranks) != len(ordinary):
         raise CheckpointError("a token is listed twice", where=where)
-    return make_vocabulary(ranks, specials, n_vocab, where, words)
+    return make_vocabulary(by_rank(ranks, where), specials, n_vocab, where, words)
 
 
 def _checked(texts: Iterable[tuple[object, object]], where: Path) -> dict[str, int]:
@@ -159,26 +209,28 @@ def _to_bytes(text: str, where: Path) -> bytes:
         raise CheckpointError("a token is not byte-level BPE", where=where, found=brief(text)) from error
 
 
-def token_texts(ranks: Mapping[bytes, int]) -> dict[str, int]:
+def token_texts(tokens: Iterable[bytes]) -> dict[str, int]:
     """Ordinary tokens in the printable characters of byte-level BPE files, to their ids."""
     character_of = {byte: character for character, byte in _characters_of_bytes().items()}
-    return {"".join(map(character_of.__getitem__, token)): index for token, index in ranks.items()}
+    return {"".join(map(character_of.__getitem__, token)): index for index, token in enumerate(tokens)}
 
 
-def pack_tokens(ranks: Mapping[bytes, int]) -> bytes:
-    """Tokens in rank order, each as one length byte and its bytes."""
-    return b"".join(bytes([len(token)]) + token for token in sorted(ranks, key=ranks.__getitem__))
+def pack_tokens(tokens: Iterable[bytes]) -> bytes:
+    """Tokens, each as one length byte and its bytes."""
+    return b"".join(bytes([len(token)]) + token for token in tokens)
 
 
-def unpack_tokens(raw: bytes) -> dict[bytes, int]:
+def unpack_tokens(raw: bytes | memoryview) -> Tokens:
     """What ``pack_tokens`` packed."""
-    ranks: dict[bytes, int] = {}
+    return Tokens.of(_each_packed(raw))
+
+
+def _each_packed(raw: bytes | memoryview) -> Iterator[bytes]:
     position = 0
     while position < len(raw):
         end = position + 1 + raw[position]
-        ranks[raw[position + 1 : end]] = len(ranks)
+        yield bytes(raw[position + 1 : end])
         position = end
-    return ranks
 
 
 def read_json(path: Path) -> dict[str, object]:

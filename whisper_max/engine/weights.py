@@ -35,8 +35,8 @@ Tensors = Mapping[str, Array]
 Make = Callable[[Tensors], Array]
 MakeAll = Callable[[], dict[str, Array]]
 CACHE_LINE = 64
-_TOGETHER = 1 << 17
-"""Elements that are converted together: their float32 values stay in a core's cache."""
+_TOGETHER = 1 << 15
+"""Elements that are converted together: in float32 they stay in a core's cache, and hardly count beside the weights."""
 
 
 @dataclass(frozen=True)
@@ -110,20 +110,13 @@ def _bind_logits(weights: dict[str, Buffer]) -> None:
 
 
 class _AsStored(Mapping[str, Array]):
-    """Tensors of a checkpoint in the dtype that they are stored in: most are only put in another order.
+    """Tensors of a checkpoint in the dtype that they are stored in: most are only put in another order."""
 
-    int8: whether matrices in int8 come as their int8 values, else as what they stand for.
-    """
-
-    def __init__(self, tensors: Tensors, *, int8: bool = False) -> None:
+    def __init__(self, tensors: Tensors) -> None:
         self._tensors = tensors
-        self._int8 = int8
 
     def __getitem__(self, name: str) -> Array:
-        if not isinstance(self._tensors, StoredTensors):
-            return self._tensors[name]
-        entry = self._tensors.entry(name)
-        return entry.values if self._int8 and isinstance(entry, QuantizedTensor) else entry.read()
+        return self._tensors.raw(name) if isinstance(self._tensors, StoredTensors) else self._tensors[name]
 
     def scales(self, names: Sequence[str]) -> Float32 | None:
         """The scales of stacked matrices, where all of them are stored in int8."""
@@ -133,14 +126,16 @@ class _AsStored(Mapping[str, Array]):
         narrow = [entry.scale for entry in entries if isinstance(entry, QuantizedTensor)]
         return np.concatenate(narrow) if names and len(narrow) == len(names) else None
 
-    def by_rows(self, name: str) -> _ByRows | None:
-        """A matrix (n_out, n_in) to be read in stretches, where it is in a file that allows it."""
-        entry = self._tensors.entry(name) if isinstance(self._tensors, StoredTensors) else None
-        return _ByRows(entry) if entry is not None and len(entry.shape) == 2 and isinstance(entry, Stored) else None
+    def by_rows(self, names: Sequence[str], *, int8: bool) -> _ByRows | None:
+        """Stacked matrices to be read in stretches, where they are in a file that allows it.
 
-    def in_int8(self) -> _AsStored:
-        """The same, matrices in int8 as they are."""
-        return _AsStored(self._tensors, int8=True)
+        int8: whether those in int8 come as their int8 values, else as what they stand for.
+        """
+        if not isinstance(self._tensors, StoredTensors):
+            return None
+        entries = [self._tensors.entry(name) for name in names]
+        parts = [entry for entry in entries if isinstance(entry, Stored)]
+        return _ByRows(parts, int8=int8) if names and len(parts) == len(names) else None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -150,27 +145,37 @@ class _AsStored(Mapping[str, Array]):
 
 
 class _ByRows:
-    """A matrix in a file, read in stretches of rows, so that it never is in memory as a whole."""
+    """Stacked matrices in a file, read in stretches of rows, so that none ever is in memory as a whole."""
 
-    def __init__(self, stored: Stored) -> None:
-        self._stored = stored
-        self.shape = stored.shape
+    def __init__(self, parts: Sequence[Stored], *, int8: bool) -> None:
+        self._parts = parts
+        self._int8 = int8
+        self.shape = (sum(part.shape[0] for part in parts), prod(parts[0].shape[1:]))
 
     def __getitem__(self, rows: slice) -> Array:
         start, stop, _ = rows.indices(self.shape[0])
-        return self._stored.rows(start, stop).read()
+        pieces = []
+        for part in self._parts:
+            if max(start, 0) < min(stop, part.shape[0]):
+                pieces.append(self._read(part.rows(max(start, 0), min(stop, part.shape[0]))))
+            start, stop = start - part.shape[0], stop - part.shape[0]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def _read(self, part: Stored) -> Array:
+        matrix = part.values if self._int8 and isinstance(part, QuantizedTensor) else part.read()
+        return _taps_outermost(matrix) if matrix.ndim > 2 else matrix
 
 
 def _on_host(rule: Rule, tensors: _AsStored, storage: DType) -> list[tuple[str, NDArray[np.generic]]]:
     """What one rule makes for a CPU; int8 that stays int8 is only put in another order."""
     scales = tensors.scales(rule.matrices) if storage == DType.int8 else None
-    by_rows = tensors.by_rows(rule.name) if scales is None and rule.matrices == (rule.name,) else None
+    by_rows = tensors.by_rows(rule.matrices, int8=scales is not None)
     if by_rows is not None:
-        return list(stored(rule.name, by_rows, storage))
-    array = rule.make(tensors if scales is None else tensors.in_int8())
+        return list(stored(rule.name, by_rows, storage, scales))
+    array = rule.make(tensors)
     if not rule.linear:
         return [(rule.name, np.ascontiguousarray(array, np.float32))]
-    return [(rule.name, _padded(array))] if array.ndim == 1 else list(stored(rule.name, array, storage, scales))
+    return [(rule.name, _padded(array))] if array.ndim == 1 else list(stored(rule.name, array, storage))
 
 
 def stored(
@@ -340,8 +345,12 @@ def _stacked_bias(tensors: Tensors, attn: str) -> Array:
 
 
 def _unfolded(tensors: Tensors, name: str) -> Array:
-    """A convolution's (n_out, n_in, 3) as the matrix (n_out, 3 * n_in) over its unfolded input, taps outermost."""
-    weight = tensors[name]
+    """A convolution as a matrix over its unfolded input."""
+    return _taps_outermost(tensors[name])
+
+
+def _taps_outermost(weight: Array) -> Array:
+    """A convolution's (n_out, n_in, 3) as the matrix (n_out, 3 * n_in)."""
     return np.ascontiguousarray(weight.transpose(0, 2, 1)).reshape(weight.shape[0], -1)
 
 

@@ -7,7 +7,7 @@ so their ids need no table of their own.
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -44,7 +44,7 @@ class Vocabulary:
     """The tokens of one checkpoint: what its tokenizers share, whatever their language and task.
 
     Args:
-        ranks: byte string of each text token -> its id, ids 0..len(ranks)-1.
+        tokens: byte string of each text token, by id.
         n_vocab: rows of the token embedding.
         stated: name of each special token that the checkpoint states -> its id; where it states no start of the
             transcript, they are taken in the published order.
@@ -62,7 +62,7 @@ class Vocabulary:
 
     def __init__(
         self,
-        ranks: Mapping[bytes, int],
+        tokens: Collection[bytes],
         n_vocab: int,
         stated: Mapping[str, int] | None = None,
         words: Mapping[str, int] | None = None,
@@ -73,14 +73,13 @@ class Vocabulary:
         if stated and NAMES["sot"][0] in stated:
             self.specials = stated_special_tokens({**stated, **self.words}, n_vocab)
         else:
-            self.specials = published_special_tokens(len(ranks), n_vocab)
+            self.specials = published_special_tokens(len(tokens), n_vocab)
             _check_stated(stated or {}, self.specials)
-        self.is_multilingual = len(ranks) != _N_ENGLISH_TEXT if multilingual is None else multilingual
-        self._text_bytes = _bytes_by_rank(ranks)
+        self.is_multilingual = len(tokens) != _N_ENGLISH_TEXT if multilingual is None else multilingual
         self.special_tokens = {name: i for name, i in self.specials.by_name().items() if name not in self.words}
-        self._ranks = ranks
+        self._tokens = tokens
         used = {*self.special_tokens.values(), *self.words.values()}
-        self.unused = tuple(token for token in range(len(ranks), n_vocab) if token not in used)
+        self.unused = tuple(token for token in range(len(tokens), n_vocab) if token not in used)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -95,13 +94,13 @@ class Vocabulary:
         return tiktoken.Encoding(
             name="whisper",
             pat_str=_PIECES,
-            mergeable_ranks=dict(self._ranks),
+            mergeable_ranks=self._ranks(),
             special_tokens=self.special_tokens | self.words,
         )
 
     def is_text(self, token: int) -> bool:
         """Whether a token stands for text: a text token, or a word that was added."""
-        return token < len(self._text_bytes) or token in self._word_ids
+        return token < len(self._tokens) or token in self._word_ids
 
     @cached_property
     def _word_ids(self) -> frozenset[int]:
@@ -110,7 +109,7 @@ class Vocabulary:
     @cached_property
     def token_bytes(self) -> list[bytes]:
         """What each token stands for, by id; special tokens by their name, rows without a token by nothing."""
-        table = self._text_bytes + [b""] * (self.n_vocab - len(self._text_bytes))
+        table = [*self._tokens, *[b""] * (self.n_vocab - len(self._tokens))]
         for name, token in (self.special_tokens | self.words).items():
             table[token] = name.encode()
         return table
@@ -118,27 +117,33 @@ class Vocabulary:
     @cached_property
     def non_speech_tokens(self) -> tuple[int, ...]:
         """Text tokens of speaker tags, music notes and brackets, plus a hyphen or quote that begins a word; sorted."""
-        found = {self._merged(" -")[0], self._merged(" '")[0]}
+        ranks = self._ranks()
+        found = {_merged(" -", ranks)[0], _merged(" '", ranks)[0]}
         for symbol in (*_CHARACTERS, *_GROUPS.split(), *_MUSIC):
-            for tokens in (self._merged(symbol), self._merged(" " + symbol)):
+            for tokens in (_merged(symbol, ranks), _merged(" " + symbol, ranks)):
                 if len(tokens) == 1 or symbol in _MUSIC:
                     found.add(tokens[0])
         return tuple(sorted(found))
 
-    def _merged(self, piece: str) -> list[int]:
-        """The tokens of a short piece that ``_PIECES`` doesn't cut, such as symbols after a space.
+    def _ranks(self) -> dict[bytes, int]:
+        """Each text token to its id; made when needed, for it takes ten times the memory of the tokens."""
+        return {token: index for index, token in enumerate(self._tokens)}
 
-        Neighbours merge, those first that make the token of the lowest rank, as long as they make one (Sennrich et al.,
-        arXiv:1508.07909).
-        """
-        ranks, raw = self._ranks, piece.encode()
-        if raw in ranks:
-            return [ranks[raw]]
-        parts = [bytes([byte]) for byte in raw]
-        while merges := [(ranks[a + b], i) for i, (a, b) in enumerate(pairwise(parts)) if a + b in ranks]:
-            _, i = min(merges)
-            parts[i : i + 2] = [parts[i] + parts[i + 1]]
-        return [ranks[part] for part in parts]
+
+def _merged(piece: str, ranks: Mapping[bytes, int]) -> list[int]:
+    """The tokens of a short piece that ``_PIECES`` doesn't cut, such as symbols after a space.
+
+    Neighbours merge, those first that make the token of the lowest rank, as long as they make one (Sennrich et al.,
+    arXiv:1508.07909).
+    """
+    raw = piece.encode()
+    if raw in ranks:
+        return [ranks[raw]]
+    parts = [bytes([byte]) for byte in raw]
+    while merges := [(ranks[a + b], i) for i, (a, b) in enumerate(pairwise(parts)) if a + b in ranks]:
+        _, i = min(merges)
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+    return [ranks[part] for part in parts]
 
 
 def _check_stated(stated: Mapping[str, int], specials: SpecialTokens) -> None:
@@ -147,18 +152,6 @@ def _check_stated(stated: Mapping[str, int], specials: SpecialTokens) -> None:
     for name, token in stated.items():
         if published.get(name, token) != token:
             raise CheckpointError(f"{name[:80]} has an unusual id", expected=published[name], found=token)
-
-
-def _bytes_by_rank(ranks: Mapping[bytes, int]) -> list[bytes]:
-    """The text tokens in the order of their ids, which must be 0..len(ranks)-1."""
-    ordered = sorted(ranks, key=ranks.__getitem__)
-    if any(ranks[token] != i for i, token in enumerate(ordered)):
-        raise CheckpointError(
-            "the vocabulary has gaps or repeats",
-            expected=f"ids 0 to {len(ranks) - 1}, each once",
-            found=f"{len(set(ranks.values()))} different ids up to {max(ranks.values())}",
-        )
-    return ordered
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,7 @@ def _ggml_header(checkpoint: Checkpoint, file_type: int) -> bytes:
         "n_text_ctx", "n_text_state", "n_text_head", "n_text_layer", "n_mels",
     )]  # fmt: skip
     filters = np.asarray(mel_filters(dims.n_mels), np.float32)
-    tokens = sorted(checkpoint.vocabulary.ranks, key=checkpoint.vocabulary.ranks.__getitem__)
+    tokens = checkpoint.vocabulary.tokens
     parts = [
         struct.pack("<i", 0x67676D6C),
         struct.pack("<11i", *sizes, file_type),

@@ -49,4 +49,4 @@ def get_encoding(name: str = "gpt2", num_languages: int = 99) -> tiktoken.Encodi
 
 @lru_cache(maxsize=3)
 def _vocabulary(n_vocab: int) -> Vocabulary:
-    return Vocabulary(shipped_vocabulary(n_vocab, "whisper_max").ranks, n_vocab)
+    return Vocabulary(shipped_vocabulary(n_vocab, "whisper_max").tokens, n_vocab)
