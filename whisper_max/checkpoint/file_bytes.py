@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from whisper_max.errors import CheckpointError
 
 ByteArray = NDArray[np.uint8]
+_SEEN_AT_MOST = 1 << 20
+"""Bytes that are read before their pages may leave memory again."""
 
 
 class FileBytes:
@@ -29,6 +31,7 @@ class FileBytes:
         self._maps = [_map(path) for path in self.paths]
         self.parts = [np.frombuffer(part, np.uint8) for part in self._maps]
         self.size = sum(len(part) for part in self.parts)
+        self._seen = 0
 
     @property
     def where(self) -> Path:
@@ -43,7 +46,10 @@ class FileBytes:
             CheckpointError: the range leaves the file; ``what`` says what was being read.
         """
         self.check(offset, count, what)
-        self._forget()
+        self._seen += count
+        if self._seen > _SEEN_AT_MOST:
+            self._seen = count
+            self._forget()
         pieces: list[ByteArray] = []
         for part in self.parts:
             if 0 <= offset < len(part) and count:

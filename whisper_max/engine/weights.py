@@ -35,7 +35,7 @@ Tensors = Mapping[str, Array]
 Make = Callable[[Tensors], Array]
 MakeAll = Callable[[], dict[str, Array]]
 CACHE_LINE = 64
-_TOGETHER = 1 << 15
+_TOGETHER = 1 << 16
 """Elements that are converted together: in float32 they stay in a core's cache, and hardly count beside the weights."""
 
 
@@ -238,7 +238,7 @@ def in_int8_panels(
 
 def _rows_together(n_in: int) -> int:
     """How many rows to convert together: whole panels."""
-    return max(_TOGETHER // n_in // PANEL, 1) * PANEL
+    return -(-_TOGETHER // (n_in * PANEL)) * PANEL
 
 
 def quantized(matrix: Array) -> tuple[NDArray[np.int8], Float32]:
