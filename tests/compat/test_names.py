@@ -119,10 +119,7 @@ def test_the_attributes_of_a_model(native, monkeypatch):
 
 
 def test_speech_by_the_names_of_the_peer(monkeypatch):
-    def detector():
-        return lambda chunk: float(chunk[0])
-
-    monkeypatch.setattr(native_vad, "new_detector", detector)
+    monkeypatch.setattr(native_vad, "new_listener", lambda: lambda chunks: chunks[:, 0])
     sound = np.zeros(100 * VAD_CHUNK, np.float32)
     sound[20 * VAD_CHUNK : 60 * VAD_CHUNK] = 1
     options = vad.VadOptions(speech_pad_ms=0, min_silence_duration_ms=100)

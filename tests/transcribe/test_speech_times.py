@@ -117,11 +117,11 @@ def test_nothing_is_listened_for_when_nobody_asks(monkeypatch):
 def test_listening_for_places_to_cut(monkeypatch):
     heard_chunks = []
 
-    def detector(chunk):
-        heard_chunks.append(int(chunk[0]))
-        return chunk[0] / 100_000
+    def listener(chunks):
+        heard_chunks.extend(chunks[:, 0].astype(int).tolist())
+        return chunks[:, 0] / 100_000
 
-    monkeypatch.setattr(speech_module, "new_detector", lambda: detector)
+    monkeypatch.setattr(speech_module, "new_listener", lambda: listener)
     waveform = ArrayWaveform(np.arange(50_000, dtype=np.float32))
     given, found = listen(waveform, TranscribeOptions(batch_size=4))
     assert given is waveform

