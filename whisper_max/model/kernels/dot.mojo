@@ -13,20 +13,37 @@ comptime GROUP = 4
 """Bytes along the depth that are multiplied and added at once."""
 comptime HAS_PAIRS = CompilationTarget.has_avx2() and (WIDTH == 16 or WIDTH == 8)
 """True where `vpmaddwd` multiplies pairs of 16 bits."""
+comptime HAS_USDOT = CompilationTarget.has_neon_int8_matmul() and WIDTH == 4
+"""True where Arm's `usdot` multiplies unsigned bytes by signed ones (i8mm)."""
+comptime TAKES_SIGNED = CompilationTarget.has_neon_int8_dotprod() and WIDTH == 4 and not HAS_USDOT
+"""True where the instruction, Arm's `sdot`, takes signed bytes on both sides."""
+comptime ZERO = 0 if TAKES_SIGNED else 128
+"""The byte that stands for 0 in the rows of a product, so that they are what the instruction takes."""
+comptime SIGN_BITS = Int32(-2139062144)
+"""0x80808080: takes four bytes that are 128 more than their values to signed ones, and back."""
+comptime TO_SIGNED = Int32(0) if TAKES_SIGNED else SIGN_BITS
+"""Takes four bytes of a row to signed ones, and back."""
+comptime TO_UNSIGNED = SIGN_BITS ^ TO_SIGNED
+"""Takes four bytes of a row to those 128 more than their values, and back."""
 comptime IntVector = SIMD[DType.int32, WIDTH]
 comptime IntPointer = Pointer[Int32, MutUntrackedOrigin]
 
 
 @always_inline
 def add_dots[fast: Bool](total: IntVector, x: IntVector, weights: IntVector) -> IntVector:
-    """`total` plus, in each lane, the dot product of four unsigned bytes of x and four signed ones of weights.
+    """`total` plus, in each lane, the dot product of four bytes of x and four signed ones of weights.
 
+    x: unsigned, or signed where TAKES_SIGNED.
     fast: by `vpdpbusd`, one instruction that not every processor has which runs this code; who calls knows.
     """
     comptime if fast and has_fast_dots():
         return dots_by_vnni(total, x, weights)
     elif HAS_PAIRS:
         return dots_of_pairs(total, x, weights)
+    elif HAS_USDOT:
+        return dots_by_neon["llvm.aarch64.neon.usdot.v4i32.v16i8"](total, x, weights)
+    elif TAKES_SIGNED:
+        return dots_by_neon["llvm.aarch64.neon.sdot.v4i32.v16i8"](total, x, weights)
     else:
         return dots_by_shifts(total, x, weights)
 
@@ -109,6 +126,8 @@ def is_fast(vnni: Int32) -> Bool:
 
     vnni: what the processor has, 1 for AVX512-VNNI, which this needs at 512 bits, plus 2 for AVX-VNNI, at 256.
     """
+    comptime if not has_fast_dots():
+        return False
     comptime needed = Int32(1 if WIDTH == 16 else 2)
     return vnni & needed != 0
 
@@ -134,6 +153,14 @@ def dots_of_pairs(total: IntVector, x: IntVector, weights: IntVector) -> IntVect
     var even = llvm_intrinsic[name, IntVector, has_side_effect=False](x_even, (w_pairs << 8) >> 8)
     var odd = llvm_intrinsic[name, IntVector, has_side_effect=False](x_odd, w_pairs >> 8)
     return total + even + odd
+
+
+@always_inline
+def dots_by_neon[name: StaticString](total: IntVector, x: IntVector, weights: IntVector) -> IntVector:
+    """One instruction, which every processor has that this code is made for."""
+    return llvm_intrinsic[name, IntVector, has_side_effect=False](
+        total, bitcast[DType.int8, GROUP * WIDTH](x), bitcast[DType.int8, GROUP * WIDTH](weights)
+    )
 
 
 @always_inline

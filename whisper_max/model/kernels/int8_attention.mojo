@@ -13,8 +13,8 @@ from std.memory import bitcast
 
 from .attention import Attends, run_in_parallel
 from .avx512 import HAS_AVX512, nearest, packed_bytes, past_nearest, times_power_of_2
-from .dot import GROUP, IntPointer, IntVector, add_dots, dot_tile, is_fast
-from .int8_linear import BytePointer, SIGN_BITS, SMALLEST, ZERO, quantise_row
+from .dot import GROUP, IntPointer, IntVector, TAKES_SIGNED, TO_SIGNED, ZERO, add_dots, dot_tile, is_fast
+from .int8_linear import BytePointer, SMALLEST, quantise_row
 from .tiles import FloatPointer, PANEL, TILE_COLUMNS, Vector, WIDTH
 
 comptime DOT_ROWS = 8 if WIDTH == 16 else 4
@@ -31,12 +31,18 @@ comptime BOTTOM = Float32(-8)
 """The power of a weight that is rounded to the byte 0, as all below are."""
 comptime ROUNDER = Float32(12582912)
 """1.5 * 2 ** 23: added to a small number it leaves its nearest integer in the lowest bits."""
+comptime BELOW = 128 if TAKES_SIGNED else 0
+"""What a weight's byte is less than the weight."""
+comptime WEIGHT_ROUNDER = Float32(12582912 + BELOW)
+"""Leaves such a byte: 128 more or less are the same in eight bits."""
 comptime EXPONENT_ROUNDER = Float32(12582912 + 127)
 """The same with the exponent of 1, so that the lowest bits are those of a power of 2."""
 comptime PACK = GROUP * WIDTH
 """Keys whose weights fill a vector as bytes."""
 comptime ONES = Int32(0x01010101)
 comptime MANTISSA_BITS = 23
+comptime OF_BLOCKS = 2 if TAKES_SIGNED else 1
+"""Numbers of each lane of a block of values: a scale, and an offset where there are any."""
 
 
 struct Scratch[head_dim: Int](ImplicitlyCopyable, Movable):
@@ -44,9 +50,10 @@ struct Scratch[head_dim: Int](ImplicitlyCopyable, Movable):
 
     var keys: IntPointer  # (n_keys / PANEL, head_dim / GROUP, PANEL), each a group of lanes
     var key_scales: FloatPointer  # (n_keys,), of scores to the base 2
-    var key_offsets: IntPointer  # (n_keys,), -128 times the sum of a key's lanes
+    var key_offsets: IntPointer  # (n_keys,), -ZERO times the sum of a key's lanes
     var values: IntPointer  # (n_keys / GROUP, head_dim), each a group of keys
     var value_scales: FloatPointer  # (n_keys / KEY_BLOCK, head_dim)
+    var value_offsets: IntPointer  # (n_keys / KEY_BLOCK, head_dim), BELOW times the sum of a lane; not there if that is 0
     var mean: FloatPointer  # (head_dim,), of all keys
     var key: FloatPointer  # (head_dim,), the one at work
     var queries: IntPointer  # (DOT_ROWS, head_dim / GROUP)
@@ -62,7 +69,9 @@ struct Scratch[head_dim: Int](ImplicitlyCopyable, Movable):
         self.key_offsets = rebind[IntPointer](self.key_scales.unsafe_offset(n_keys))
         self.values = self.key_offsets.unsafe_offset(n_keys)
         self.value_scales = rebind[FloatPointer](self.values.unsafe_offset(n_keys // GROUP * Self.head_dim))
-        self.mean = self.value_scales.unsafe_offset(n_keys // KEY_BLOCK * Self.head_dim)
+        var n_lanes = n_keys // KEY_BLOCK * Self.head_dim
+        self.value_offsets = rebind[IntPointer](self.value_scales.unsafe_offset(n_lanes))
+        self.mean = self.value_scales.unsafe_offset(OF_BLOCKS * n_lanes)
         self.key = self.mean.unsafe_offset(Self.head_dim)
         self.queries = rebind[IntPointer](self.key.unsafe_offset(Self.head_dim))
         self.scores = rebind[FloatPointer](self.queries.unsafe_offset(DOT_ROWS * Self.head_dim // GROUP))
@@ -73,7 +82,7 @@ struct Scratch[head_dim: Int](ImplicitlyCopyable, Movable):
     @staticmethod
     def floats(n_keys: Int) -> Int:
         """Its size. n_keys: whole blocks."""
-        var of_keys = n_keys // GROUP * 2 * Self.head_dim + 2 * n_keys + n_keys // KEY_BLOCK * Self.head_dim
+        var of_keys = n_keys // GROUP * 2 * Self.head_dim + 2 * n_keys + OF_BLOCKS * n_keys // KEY_BLOCK * Self.head_dim
         var of_queries = DOT_ROWS * (Self.head_dim // GROUP + KEY_BLOCK + WIDTH + KEY_BLOCK // GROUP + Self.head_dim)
         return of_keys + 2 * Self.head_dim + of_queries
 
@@ -148,7 +157,7 @@ struct Int8Head[head_dim: Int, fast: Bool](Attends):
             sum += bytes.unsafe_load[width=WIDTH](lane).cast[DType.int32]().reduce_add()
         var place = key // PANEL * N_GROUPS * PANEL + key % PANEL
         comptime for group in range(N_GROUPS):
-            at.keys.unsafe_store(place + group * PANEL, groups.unsafe_load(group) ^ SIGN_BITS)
+            at.keys.unsafe_store(place + group * PANEL, groups.unsafe_load(group) ^ TO_SIGNED)
         at.key_scales.unsafe_store(key, scale * (LOG2_E / sqrt(Float32(Self.head_dim))))
         at.key_offsets.unsafe_store(key, Int32(-ZERO) * sum)
         return scale - scale
@@ -170,6 +179,7 @@ struct Int8Head[head_dim: Int, fast: Bool](Attends):
             inverses[part] = usable.select(127 / highest, Vector(0))
             var scales = usable.select(highest / 127, highest - highest)
             at.value_scales.unsafe_store(start // KEY_BLOCK * Self.head_dim + part * WIDTH, scales)
+        var offsets = Array[IntVector, N_PARTS](fill=IntVector(0))
         for group in range(KEY_BLOCK // GROUP):
             comptime for part in range(N_PARTS):
                 var four = IntVector(0)
@@ -180,6 +190,12 @@ struct Int8Head[head_dim: Int, fast: Bool](Attends):
                         var rounded = value.fma(inverses[part], Vector(ROUNDER))
                         four |= (bitcast[DType.int32, WIDTH](rounded) & 0xFF) << IntVector(8 * byte)
                 at.values.unsafe_store((start // GROUP + group) * Self.head_dim + part * WIDTH, four)
+                comptime if TAKES_SIGNED:
+                    offsets[part] = add_dots[Self.fast](offsets[part], IntVector(ONES), four)
+        comptime if TAKES_SIGNED:
+            comptime for part in range(N_PARTS):
+                var place = start // KEY_BLOCK * Self.head_dim + part * WIDTH
+                at.value_offsets.unsafe_store(place, offsets[part] * Int32(BELOW))
 
     def run_tile(self, query: Int, n_rows: Int, finite: Float32, at: Scratch[Self.head_dim]):
         """A few queries over all keys. finite: 0, or NaN where no result can be right."""
@@ -256,7 +272,7 @@ def score[head_dim: Int, fast: Bool, whole: Bool](start: Int, n_block: Int, at: 
 
 @no_inline
 def weigh[head_dim: Int](row: Int, peak: Float32, scale: Float32, at: Scratch[head_dim]):
-    """Turn a row of scores into weights, 255 for its peak; the weights of `first_key(group)` and of the keys after it
+    """Turn a row of scores into weights, 255 for its peak, each held as a byte BELOW less; the weights of `first_key(group)` and of the keys after it
     are a group."""
     var scores = at.scores.unsafe_offset(row * KEY_BLOCK)
     var weights = at.weights.unsafe_offset(row * KEY_BLOCK // GROUP)
@@ -294,12 +310,12 @@ def sum_of_weights[
     comptime for group in range(0, KEY_BLOCK // GROUP, WIDTH):
         var weights = at.weights.unsafe_load[width=WIDTH](row * KEY_BLOCK // GROUP + group)
         sums = add_dots[fast](sums, weights, IntVector(ONES))
-    return sums.reduce_add()
+    return sums.reduce_add() + Int32(BELOW * KEY_BLOCK)
 
 
 @always_inline
 def rounded_power_of_2(x: Vector) -> IntVector:
-    """2 ** x to 1 in 13000, rounded, for x up to 8; without AVX-512 in the lowest bits, those above are not 0.
+    """2 ** x to 1 in 13000, rounded, for x up to 8; without AVX-512 BELOW less in the lowest bits, those above are not 0.
 
     The nearest integer goes to the exponent, the rest through a polynomial.
     """
@@ -310,7 +326,7 @@ def rounded_power_of_2(x: Vector) -> IntVector:
         var in_range = x.gt(BOTTOM).select(x, Vector(BOTTOM))
         var whole = in_range + EXPONENT_ROUNDER
         var factor = bitcast[DType.float32, WIDTH](bitcast[DType.int32, WIDTH](whole) << MANTISSA_BITS)
-        return bitcast[DType.int32, WIDTH](power_of_2(in_range - (whole - EXPONENT_ROUNDER)).fma(factor, Vector(ROUNDER)))
+        return bitcast[DType.int32, WIDTH](power_of_2(in_range - (whole - EXPONENT_ROUNDER)).fma(factor, Vector(WEIGHT_ROUNDER)))
 
 
 @always_inline
@@ -328,14 +344,20 @@ def add_values[
     var values = at.values.unsafe_offset(start // GROUP * head_dim)
     var scales = at.value_scales.unsafe_offset(start // KEY_BLOCK * head_dim)
     for lane in range(0, head_dim, TILE_COLUMNS):
+        var left = IntVector(0)
+        var right = IntVector(0)
+        comptime if TAKES_SIGNED:
+            var offsets = at.value_offsets.unsafe_offset(start // KEY_BLOCK * head_dim + lane)
+            left = offsets.unsafe_load[width=WIDTH](0)
+            right = offsets.unsafe_load[width=WIDTH](WIDTH)
         var tile = dot_tile[fast, DOT_ROWS](
             at.weights,
             KEY_BLOCK // GROUP,
             values.unsafe_offset(lane),
             head_dim,
             KEY_BLOCK // GROUP,
-            IntVector(0),
-            IntVector(0),
+            left,
+            right,
         )
         comptime for row in range(DOT_ROWS):
             comptime for half in range(2):

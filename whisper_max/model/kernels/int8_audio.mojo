@@ -18,9 +18,9 @@ from std.memory.alloc import Layout
 from .alignment import attend_heads
 from .attention import Head, KeysAndValues, LOG2_E, LOWEST, power_of_2, run_in_parallel
 from .decode_attention import Audio
-from .dot import GROUP, IntPointer, IntVector, add_dots, is_fast
+from .dot import GROUP, IntPointer, IntVector, TO_SIGNED, TO_UNSIGNED, ZERO, add_dots, is_fast
 from .finish import Rows
-from .int8_linear import BytePointer, SIGN_BITS, SMALLEST, WeightPointer, ZERO, quantise_row
+from .int8_linear import BytePointer, SMALLEST, WeightPointer, quantise_row
 from .matrix import Int8Matrix, int8_matrix
 from .team import Worker, run_phases
 from .tiles import FloatPointer, PANEL, Vector, WIDTH
@@ -31,6 +31,8 @@ comptime ROUNDER = Float32(12582912)
 """1.5 * 2 ** 23: added to a small number it leaves its nearest integer in the lowest bits."""
 comptime ROUNDER_BITS = Int32(0x4B400000)
 comptime SCALE_BYTES = 4
+comptime KEY_ZERO = 128
+"""The byte of a key that stands for 0."""
 comptime MOST_PANELS = 3
 """Of positions whose keys or values are computed together, at most: as floats they stay in a second-level cache."""
 
@@ -74,7 +76,7 @@ struct Int8Audio[head_dim: Int, fast: Bool](Audio):
                 var of_high = IntVector(query.unsafe_load(group))
                 var of_low = IntVector(query.unsafe_load(Self.N_GROUPS + group))
                 comptime for part in range(N_PARTS):
-                    var four = keys.unsafe_load[width=WIDTH](group * PANEL + part * WIDTH)
+                    var four = keys.unsafe_load[width=WIDTH](group * PANEL + part * WIDTH) ^ TO_UNSIGNED
                     high[part] = add_dots[Self.fast](high[part], four, of_high)
                     low[part] = add_dots[Self.fast](low[part], four, of_low)
             comptime for part in range(N_PARTS):
@@ -155,7 +157,7 @@ struct Int8Side[head_dim: Int](KeysAndValues):
             part[group] = groups.unsafe_load(place + group * PANEL)
         var bytes = bitcast[DType.uint8, WIDTH](part).cast[DType.float32]()
         var scales = rebind[FloatPointer](self.keys.unsafe_offset(self.n_padded * Self.head_dim))
-        return (bytes - Float32(ZERO)) * scales.unsafe_load(position)
+        return (bytes - Float32(KEY_ZERO)) * scales.unsafe_load(position)
 
     @always_inline
     def value(self, position: Int, lane: Int) -> Vector:
@@ -190,7 +192,7 @@ struct Target[head_dim: Int, keys: Bool](ImplicitlyCopyable, Movable):
                     scale = quantise_row(source, Self.head_dim, rebind[BytePointer](scratch), Self.head_dim)
                 else:
                     comptime for group in range(Self.N_GROUPS):
-                        scratch.unsafe_store(group, SIGN_BITS)
+                        scratch.unsafe_store(group, TO_SIGNED)
                 self.copy(scratch, rebind[IntPointer](bytes), first + row)
                 scales.unsafe_store(first + row, scale)
 
@@ -200,9 +202,9 @@ struct Target[head_dim: Int, keys: Bool](ImplicitlyCopyable, Movable):
         comptime for group in range(Self.N_GROUPS):
             comptime if Self.keys:
                 var place = (position // PANEL * Self.N_GROUPS + group) * PANEL + position % PANEL
-                head.unsafe_store(place, groups.unsafe_load(group))
+                head.unsafe_store(place, groups.unsafe_load(group) ^ TO_UNSIGNED)
             else:
-                head.unsafe_store(position * Self.N_GROUPS + group, groups.unsafe_load(group) ^ SIGN_BITS)
+                head.unsafe_store(position * Self.N_GROUPS + group, groups.unsafe_load(group) ^ TO_SIGNED)
 
 
 def fill[

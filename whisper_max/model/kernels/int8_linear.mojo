@@ -1,7 +1,7 @@
 """Linear layers on int8 weights: rows are quantised to 8 bits on the fly, products are summed in integers.
 
 Each row of x has its own scale, each column of the weight too. A row is held as unsigned bytes, 128 more than its
-values, since that is what the dot product takes; `offset`, -128 times the sum of each column, takes it off again.
+values, where the dot product takes such; `offset`, -128 times the sum of each column, takes it off again.
 """
 
 import extensibility
@@ -13,7 +13,7 @@ from std.math import ceildiv, min
 from std.memory import alloc, bitcast, dealloc, stack_allocation
 from std.memory.alloc import Layout
 
-from .dot import GROUP, HAS_PAIRS, IntPointer, IntVector, add_dots, add_pairs, is_fast, wide_halves
+from .dot import GROUP, HAS_PAIRS, IntPointer, IntVector, ZERO, add_dots, add_pairs, is_fast, wide_halves
 from .finish import Finish, Rows
 from .tiles import FloatPointer, PANEL, TILE_COLUMNS, TILE_ROWS, Vector, WIDTH
 
@@ -34,10 +34,6 @@ comptime CHUNK = 2048 // WIDTH
 """Pairs along the depth that are multiplied together: of a few columns they take 16 KB, of the rows of a tile 6 KB, both
 within any first-level cache."""
 comptime CHUNK_GROUPS = CHUNK * 2 // GROUP
-comptime ZERO = 128
-"""The byte that stands for 0."""
-comptime SIGN_BITS = Int32(-2139062144)
-"""0x80808080: takes four bytes that are 128 more than their values to signed ones."""
 comptime ROUNDER = Float32(12582912 + ZERO)
 """1.5 * 2 ** 23 and the zero: added to a small number it leaves its nearest integer in the lowest bits."""
 comptime SMALLEST = Float32(1e-30)
@@ -129,8 +125,8 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
             var column = panel * PANEL + part * TILE_COLUMNS
             var sums = Array[IntVector, 2 * rows](fill=IntVector(0))
             comptime for i in range(rows):
-                sums[2 * i] = self.offset.unsafe_load[width=WIDTH](column)
-                sums[2 * i + 1] = self.offset.unsafe_load[width=WIDTH](column + WIDTH)
+                sums[2 * i] = self.first_sums(column)
+                sums[2 * i + 1] = self.first_sums(column + WIDTH)
             for group in range(self.n_groups):
                 var at = group * PANEL + part * TILE_COLUMNS
                 var left = weights.unsafe_load[width=WIDTH](at)
@@ -140,6 +136,13 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
                     sums[2 * i] = add_dots[Self.fast](sums[2 * i], four, left)
                     sums[2 * i + 1] = add_dots[Self.fast](sums[2 * i + 1], four, right)
             self.finish_tile[rows](sums, scales, row, column)
+
+    @always_inline
+    def first_sums(self, column: Int) -> IntVector:
+        """What the sums of some columns begin with."""
+        comptime if ZERO == 0:
+            return IntVector(0)
+        return self.offset.unsafe_load[width=WIDTH](column)
 
     @always_inline
     def finish_tile[rows: Int](self, sums: Array[IntVector, 2 * rows], scales: FloatPointer, row: Int, column: Int):
