@@ -22,7 +22,7 @@ from max.dtype import DType
 from whisper_max.compile import speakers
 from whisper_max.compile.artifact import SHIPPED, ArtifactKey, write_artifact
 from whisper_max.compile.compiler import compile_module, compile_speakers
-from whisper_max.compile.shipped import SPEAKERS_CPUS, listed_graphs, shipped_keys
+from whisper_max.compile.shipped import SHIPPED_CPUS, listed_graphs, shipped_keys
 from whisper_max.dims import ModelDimensions
 from whisper_max.hardware.cores import usable_cores
 from whisper_max.model.digest import list_graphs, listed
@@ -71,7 +71,7 @@ def make(name: str, compiled: Callable[[], bytes]) -> str:
 def all_shipped() -> dict[str, Callable[[], bytes]]:
     """What belongs in the package by the name of its file, and what compiles it."""
     compiled = {key.file_name: partial(compile_module, *of_key(key)) for key in shipped_keys()}
-    codes = [f"cpu:{processor}" for processor in SPEAKERS_CPUS]
+    codes = [f"cpu:{processor}" for processor in SHIPPED_CPUS]
     return {**compiled, **{speakers.file_name(code): partial(compile_speakers, code) for code in codes}}
 
 

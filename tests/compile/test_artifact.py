@@ -14,7 +14,7 @@ from max.dtype import DType
 
 from whisper_max.checkpoint.published import MODELS
 from whisper_max.compile.artifact import MAGIC, SHIPPED, artifact_key, graphs_for, read_artifact, write_artifact
-from whisper_max.compile.shipped import SHIPPED_STORAGE, SPEAKERS_CPUS, listed_graphs, shipped_keys
+from whisper_max.compile.shipped import SHIPPED_CPUS, SHIPPED_STORAGE, listed_graphs, shipped_keys
 from whisper_max.compile.speakers import NAME as SPEAKERS
 from whisper_max.compile.speakers import build_digest
 from whisper_max.compile.speakers import file_name as speakers_file_name
@@ -56,7 +56,7 @@ def test_every_size_ships_for_every_processor():
 
 
 def test_nothing_stale_is_shipped():
-    speakers = {speakers_file_name(f"cpu:{level}") for level in SPEAKERS_CPUS}
+    speakers = {speakers_file_name(f"cpu:{level}") for level in SHIPPED_CPUS}
     assert {path.name for path in SHIPPED.glob("*.wmx")} == {key.file_name for key in shipped_keys()} | speakers
 
 

@@ -1,7 +1,7 @@
 """The instructions that the shipped artifacts multiply bytes by, on each processor that they are for.
 
-No machine runs them all. What is looked at is the code: the innermost loops of an artifact, and how often the instruction
-is in them.
+No machine runs them all. What is looked at is the code: the innermost loops of an artifact, and how often the
+instruction is in them.
 """
 
 from __future__ import annotations

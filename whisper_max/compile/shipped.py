@@ -10,8 +10,6 @@ from whisper_max.model.digest import Graphs
 
 SHIPPED_STORAGE = (DType.int8, DType.float16)
 SHIPPED_CPUS = ("x86-64-v3", "x86-64-v4", "neoverse-n1")
-SPEAKERS_CPUS = ("x86-64-v3", "x86-64-v4")
-"""Those for the networks that tell speakers apart, whose kernels don't take Arm's vectors of four."""
 
 
 def shipped_keys() -> list[ArtifactKey]:

@@ -27,7 +27,7 @@ comptime FRAME_SAMPLES = 270
 comptime FRAME_POOLED = FRAME_SAMPLES // STEP // POOL
 """Pooled positions from one frame to the next."""
 comptime SPLIT = BANDS // (2 * WIDTH) * 2 * WIDTH
-"""Columns in tiles two vectors wide; the rest are one vector."""
+"""Columns in tiles two vectors wide; the rest are one vector, where there is any."""
 comptime REST = BANDS - SPLIT
 
 
@@ -104,8 +104,9 @@ struct SincFilters:
                 comptime for column in range(0, SPLIT, 2 * WIDTH):
                     comptime at = side * BANDS + column
                     filter_columns[WIDTH, 2](here, weight_ptr.unsafe_offset(at), target.unsafe_offset(at))
-                comptime at = side * BANDS + SPLIT
-                filter_columns[REST, 1](here, weight_ptr.unsafe_offset(at), target.unsafe_offset(at))
+                comptime if REST > 0:
+                    comptime at = side * BANDS + SPLIT
+                    filter_columns[REST, 1](here, weight_ptr.unsafe_offset(at), target.unsafe_offset(at))
 
         share_out(work, ceildiv(length, pooled))
 
