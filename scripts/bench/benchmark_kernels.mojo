@@ -179,7 +179,7 @@ def time_block[M: Matrix, A: Audio, MatrixOf: def(Int, Int) -> M](
     var cache = numbers[DType.float16](2 * n_rows * N_TEXT * N_STATE)
     var x = numbers[DType.float32](2 * n_rows * N_STATE)
     var ln = LayerNorm(at_line(vector), at_line(vector), N_STATE)
-    var block = Block[M, DType.float16, HEAD_DIM, A](
+    var block = Block[M, M, DType.float16, HEAD_DIM, A](
         ln,
         of(N_STATE, 3 * N_STATE),
         of(N_STATE, N_STATE),

@@ -13,6 +13,9 @@ from max.graph import TensorValue, ops
 from whisper_max.model.layers import KeysAndValues, Ops, Weights, cross_attention, self_attention
 from whisper_max.model.panels import GROUP, PANEL, n_groups, n_panels
 
+FINE = ("mlp.2", "logits")
+"""Layers of the decoder whose inputs are held in 16 bits, as two bytes: where rounding to 8 moves most what is said."""
+
 
 class Int8Weights(Weights):
     """Weights whose matrices have a scale and an offset for each output, (n_panels * PANEL,)."""
@@ -32,6 +35,10 @@ class Int8Weights(Weights):
         bias = self._declare(f"{name}.bias", (n_panels(n_out) * PANEL,), self.dtype)
         offset = self._declare(f"{name}.offset", (n_panels(n_out) * PANEL,), DType.int32)
         return [matrix, bias, scale, offset]
+
+    def parameters(self, name: str) -> dict[str, int]:
+        """Bytes that a layer's inputs are held in."""
+        return {"parts": 2 if self.prefix.startswith("decoder.") and name in FINE else 1}
 
     def processor(self) -> list[TensorValue]:
         """Declare ``vnni``, (1,) int32, whatever the prefix: which instructions for integers there are."""

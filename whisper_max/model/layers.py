@@ -82,6 +82,10 @@ class Weights:
         """The custom operation ``name`` for matrices in the storage dtype."""
         return f"whisper_max.{name}"
 
+    def parameters(self, name: str) -> dict[str, int]:
+        """What the kernels are told of a layer besides: nothing, but in int8."""
+        return {}
+
     def _declare(self, name: str, shape: tuple[int, ...], dtype: DType) -> TensorValue:
         full_name = self.prefix + name
         self.declared[full_name] = (shape, dtype)
@@ -147,7 +151,7 @@ class Ops(AlignmentOps, SlotOps):
     ) -> TensorValue:
         """``linear(layer_norm(x))``. x: (..., n_in) -> (..., n_out)."""
         values = [_rows(x), *weights.norm(norm, n_in), *weights.operands(name, n_in, n_out)]
-        return _run(weights.kernel("normed_linear"), values, [*x.shape[:-1], n_out])
+        return _run(weights.kernel("normed_linear"), values, [*x.shape[:-1], n_out], **weights.parameters(name))
 
     def store_audio(self, audio: KeysAndValues, x: TensorValue, weights: Weights, n_in: int, n_out: int) -> None:
         """Fill a layer's cross keys and values, each (B, H, T, hd). x: (B, T, n_in); n_out: H * hd."""
@@ -167,7 +171,7 @@ class Ops(AlignmentOps, SlotOps):
             *weights.layer("mlp.0", n_state, 4 * n_state),
             *weights.operands("mlp.2", 4 * n_state, n_state),
         ]
-        return _run(weights.kernel("mlp"), values, x.shape)
+        return _run(weights.kernel("mlp"), values, x.shape, **weights.parameters("mlp.2"))
 
     def embed(
         self, tokens: TensorValue, positions: TensorValue, weights: Weights, dims: ModelDimensions
@@ -233,7 +237,7 @@ class Ops(AlignmentOps, SlotOps):
             *weights.layer("mlp.0", n_state, 4 * n_state),
             *weights.layer("mlp.2", 4 * n_state, n_state),
         ]
-        parameters = {"head_dim": int(cache[0].shape[3]), **self.block_parameters}
+        parameters = {"head_dim": int(cache[0].shape[3]), **self.block_parameters, **weights.parameters("mlp.2")}
         kernel = weights.kernel("decoder_block")
         (y,) = ops.inplace_custom(kernel, x.device, values, out_types=[x.type], parameters=parameters)
         return y.tensor
@@ -269,7 +273,7 @@ def _rows(x: TensorValue) -> TensorValue:
     return x.reshape((prod(others, start=first), n))
 
 
-def _run(kernel: str, values: Sequence[TensorValue], shape: Sequence[Dim | int], **parameters: bool) -> TensorValue:
+def _run(kernel: str, values: Sequence[TensorValue], shape: Sequence[Dim | int], **parameters: int) -> TensorValue:
     """Run a kernel over the first of the values, row by row; returns its rows in a shape, float32."""
     x = values[0]
     result_type = TensorType(DType.float32, [x.shape[0], shape[-1]], device=x.device)

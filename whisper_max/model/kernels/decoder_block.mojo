@@ -63,7 +63,7 @@ struct Caches[dtype: DType, head_dim: Int, A: Audio](ImplicitlyCopyable, Movable
 
 
 @fieldwise_init
-struct Block[M: Matrix, dtype: DType, head_dim: Int, A: Audio](ImplicitlyCopyable, Movable):
+struct Block[M: Matrix, Last: Matrix, dtype: DType, head_dim: Int, A: Audio](ImplicitlyCopyable, Movable):
     """Weights and caches of a block, and room for what it computes on the way."""
 
     var attn_ln: LayerNorm
@@ -74,7 +74,7 @@ struct Block[M: Matrix, dtype: DType, head_dim: Int, A: Audio](ImplicitlyCopyabl
     var cross_out: Self.M
     var mlp_ln: LayerNorm
     var mlp_0: Self.M
-    var mlp_2: Self.M
+    var mlp_2: Self.Last
     var caches: Caches[Self.dtype, Self.head_dim, Self.A]
     var n_state: Int
     var n_rows: Int
@@ -173,7 +173,8 @@ struct DecoderBlock:
         var audio = FloatAudio[keys.dtype, head_dim](
             rebind[Values](audio_keys.unsafe_ptr()), rebind[Values](audio_values.unsafe_ptr()), audio_keys.dim_size(2)
         )
-        var block = Block[FloatMatrix[qkv.dtype], keys.dtype, head_dim, FloatAudio[keys.dtype, head_dim]](
+        comptime M = FloatMatrix[qkv.dtype]
+        var block = Block[M, M, keys.dtype, head_dim, FloatAudio[keys.dtype, head_dim]](
             norm(attn_ln_weight, attn_ln_bias),
             float_matrix(qkv, qkv_bias),
             float_matrix(self_out, self_out_bias),
@@ -192,11 +193,11 @@ struct DecoderBlock:
 
 @extensibility.register("whisper_max.int8_decoder_block")
 struct Int8DecoderBlock:
-    """A block with matrices of int8."""
+    """A block with matrices of int8; parts: bytes of what `mlp_2` multiplies."""
 
     @staticmethod
     def execute[
-        head_dim: Int, n_audio: Int
+        head_dim: Int, n_audio: Int, parts: Int
     ](
         output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (rows, H * hd)
         x: InputTensor[dtype=DType.float32, rank=2, ...],  # (rows, H * hd)
@@ -246,7 +247,8 @@ struct Int8DecoderBlock:
                 n_audio,
                 audio_keys.dim_size(2),
             )
-            var block = Block[Int8Matrix[fast], keys.dtype, head_dim, Int8Audio[head_dim, fast]](
+            comptime Last = Int8Matrix[fast, parts]
+            var block = Block[Int8Matrix[fast], Last, keys.dtype, head_dim, Int8Audio[head_dim, fast]](
                 norm(attn_ln_weight, attn_ln_bias),
                 int8_matrix[fast](n_state, qkv, qkv_bias, qkv_scale, qkv_offset),
                 int8_matrix[fast](n_state, self_out, self_out_bias, self_out_scale, self_out_offset),
@@ -255,7 +257,7 @@ struct Int8DecoderBlock:
                 int8_matrix[fast](n_state, cross_out, cross_out_bias, cross_out_scale, cross_out_offset),
                 norm(mlp_ln_weight, mlp_ln_bias),
                 int8_matrix[fast](n_state, mlp_0, mlp_0_bias, mlp_0_scale, mlp_0_offset),
-                int8_matrix[fast](4 * n_state, mlp_2, mlp_2_bias, mlp_2_scale, mlp_2_offset),
+                int8_matrix[fast, parts](4 * n_state, mlp_2, mlp_2_bias, mlp_2_scale, mlp_2_offset),
                 caches[head_dim](keys, values, lengths, audio, audio_keys.dim_size(0)),
                 n_state,
                 x.dim_size(0),

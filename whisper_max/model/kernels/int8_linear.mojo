@@ -2,6 +2,9 @@
 
 Each row of x has its own scale, each column of the weight too. A row is held as unsigned bytes, 128 more than its
 values, where the dot product takes such; `offset`, -128 times the sum of each column, takes it off again.
+
+Where `parts` is 2, a row is rounded to 16 bits instead and held as two rows, of its high and of its low bytes, that are
+multiplied like any others; their sums are put together at the end. So rows of x count, and `parts` as many rows of bytes.
 """
 
 import extensibility
@@ -34,18 +37,23 @@ comptime CHUNK = 2048 // WIDTH
 """Pairs along the depth that are multiplied together: of a few columns they take 16 KB, of the rows of a tile 6 KB, both
 within any first-level cache."""
 comptime CHUNK_GROUPS = CHUNK * 2 // GROUP
-comptime ROUNDER = Float32(12582912 + ZERO)
-"""1.5 * 2 ** 23 and the zero: added to a small number it leaves its nearest integer in the lowest bits."""
+comptime ROUNDER = Float32(12582912)
+"""1.5 * 2 ** 23: added to a small number it leaves its nearest integer in the lowest bits."""
+comptime TWO_BYTES = Int32(128 * 257)
+"""Added to a number of 16 bits it makes both of its bytes 128 more than what they stand for, from -128 to 127."""
 comptime SMALLEST = Float32(1e-30)
 """A row that nowhere exceeds this counts as zeros, as its scale could not be inverted."""
 
 
 @no_inline
 def quantise_row[
-    dtype: DType, //
+    dtype: DType, //, parts: Int = 1
 ](x: FloatPointer, depth: Int, bytes: Pointer[Scalar[dtype], MutUntrackedOrigin], n_bytes: Int) -> Float32:
-    """Write x as bytes, or as numbers of 16 bits, zeros up to n_bytes; returns the scale. NaN or infinity in a row makes
-    its scale NaN."""
+    """Write x as bytes, or as numbers of 16 bits that hold such, zeros up to n_bytes; in two parts the high bytes, then
+    the low ones. Returns the scale. NaN or infinity in a row makes its scale NaN."""
+    comptime HIGHEST = Float32(127 if parts == 1 else 127 * 256)
+    comptime ZEROS = Int32(ZERO) if parts == 1 else TWO_BYTES
+    comptime TO_BYTES = ROUNDER + Float32(ZEROS)
     # As integers, magnitudes of floats are in order, and infinity and NaN are above all others.
     var peaks = IntVector(0)
     var n_whole = depth // WIDTH * WIDTH
@@ -57,19 +65,32 @@ def quantise_row[
     var highest = bitcast[DType.float32, 1](peak)
     var usable = highest >= SMALLEST and highest <= Float32.MAX_FINITE
     if not usable:
-        for k in range(n_bytes):
+        for k in range(parts * n_bytes):
             bytes.unsafe_store(k, Scalar[dtype](ZERO))
         return Float32(0) if highest < SMALLEST else highest - highest
-    var inverse = 127 / highest
+    var inverse = HIGHEST / highest
     for k in range(0, n_whole, WIDTH):
-        var rounded = x.unsafe_load[width=WIDTH](k).fma(Vector(inverse), Vector(ROUNDER))
-        bytes.unsafe_store(k, bitcast[DType.int32, WIDTH](rounded).cast[dtype]())
+        var rounded = x.unsafe_load[width=WIDTH](k).fma(Vector(inverse), Vector(TO_BYTES))
+        store_parts[WIDTH, parts](bitcast[DType.int32, WIDTH](rounded), bytes.unsafe_offset(k), n_bytes)
     for k in range(n_whole, depth):
-        var rounded = x.unsafe_load(k).fma(inverse, ROUNDER)
-        bytes.unsafe_store(k, bitcast[DType.int32, 1](rounded).cast[dtype]())
+        var rounded = x.unsafe_load(k).fma(inverse, TO_BYTES)
+        store_parts[1, parts](bitcast[DType.int32, 1](rounded), bytes.unsafe_offset(k), n_bytes)
     for k in range(depth, n_bytes):
-        bytes.unsafe_store(k, Scalar[dtype](ZERO))
-    return highest / 127
+        store_parts[1, parts](ZEROS, bytes.unsafe_offset(k), n_bytes)
+    return highest / HIGHEST
+
+
+@always_inline
+def store_parts[
+    dtype: DType, //, width: Int, parts: Int
+](value: SIMD[DType.int32, width], bytes: Pointer[Scalar[dtype], MutUntrackedOrigin], n_bytes: Int):
+    """Write the last byte, or the two last, the higher one first; they are n_bytes apart."""
+    comptime for part in range(parts):
+        comptime shift = Int32(8 * (parts - 1 - part))
+        var byte = (value >> SIMD[DType.int32, width](shift)) & 0xFF
+        comptime if parts == 2 and ZERO == 0:
+            byte ^= 0x80
+        bytes.unsafe_store(part * n_bytes, byte.cast[dtype]())
 
 
 struct Wide(ImplicitlyCopyable, Movable):
@@ -101,7 +122,7 @@ struct Wide(ImplicitlyCopyable, Movable):
 
 
 @fieldwise_init
-struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
+struct Int8Product[fast: Bool, Finisher: Finish, parts: Int = 1](ImplicitlyCopyable, Movable):
     """One linear layer at work: where its operands are."""
 
     var finish: Self.Finisher
@@ -118,7 +139,7 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
 
     @always_inline
     def run_rows[rows: Int](self, bytes: BytePointer, scales: FloatPointer, panel: Int, row: Int):
-        """Some quantised rows by one panel; row: of the output."""
+        """Some rows of bytes by one panel; row: of the output."""
         var weights = rebind[IntPointer](self.weight.unsafe_offset(panel * self.n_groups * PANEL * GROUP))
         var x = rebind[IntPointer](bytes)
         comptime for part in range(PANEL // TILE_COLUMNS):
@@ -159,10 +180,14 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
         var right_scale = self.scale.unsafe_load[width=WIDTH](column + WIDTH)
         var left_bias = self.bias.unsafe_load[width=WIDTH](column)
         var right_bias = self.bias.unsafe_load[width=WIDTH](column + WIDTH)
-        for i in range(n_rows):
+        for i in range(n_rows // Self.parts):
             var factor = scales.unsafe_load(i)
-            var left = sums.unsafe_load[width=WIDTH](2 * i * WIDTH).cast[DType.float32]()
-            var right = sums.unsafe_load[width=WIDTH]((2 * i + 1) * WIDTH).cast[DType.float32]()
+            var at = sums.unsafe_offset(2 * Self.parts * i * WIDTH)
+            var left = at.unsafe_load[width=WIDTH](0).cast[DType.float32]()
+            var right = at.unsafe_load[width=WIDTH](WIDTH).cast[DType.float32]()
+            comptime if Self.parts == 2:  # together they may need more than 32 bits
+                left = left.fma(Vector(256), at.unsafe_load[width=WIDTH](2 * WIDTH).cast[DType.float32]())
+                right = right.fma(Vector(256), at.unsafe_load[width=WIDTH](3 * WIDTH).cast[DType.float32]())
             # One rounding, said so: left to the compiler, it could be two.
             var tile: Array[Vector, 2] = [
                 left.fma(left_scale * factor, left_bias), right.fma(right_scale * factor, right_bias)
@@ -173,59 +198,65 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
     def prepare(self, first_row: Int, n_rows: Int, scratch: BytePointer):
         """Quantise some rows into scratch, at most `room`."""
         comptime if HAS_PAIRS and not Self.fast:
-            if n_rows >= WIDEN_FROM_ROWS:
-                self.prepare_wide(first_row, n_rows, Wide(scratch, self.room, self.n_groups))
+            if Self.parts * n_rows >= WIDEN_FROM_ROWS:
+                self.prepare_wide(first_row, n_rows, Wide(scratch, Self.parts * self.room, self.n_groups))
                 return
         var n_bytes = self.n_groups * GROUP
         var scales = rebind[FloatPointer](scratch)
-        var bytes = scratch.unsafe_offset(self.room * 4)
+        var bytes = scratch.unsafe_offset(Self.parts * self.room * 4)
         for i in range(n_rows):
             var source = self.x.unsafe_offset((first_row + i) * self.x_step)
-            scales.unsafe_store(i, quantise_row(source, self.depth, bytes.unsafe_offset(i * n_bytes), n_bytes))
+            var target = bytes.unsafe_offset(Self.parts * i * n_bytes)
+            scales.unsafe_store(i, quantise_row[Self.parts](source, self.depth, target, n_bytes))
 
     @no_inline
     def run_panels(self, first_row: Int, n_rows: Int, first_panel: Int, last_panel: Int, scratch: BytePointer):
         """Rows that were prepared by panels."""
+        var n_byte_rows = Self.parts * n_rows
         comptime if HAS_PAIRS and not Self.fast:
-            if n_rows >= WIDEN_FROM_ROWS:
+            if n_byte_rows >= WIDEN_FROM_ROWS:
                 for column in range(first_panel * PANEL, last_panel * PANEL, TILE_COLUMNS):
-                    self.run_wide(first_row, n_rows, column, Wide(scratch, self.room, self.n_groups))
+                    self.run_wide(first_row, n_byte_rows, column, Wide(scratch, Self.parts * self.room, self.n_groups))
                 return
         var n_bytes = self.n_groups * GROUP
         var scales = rebind[FloatPointer](scratch)
-        var bytes = scratch.unsafe_offset(self.room * 4)
+        var bytes = scratch.unsafe_offset(Self.parts * self.room * 4)
         for panel in range(first_panel, last_panel):
             var i = 0
+
+            @always_inline
+            def run_some[rows: Int]() {imm}:
+                var at = i // Self.parts
+                self.run_rows[rows](bytes.unsafe_offset(i * n_bytes), scales.unsafe_offset(at), panel, first_row + at)
+
             comptime if Self.fast and DOT_ROWS > HALF_DOT_ROWS:
-                while i + DOT_ROWS <= n_rows:
-                    var at = bytes.unsafe_offset(i * n_bytes)
-                    self.run_rows[DOT_ROWS](at, scales.unsafe_offset(i), panel, first_row + i)
+                while i + DOT_ROWS <= n_byte_rows:
+                    run_some[DOT_ROWS]()
                     i += DOT_ROWS
             comptime few = HALF_DOT_ROWS if Self.fast else SLOW_ROWS
-            while i + few <= n_rows:
-                var at = bytes.unsafe_offset(i * n_bytes)
-                self.run_rows[few](at, scales.unsafe_offset(i), panel, first_row + i)
+            while i + few <= n_byte_rows:
+                run_some[few]()
                 i += few
-            comptime for rest in range(1, few):
-                if n_rows - i == rest:
-                    var at = bytes.unsafe_offset(i * n_bytes)
-                    self.run_rows[rest](at, scales.unsafe_offset(i), panel, first_row + i)
+            comptime for rest in range(Self.parts, few, Self.parts):
+                if n_byte_rows - i == rest:
+                    run_some[rest]()
 
     def prepare_wide(self, first_row: Int, n_rows: Int, at: Wide):
         """Quantise some rows into pairs."""
         var n_pairs = self.n_groups * GROUP // 2
-        for start in range(0, n_rows, TILE_ROWS):
-            for i in range(min(TILE_ROWS, n_rows - start)):
-                var source = self.x.unsafe_offset((first_row + start + i) * self.x_step)
-                var row = rebind[WidePointer](at.rows.unsafe_offset(i * n_pairs))
-                at.scales.unsafe_store(start + i, quantise_row(source, self.depth, row, 2 * n_pairs))
+        for start in range(0, Self.parts * n_rows, TILE_ROWS):
+            var first = start // Self.parts
+            for i in range(min(TILE_ROWS // Self.parts, n_rows - first)):
+                var source = self.x.unsafe_offset((first_row + first + i) * self.x_step)
+                var row = rebind[WidePointer](at.rows.unsafe_offset(Self.parts * i * n_pairs))
+                at.scales.unsafe_store(first + i, quantise_row[Self.parts](source, self.depth, row, 2 * n_pairs))
             var tile = at.x.unsafe_offset(start * n_pairs)
             for pair in range(n_pairs):
                 comptime for i in range(TILE_ROWS):
                     tile.unsafe_store(pair * TILE_ROWS + i, at.rows.unsafe_load(i * n_pairs + pair))
 
     def run_wide(self, first_row: Int, n_rows: Int, column: Int, at: Wide):
-        """Rows in pairs by a few columns."""
+        """Rows of bytes, in pairs, by a few columns; first_row: of the output."""
         comptime rows = TILE_ROWS
         for group in range(0, self.n_groups, CHUNK_GROUPS):
             var n_groups = min(CHUNK_GROUPS, self.n_groups - group)
@@ -245,7 +276,8 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
                     held.unsafe_store(i * WIDTH, sums[i])
                 if is_last:
                     var count = min(rows, n_rows - row)
-                    self.finish_rows(held, count, at.scales.unsafe_offset(row), first_row + row, column)
+                    var done = row // Self.parts
+                    self.finish_rows(held, count, at.scales.unsafe_offset(done), first_row + done, column)
 
     @always_inline
     def weights_at(self, column: Int, group: Int) -> IntPointer:
@@ -272,7 +304,7 @@ struct Int8Product[fast: Bool, Finisher: Finish](ImplicitlyCopyable, Movable):
 
     def scratch_bytes(self) -> Int:
         """Scratch of one worker."""
-        return scratch_bytes[Self.fast](self.room, self.n_groups)
+        return scratch_bytes[Self.fast](Self.parts * self.room, self.n_groups)
 
 
 def scratch_bytes[fast: Bool](n_rows: Int, n_groups: Int) -> Int:

@@ -86,8 +86,8 @@ struct FloatMatrix[dtype: DType](Matrix):
 
 
 @fieldwise_init
-struct Int8Matrix[fast: Bool](Matrix):
-    """Weights of int8."""
+struct Int8Matrix[fast: Bool, parts: Int = 1](Matrix):
+    """Weights of int8; what they are multiplied by is held in so many bytes."""
 
     var weight: WeightPointer  # (n_panels, n_groups, PANEL, GROUP)
     var bias: FloatPointer  # (n_panels * PANEL,)
@@ -125,14 +125,14 @@ struct Int8Matrix[fast: Bool](Matrix):
 
     def product[
         Finisher: Finish
-    ](self, finish: Finisher, x: FloatPointer, n_rows: Int) -> Int8Product[Self.fast, Finisher]:
+    ](self, finish: Finisher, x: FloatPointer, n_rows: Int) -> Int8Product[Self.fast, Finisher, Self.parts]:
         return {
             finish, x, self.x_step, self.weight, self.bias, self.scale, self.offset, self.depth, self.n_groups, n_rows
         }
 
     def scratch_bytes(self, n_rows: Int) -> Int:
         """Of all rows."""
-        return scratch_bytes[Self.fast](n_rows, self.n_groups)
+        return scratch_bytes[Self.fast](Self.parts * n_rows, self.n_groups)
 
 
 def float_matrix[
@@ -151,14 +151,14 @@ def float_matrix[
 
 
 def int8_matrix[
-    fast: Bool
+    fast: Bool, parts: Int = 1
 ](
     depth: Int,
     weight: InputTensor[dtype=DType.int8, rank=4, ...],
     bias: InputTensor[dtype=DType.float32, rank=1, ...],
     scale: InputTensor[dtype=DType.float32, rank=1, ...],
     offset: InputTensor[dtype=DType.int32, rank=1, ...],
-) -> Int8Matrix[fast]:
+) -> Int8Matrix[fast, parts]:
     """The operands of an int8 layer in tensors."""
     return {
         rebind[WeightPointer](weight.unsafe_ptr()),

@@ -60,12 +60,12 @@ struct NormedLinear[M: Matrix](ImplicitlyCopyable, Movable):
 
 
 @fieldwise_init
-struct Mlp[M: Matrix](ImplicitlyCopyable, Movable):
+struct Mlp[M: Matrix, Last: Matrix](ImplicitlyCopyable, Movable):
     """`x + gelu(normalised(x) @ weight_0 + bias_0) @ weight_2 + bias_2`."""
 
     var ln: LayerNorm
     var mlp_0: Self.M
-    var mlp_2: Self.M
+    var mlp_2: Self.Last
 
     def run(self, x: FloatPointer, n_rows: Int, output: FloatPointer):
         """Compute the output from x, both (n_rows, n_state)."""
@@ -124,10 +124,12 @@ struct FloatNormedLinear:
 
 @extensibility.register("whisper_max.int8_normed_linear")
 struct Int8NormedLinear:
-    """A layer of int8 over normalised rows."""
+    """A layer of int8 over normalised rows; parts: bytes a value of them is held in."""
 
     @staticmethod
-    def execute(
+    def execute[
+        parts: Int
+    ](
         output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, n_columns)
         x: InputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, depth)
         ln_weight: InputTensor[dtype=DType.float32, rank=1, ...],  # (depth,)
@@ -140,7 +142,7 @@ struct Int8NormedLinear:
         ctx: DeviceContext,
     ) raises:
         def run[fast: Bool]() {imm}:
-            var matrix = int8_matrix[fast](x.dim_size(1), weight, bias, scale, offset)
+            var matrix = int8_matrix[fast, parts](x.dim_size(1), weight, bias, scale, offset)
             var layer = NormedLinear(norm(ln_weight, ln_bias), matrix, output.dim_size(1))
             layer.run(rebind[FloatPointer](x.unsafe_ptr()), x.dim_size(0), rebind[FloatPointer](output.unsafe_ptr()))
 
@@ -166,7 +168,7 @@ struct FloatMlp:
         bias_2: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_panels * PANEL,)
         ctx: DeviceContext,
     ) raises:
-        var mlp = Mlp[FloatMatrix[weight_0.dtype]](
+        var mlp = Mlp(
             norm(ln_weight, ln_bias),
             float_matrix(weight_0, bias_0),
             float_matrix(weight_2, bias_2),
@@ -176,10 +178,12 @@ struct FloatMlp:
 
 @extensibility.register("whisper_max.int8_mlp")
 struct Int8Mlp:
-    """The second half of a block with matrices of int8."""
+    """The second half of a block with matrices of int8; parts: bytes of what the second one multiplies."""
 
     @staticmethod
-    def execute(
+    def execute[
+        parts: Int
+    ](
         output: OutputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, n_state)
         x: InputTensor[dtype=DType.float32, rank=2, ...],  # (n_rows, n_state)
         ln_weight: InputTensor[dtype=DType.float32, rank=1, ...],  # (n_state,)
@@ -200,7 +204,7 @@ struct Int8Mlp:
             var mlp = Mlp(
                 norm(ln_weight, ln_bias),
                 int8_matrix[fast](n_state, weight_0, bias_0, scale_0, offset_0),
-                int8_matrix[fast](4 * n_state, weight_2, bias_2, scale_2, offset_2),
+                int8_matrix[fast, parts](4 * n_state, weight_2, bias_2, scale_2, offset_2),
             )
             mlp.run(rebind[FloatPointer](x.unsafe_ptr()), x.dim_size(0), rebind[FloatPointer](output.unsafe_ptr()))
 
