@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from whisper_max.hardware.cores import usable_cores
+
 if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import LoadFileScheduling
@@ -41,7 +43,15 @@ SLOW_PLACES = (
     "server/test_real_server.py",
 )
 
-LONGEST = ("tests/model/", "tests/engine/", "tests/test_checkpoint_kinds.py", "tests/web/")  # minutes each
+LONGEST = (  # minutes each; what shares the kernels' graphs is one piece with the first of them
+    "tests/model/gpu/test_choose.py",
+    "tests/engine/test_parity.py",
+    "tests/engine/test_small_model.py",
+    "tests/test_checkpoint_kinds.py",
+    "tests/model/",
+    "tests/engine/",
+    "tests/web/",
+)
 
 SHARE_KERNEL_GRAPHS = (  # the files that ask for the fixture of that name
     "tests/model/test_kernels.py",
@@ -74,6 +84,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)  # where pytest-xdist is installed
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process for each core, and one more with slow tests, which often wait: for browsers, servers and children."""
+    return usable_cores() + ("not slow" not in config.option.markexpr)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
     """Hand out whole files, and those that share the kernels' graphs to one worker: they take minutes to compile."""
     from xdist.scheduler import LoadFileScheduling

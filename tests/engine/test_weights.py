@@ -27,7 +27,7 @@ from whisper_max.engine.weights import (
     to_device,
     weight_rules,
 )
-from whisper_max.model.module import build_module
+from whisper_max.model.module import build_module, kernel_library
 from whisper_max.model.panels import GROUP, PANEL
 
 DIMS = ModelDimensions(
@@ -76,12 +76,19 @@ def tensors():
 STORAGES = [DType.float32, DType.float16, DType.int8]
 
 
-def declared(storage, device=None):
-    return build_module(DIMS, DType.float32, storage, device or DeviceRef.CPU())[1]
+@pytest.fixture(scope="module")
+def declared():
+    """The weights that the graphs of a storage declare; the kernels that check their calls are compiled once."""
+    library = kernel_library()
+
+    def of(storage, device=None):
+        return build_module(DIMS, DType.float32, storage, device or DeviceRef.CPU(), library=library)[1]
+
+    return of
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_the_rules_make_exactly_the_weights_that_the_graphs_declare(tensors, storage):
+def test_the_rules_make_exactly_the_weights_that_the_graphs_declare(tensors, declared, storage):
     weights = prepare_weights(tensors, DIMS, DType.float32, storage, CPU())
     assert {name: (tuple(buffer.shape), buffer.dtype) for name, buffer in weights.items()} == declared(storage)
 
@@ -134,7 +141,7 @@ def test_int8_weights_are_made_in_little_more_memory_than_they_take(monkeypatch)
     assert n_bytes < now < peak < 1.05 * n_bytes
 
 
-def test_a_gpu_gets_plain_matrices_and_no_fillers(tensors):
+def test_a_gpu_gets_plain_matrices_and_no_fillers(tensors, declared):
     made = {rule.name: rule.make(tensors).shape for rule in weight_rules(DIMS) if not rule.filler}
     made[LOGITS] = made[TOKEN_EMBEDDING]
     assert made == {name: shape for name, (shape, _) in declared(DType.float32, DeviceRef.GPU()).items()}
