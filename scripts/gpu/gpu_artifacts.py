@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         find_checks(dims_of("tiny-shape"), DType.float32, f"cpu:native-{platform.machine()}", args.folder)
         return 0
     try:
-        compile_into(args.folder, wanted(args.sizes, args.dtypes, args.forms, args.architecture), print)
+        compile_into(args.folder, wanted(args.sizes, args.dtypes, args.forms, args.architecture), print, args.jobs)
     except WhisperMaxError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--forms", nargs="+", default=["plain", "fast"], choices=["plain", "fast"])
     parser.add_argument("--architecture", default="sm_90a")
+    parser.add_argument("--jobs", type=int, default=1, help="how many to compile side by side")
     parser.add_argument("--rehearsal", action="store_true", help="only what a rehearsal on a CPU needs")
     return parser
 

@@ -261,3 +261,12 @@ def test_what_is_compiled_is_what_is_packed(modules, packer, tmp_path, monkeypat
     }
     listed = json.loads((work / "artifacts" / "graphs.json").read_text())["graphs"]
     assert {each.key.graphs.name: each.key.digest for each in wanted}.items() <= listed.items()
+
+
+def test_artifacts_are_compiled_side_by_side_where_asked_for(modules, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(modules[2], "compile_into", lambda folder, wanted, report, jobs: asked.append(jobs))
+    monkeypatch.setattr(modules[2], "wanted", lambda *arguments: [])
+    for more in ([], ["--jobs", "2"]):
+        assert modules[2].main([str(tmp_path), *more]) == 0
+    assert asked == [1, 2]

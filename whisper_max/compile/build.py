@@ -6,8 +6,10 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeAlias
 
 from max.dtype import DType
@@ -71,13 +73,14 @@ def module_for(key: ArtifactKey, report: Report) -> Path:
     return path
 
 
-def compile_into(folder: Path, wanted: Sequence[Build], report: Report) -> list[Path]:
+def compile_into(folder: Path, wanted: Sequence[Build], report: Report, n_jobs: int = 1) -> list[Path]:
     """Compile artifacts into a folder and list them in its manifest; what is there already stays.
 
     Args:
         folder: made when missing; the engine finds what is in it where ``WHISPER_MAX_ARTIFACTS`` names it.
         wanted: what to make.
         report: called with a line for people before, while and after each is compiled.
+        n_jobs: how many are compiled side by side, each in a process of its own.
 
     Raises:
         ArtifactError: no compiler is installed, compiling failed, or the folder can't be written.
@@ -86,8 +89,9 @@ def compile_into(folder: Path, wanted: Sequence[Build], report: Report) -> list[
         try_to_write(folder / MANIFEST)
     except OSError as error:
         raise ArtifactError("can't be written", where=folder, found=error.strerror) from error
-    paths = []
-    for number, build in enumerate(wanted, start=1):
+    listing = Lock()
+
+    def make(number: int, build: Build) -> Path:
         path = folder / build.key.file_name
         place = f"[{number}/{len(wanted)}] {build.target}"
         if path.exists():
@@ -99,9 +103,12 @@ def compile_into(folder: Path, wanted: Sequence[Build], report: Report) -> list[
             write_artifact(path, compile_artifact(build.key, report))
             size = path.stat().st_size / 1e6
             report(f"{place}: {path}, {size:.2f} MB, {time.monotonic() - start:.0f} s")
-        _list(folder, build, path)
-        paths.append(path)
-    return paths
+        with listing:
+            _list(folder, build, path)
+        return path
+
+    with ThreadPoolExecutor(n_jobs) as pool:
+        return list(pool.map(make, range(1, len(wanted) + 1), wanted))
 
 
 def _list(folder: Path, build: Build, path: Path) -> None:

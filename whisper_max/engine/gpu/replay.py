@@ -60,6 +60,7 @@ class ReplayedGraph:
         key = next(_KEYS)
         try:
             self.outputs = self._model.capture(key, *self._inputs)
+            self._model._await_device_graphs()  # threads make a recording ready; MAX's own runner awaits them, too
         except (RuntimeError, ValueError, NotImplementedError) as error:
             report(f"this GPU's launches can't be recorded, so every step is launched anew ({_first_line(error)})")
         else:
