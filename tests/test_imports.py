@@ -79,7 +79,8 @@ def test_one_speaker_is_found_without_the_slowest_of_scipy():
         "from whisper_max.speakers.clustering import Voices, speakers_of\n"
         "from whisper_max.speakers.known import name_speakers\n"
         "voices = np.eye(1, 192, dtype=np.float32).repeat(4, axis=0)\n"
-        "labels = speakers_of(Voices(voices, np.ones(4, np.float32), np.array([0, 0, 1, 2])), 1, None)\n"
+        "seconds = np.ones(4, np.float32)\n"
+        "labels = speakers_of(Voices(voices, seconds, seconds, np.array([0, 0, 1, 2])), 1, None)\n"
         "print(labels, name_speakers({0: voices[0]}, {}), 'scipy.optimize' in sys.modules)"
     )
     assert run_python(code).stdout == "[0 0 0 0] {0: 'Speaker 1'} False\n"

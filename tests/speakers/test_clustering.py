@@ -7,13 +7,14 @@ from whisper_max.speakers import clustering
 from whisper_max.speakers.clustering import Voices, speakers_of
 
 
-def voices(labels, *, seconds=3.0, noise=0.05, windows=None, seed=0):
+def voices(labels, *, seconds=3.0, alone=3.0, noise=0.05, windows=None, seed=0):
     """Voices of speakers that are at right angles to each other."""
     random = np.random.default_rng(seed)
     vectors = np.eye(192)[labels] + random.normal(0, noise, (len(labels), 192))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     of_window = np.arange(len(labels)) if windows is None else np.array(windows)
-    return Voices(vectors.astype(np.float32), np.broadcast_to(np.float32(seconds), len(labels)), of_window)
+    heard, spoken = (np.broadcast_to(np.float32(each), len(labels)) for each in (seconds, alone))
+    return Voices(vectors.astype(np.float32), heard, spoken, of_window)
 
 
 def same_partition(found, expected):
@@ -48,8 +49,21 @@ def test_no_more_speakers_than_voices():
 def test_who_speaks_for_a_moment_only_is_no_speaker_of_their_own():
     labels = [0] * 6 + [1] * 6 + [2]
     seconds = [3.0] * 12 + [0.5]
-    assert len(set(speakers_of(voices(labels, seconds=seconds), 1, None).tolist())) == 2
-    assert len(set(speakers_of(voices(labels, seconds=seconds), 3, 3).tolist())) == 3
+    assert len(set(speakers_of(voices(labels, seconds=seconds, alone=seconds), 1, None).tolist())) == 2
+    assert len(set(speakers_of(voices(labels, seconds=seconds, alone=seconds), 3, 3).tolist())) == 3
+
+
+@pytest.mark.parametrize(("between", "expected"), [(0.0, 3), (0.33, 2)])
+@pytest.mark.parametrize("block", [2000, 5])
+def test_who_speaks_once_for_long_is_a_speaker_unless_much_like_another(between, expected, block, monkeypatch):
+    monkeypatch.setattr(clustering, "BLOCK", block)
+    labels = [0] * 6 + [1] * 6 + [2]
+    heard = voices(labels, seconds=[3.0] * 12 + [1.5], alone=8.0, noise=0.01)
+    heard.vectors[12] += between * heard.vectors[0]
+    heard.vectors[12] /= np.linalg.norm(heard.vectors[12])
+    found = speakers_of(heard, 1, None)
+    assert len(set(found.tolist())) == expected
+    assert (found[12] == found[0]) == (expected == 2)
 
 
 def test_voices_of_one_window_are_different_speakers():
@@ -64,7 +78,7 @@ def test_who_is_heard_longer_is_whom_they_are_most_like():
     heard = voices([*labels, 0, 0], windows=[*windows, 6, 6], noise=0.02)
     heard.vectors[13, 1] += 0.01  # the longer one is a little less like speaker 0
     seconds = np.array([3.0] * 12 + [0.5, 3.0], np.float32)
-    found = speakers_of(Voices(heard.vectors, seconds, heard.windows), 1, None)
+    found = speakers_of(Voices(heard.vectors, seconds, seconds, heard.windows), 1, None)
     assert found[13] == found[0]
     assert found[12] == found[1]
 

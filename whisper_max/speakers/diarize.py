@@ -94,7 +94,7 @@ def diarize(
     from whisper_max.speakers.known import name_speakers
 
     voices.sort(key=lambda voice: (voice.window, voice.local))
-    clear = clear_voices(voices)
+    clear = clear_voices(windows, voices)
     labels = speakers_of(clear, count.least, count.most)
     turns = turns_of(windows, voices, labels, waveform.duration)
     centres = means(clear.vectors * clear.seconds[:, None], labels)
@@ -107,13 +107,15 @@ def diarize(
     return Diarization(turns, warnings, name_speakers(of_speakers, known), of_speakers)
 
 
-def clear_voices(voices: Sequence[Voice]) -> Voices:
+def clear_voices(windows: Sequence[Heard], voices: Sequence[Voice]) -> Voices:
     """Voices, in order of their windows, as they are clustered."""
     from whisper_max.speakers.clustering import Voices
 
+    frames = [np.count_nonzero(windows[voice.window].alone[:, voice.local]) for voice in voices]
     return Voices(
         np.stack([voice.vector for voice in voices]),
         np.array([voice.seconds for voice in voices], np.float32),
+        np.array(frames, np.float32) * (FRAME_SAMPLES / SAMPLE_RATE),
         np.array([voice.window for voice in voices], np.intp),
     )
 

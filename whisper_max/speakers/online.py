@@ -88,7 +88,7 @@ class OnlineSpeakers:
     def _find(self, windows: list[Heard], voices: list[Voice], final: bool) -> None:
         from whisper_max.speakers.clustering import assign, means, speakers_of  # SciPy: slow to import, and of an extra
 
-        clear = clear_voices(voices)
+        clear = clear_voices(windows, voices)
         many_more = len(voices) < _FEW or len(voices) >= self._n_clustered * _GROWTH
         if final or self._centres is None or many_more:
             known = 0 if final or self._centres is None or len(windows) > _MINUTE else len(self._centres)
