@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from whisper_max.checkpoint import ggml_write, read_checkpoint, resolve
+from whisper_max.checkpoint import ctranslate2_write, ggml_write, read_checkpoint, resolve
 from whisper_max.checkpoint.ctranslate2_write import write_ctranslate2
 from whisper_max.checkpoint.ggml_blocks import KINDS
 from whisper_max.checkpoint.ggml_write import q8_0, write_ggml
-from whisper_max.checkpoint.tensors import QuantizedTensor
+from whisper_max.checkpoint.tensors import QuantizedTensor, Tensors
 from whisper_max.commands.main import main
 from whisper_max.errors import OptionError
 
@@ -84,6 +84,19 @@ def test_blocks_round_halves_away_from_zero():
     assert raw[0, 2:6].view(np.int8).tolist() == [127, 1, -1, 3]
     assert not raw[1].any()
     np.testing.assert_array_equal(KINDS[8].widen(raw)[0, :4], [127, 1, -1, 3])
+
+
+REFERENCE = Path(__file__).parent / "data" / "quantised_reference.npz"
+"""A matrix, and what CTranslate2 4.8.5 makes of it in int8 and ggml 0.13.1 in q8_0."""
+
+
+def test_matrices_are_rounded_as_those_programs_round_them():
+    with np.load(REFERENCE) as data:
+        matrix, int8, scale, blocks = (data[name] for name in ("matrix", "int8", "int8_scale", "q8_0"))
+    values, divisor = ctranslate2_write._narrow(Tensors({"w": matrix}), "w")
+    np.testing.assert_array_equal(values, int8)
+    np.testing.assert_array_equal(divisor, scale)
+    np.testing.assert_array_equal(q8_0(matrix), blocks)
 
 
 def test_a_vocabulary_that_whisper_cpp_would_mistake_is_refused(checkpoint, tmp_path):
