@@ -43,7 +43,7 @@ SLOW_PLACES = (
     "server/test_real_server.py",
 )
 
-LONGEST = (  # minutes each; what shares the kernels' graphs is one piece with the first of them
+LONGEST = (  # minutes each, or folders of them; what shares the kernels' graphs is one piece with the first
     "tests/model/gpu/test_choose.py",
     "tests/engine/test_parity.py",
     "tests/engine/test_small_model.py",
@@ -51,6 +51,8 @@ LONGEST = (  # minutes each; what shares the kernels' graphs is one piece with t
     "tests/model/",
     "tests/engine/",
     "tests/web/",
+    "tests/test_batches_of_base.py",
+    "tests/transcribe/",
 )
 
 SHARE_KERNEL_GRAPHS = (  # the files that ask for the fixture of that name

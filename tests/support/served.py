@@ -14,6 +14,7 @@ import openai
 import soundfile
 
 from tests.support.fake_inference import DIMS, FakeInference
+from tests.support.patient import SECONDS
 from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max import api
 from whisper_max.server.app import create_app
@@ -44,7 +45,7 @@ class SlowInference(FakeInference):
         if self.encoded >= self.most:
             self.go_on.clear()
         self.n_waiting += 1
-        assert self.go_on.wait(60)
+        assert self.go_on.wait(SECONDS)
         self.n_waiting -= 1
         time.sleep(self.seconds)
         if self.fails is not None:
@@ -100,19 +101,19 @@ class Running:
         return f"http://127.0.0.1:{self.port}"
 
     def http(self, **options):
-        client = httpx.Client(base_url=self.url, timeout=60, verify=TLS, **options)
+        client = httpx.Client(base_url=self.url, timeout=SECONDS, verify=TLS, **options)
         self.clients.callback(client.close)
         return client
 
     def openai(self, key="none", **options):
-        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=60, **options)
+        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=SECONDS, **options)
         return self.clients.enter_context(client)
 
     def post(self, file=None, endpoint="transcriptions", **fields):
         file = wav(3) if file is None else file
         data = {"model": "whisper-1", **fields}
         address, files = f"{self.url}/v1/audio/{endpoint}", {"file": ("a.wav", file)}
-        return httpx.post(address, data=data, files=files, timeout=60, verify=TLS)
+        return httpx.post(address, data=data, files=files, timeout=SECONDS, verify=TLS)
 
     def later(self, seconds):
         """Let so many seconds pass, at once, for all that the server waits for on its event loop."""
@@ -120,9 +121,9 @@ class Running:
         async def put_forward():
             self._loop.ahead += seconds
 
-        asyncio.run_coroutine_threadsafe(put_forward(), self._loop).result(60)
+        asyncio.run_coroutine_threadsafe(put_forward(), self._loop).result(SECONDS)
 
-    def wait(self, condition, seconds=60):
+    def wait(self, condition, seconds=SECONDS):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "it did not happen in time"
@@ -145,7 +146,7 @@ def running(loader=None, wait=True, **settings):
     finally:
         loader.inference.go_on.set()
         server.should_exit = True
-        thread.join(60)
+        thread.join(SECONDS)
         assert not thread.is_alive()
 
 
