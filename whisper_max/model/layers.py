@@ -161,13 +161,9 @@ class Ops(AlignmentOps, SlotOps):
             ops.inplace_custom(weights.kernel("linear_heads"), x.device, operands, parameters=parameters)
 
     def mlp(self, x: TensorValue, weights: Weights, n_state: int) -> TensorValue:
-        """A block's second half: layer norm, two linear layers around a GELU, the residual.
-
-        x: (..., n_state), same shape out.
-        """
+        """Layer norm, two linear layers around a GELU, the residual. x: (..., n_state), same shape out."""
         values = [
-            _rows(x),
-            *weights.norm("mlp_ln", n_state),
+            *(_rows(x), *weights.norm("mlp_ln", n_state)),
             *weights.layer("mlp.0", n_state, 4 * n_state),
             *weights.operands("mlp.2", 4 * n_state, n_state),
         ]
@@ -237,9 +233,9 @@ class Ops(AlignmentOps, SlotOps):
             *weights.layer("mlp.0", n_state, 4 * n_state),
             *weights.layer("mlp.2", 4 * n_state, n_state),
         ]
-        parameters = {"head_dim": int(cache[0].shape[3]), **self.block_parameters, **weights.parameters("mlp.2")}
+        told = {"head_dim": int(cache[0].shape[3]), **self.block_parameters, **weights.parameters("mlp.2")}
         kernel = weights.kernel("decoder_block")
-        (y,) = ops.inplace_custom(kernel, x.device, values, out_types=[x.type], parameters=parameters)
+        (y,) = ops.inplace_custom(kernel, x.device, values, out_types=[x.type], parameters=told)
         return y.tensor
 
 
