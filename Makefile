@@ -36,7 +36,7 @@ bench: $(VENV)/.runtime
 benchmark: $(VENV)/.benchmark
 	$(BIN)/python scripts/bench/benchmark.py "$(AUDIO)" --model "$(MODEL)" --json build/benchmark.json $(ARGS)
 
-# In a few processes, each of which takes whole files (tests/conftest.py says how many, and in which order).
+# In as many processes as there are cores, of which each takes whole files (tests/conftest.py says in which order).
 WORKERS := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 QUICK_ROOMS := tests/audio tests/text tests/decode tests/transcribe tests/output
 NUMPY_ROOMS := tests/audio tests/text tests/decode tests/transcribe tests/live tests/compat

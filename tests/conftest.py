@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from whisper_max.hardware.cores import usable_cores
-
 if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import LoadFileScheduling
@@ -86,12 +84,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)  # where pytest-xdist is installed
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A process for each core, and one more with slow tests, which often wait: for browsers, servers and children."""
-    return usable_cores() + ("not slow" not in config.option.markexpr)
-
-
-@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
     """Hand out whole files, and those that share the kernels' graphs to one worker: they take minutes to compile."""
     from xdist.scheduler import LoadFileScheduling
