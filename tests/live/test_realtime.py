@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 pytest.importorskip("fastapi", reason="the extra server is not installed")
 websockets_client = pytest.importorskip("websockets.sync.client", reason="the extra server is not installed")
 
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol  # noqa: E402
 from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
 
 from tests.support import patient, served  # noqa: E402
@@ -611,3 +612,18 @@ def test_openais_own_client(server):
                 assert isinstance(event.transcript, str)
                 break
         assert kinds[:3] == ["session.created", "session.updated", "input_audio_buffer.speech_started"]
+
+
+def test_a_server_that_ends_while_a_client_leaves(server, client):
+    """The client's close has come, the connection is not yet gone, and the server ends."""
+    closing = bytes([0x88, 0x82, 0, 0, 0, 0]) + (1000).to_bytes(2)  # RFC 6455: close, two bytes, of a mask of zeros
+    (connection,) = (one for one in server.server.server_state.connections if isinstance(one, WebSocketsSansIOProtocol))
+
+    def leave_and_end():
+        connection.data_received(closing)
+        connection.shutdown()
+
+    server.on_its_loop(leave_and_end)
+    with pytest.raises(ConnectionClosed) as closed:
+        client.socket.recv(timeout=60)
+    assert closed.value.rcvd.code == 1000

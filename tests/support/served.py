@@ -115,13 +115,21 @@ class Running:
         address, files = f"{self.url}/v1/audio/{endpoint}", {"file": ("a.wav", file)}
         return httpx.post(address, data=data, files=files, timeout=SECONDS, verify=TLS)
 
+    def on_its_loop(self, call):
+        """What it returns, called between the server's own callbacks."""
+
+        async def run():
+            return call()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(SECONDS)
+
     def later(self, seconds):
         """Let so many seconds pass, at once, for all that the server waits for on its event loop."""
 
-        async def put_forward():
+        def put_forward():
             self._loop.ahead += seconds
 
-        asyncio.run_coroutine_threadsafe(put_forward(), self._loop).result(SECONDS)
+        self.on_its_loop(put_forward)
 
     def wait(self, condition, seconds=SECONDS):
         end = time.monotonic() + seconds

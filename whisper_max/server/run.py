@@ -18,6 +18,7 @@ import h11
 from fastapi import FastAPI
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from whisper_max.errors import OptionError, WhisperMaxError
 from whisper_max.server.app import create_app
@@ -90,6 +91,7 @@ class DrainingServer(Server):
                 server_header=False,
                 access_log=False,
                 timeout_graceful_shutdown=_LAST_WORDS,
+                ws=_Socket,
                 ws_max_size=1 << 20,
                 log_config=None,
             )
@@ -128,6 +130,18 @@ class DrainingServer(Server):
             log.error("the model can't be loaded: %s", shown)
             self.failed = self.should_exit = True
         return await super().on_tick(counter)
+
+
+class _Socket(WebSocketsSansIOProtocol):
+    """A WebSocket that is left alone at the server's end if its client has just closed it.
+
+    uvicorn (0.54) would close it once more, which raises: the server would end without having drained.
+    """
+
+    def shutdown(self) -> None:
+        """Close it, unless it is closing."""
+        if not self.transport.is_closing():
+            super().shutdown()
 
 
 def _protocol(seconds: float, max_connections: int) -> type[H11Protocol]:
