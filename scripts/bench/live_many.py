@@ -2,8 +2,8 @@
 
 As in ``live_latency.py`` the clock is simulated: each session gets its audio at the pace of real time, and what the
 model does takes as much of that time as it takes on this machine. A session that has something to decode joins the
-batch at once, as in the server; its audio waits meanwhile, so that its next step is longer. Each one speaks recordings
-of the manifest with a pause after each, and they begin one after the other within a second.
+batch when it is its turn and one of ``--places`` is free, with the audio that has come by then, as in the server. Each
+one speaks recordings of the manifest with a pause after each, and they begin one after the other within a second.
 
     python scripts/bench/live_many.py ../shared/audio/manifest.jsonl --sessions 16 --model base:int8 \\
         --policy attention --step 1 --json live_many.json
@@ -31,6 +31,7 @@ from whisper_max.audio.waveform import ArrayWaveform
 from whisper_max.live import Committed, LiveOptions, LiveTranscript
 from whisper_max.live.core import Heard, Listening, LiveCore
 from whisper_max.measure.evaluate import Errors, ManifestEntry, Normaliser, count_errors, read_manifest
+from whisper_max.server.engine_thread import LIVE_PLACES
 from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.recording import Recording
@@ -71,18 +72,21 @@ class Session:
         self.latencies += [clock - self.begins - word.end for word in words]
 
 
-def run(model: Model, sessions: Sequence[Session], clock_of: Callable[[], float]) -> tuple[float, float]:
+def run(model: Model, sessions: Sequence[Session], clock_of: Callable[[], float], n_places: int) -> tuple[float, float]:
     """Let all speak to their ends; returns the seconds that passed and those of them that the model was busy."""
-    scheduler = Scheduler(model.inference, max_windows=len(sessions))
+    scheduler = Scheduler(model.inference, max_windows=n_places)
+    in_line = list(sessions)  # who decoded last is the last
     clock = busy = 0.0
     deciding: dict[int, Session] = {}
     while not all(session.done for session in sessions):
         start = clock_of()
-        for session in sessions:
-            if session.listening is None and not session.done:
+        for session in list(in_line):
+            if session.listening is None and not session.done and scheduler.has_room:
                 session.feed(clock)
                 if (listening := session.core.next_listening()) is not None:
                     deciding[_begin(model, scheduler, session, listening)] = session
+                    in_line.remove(session)
+                    in_line.append(session)
                 session.done = session.closed and listening is None
         is_idle = scheduler.idle
         if not is_idle:
@@ -146,6 +150,8 @@ def main() -> None:
     parser.add_argument("--policy", default="agreement")
     parser.add_argument("--step", type=float, default=1.0)
     parser.add_argument("--margin", type=float, default=0.3)
+    parser.add_argument("--sure", type=float, default=0.4)
+    parser.add_argument("--places", type=int, default=LIVE_PLACES, help="sessions that decode at the same time")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help=CLOCK_HELP)
     parser.add_argument("--json", type=Path, required=True)
@@ -153,14 +159,14 @@ def main() -> None:
     entries = read_manifest(args.manifest).select({"source": args.source}).entries
     name, _, compute_type = args.model.partition(":")
     model = whisper_max.load_model(name, device="cpu", compute_type=compute_type or "auto", threads=args.threads)
-    how = {"step": args.step, "policy": args.policy, "margin": args.margin}
+    how = {"step": args.step, "policy": args.policy, "margin": args.margin, "sure": args.sure}
     options = LiveOptions(TranscribeOptions(language="en"), **how)
     normalise = Normaliser()
     results: list[dict[str, Any]] = []
     for n_sessions in args.sessions:
         pairs = list(speakers(entries, n_sessions, args.seconds, options))
         began = time.monotonic()
-        seconds, busy = run(model, [session for session, _ in pairs], CLOCKS[args.clock])
+        seconds, busy = run(model, [session for session, _ in pairs], CLOCKS[args.clock], args.places)
         late = np.concatenate([session.latencies for session, _ in pairs])
         errors = Errors()
         for session, text in pairs:
@@ -172,6 +178,7 @@ def main() -> None:
                 "target": model.target,
                 **how,
                 "sessions": n_sessions,
+                "places": args.places,
                 "seconds": round(seconds, 1),
                 "words": len(late),
                 "latency_mean": round(float(np.mean(late)), 2),

@@ -158,7 +158,10 @@ class LiveCore:
         return events
 
     def next_listening(self) -> Listening | None:
-        """Look at the samples up to the next decoding; None where there is none before more is pushed."""
+        """Look at the samples up to the next decoding; None where there is none before more is pushed.
+
+        One that is neither final nor forced need not be made: the next call has a later one, which hears more.
+        """
         while True:
             if self._inbox.take_mark():
                 self._events.append(Closed(self.utterance))

@@ -6,6 +6,7 @@ long as the calls took, one piece at least. So neither a long recording nor a st
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -41,6 +42,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TURN = 0.25  # seconds that waiting calls, or recordings that begin, may take between two pieces of the batch's work
+LIVE_PLACES = 2
+"""Live decodings at a time, for each window that is encoded together: more would wait for each other's encodings, and
+their words would be of sound that is older.
+"""
 
 
 @dataclass
@@ -64,6 +69,7 @@ class EngineThread:
 
     Attributes:
         id, model: as given.
+        live_places: of live sessions that decode; who waits for one takes its audio when it has it. For the event loop.
     """
 
     def __init__(self, id: str, model: Model, workers: Workers, batch_size: int) -> None:
@@ -71,6 +77,7 @@ class EngineThread:
         self.model = model
         self._workers = workers
         self._batch_size = batch_size
+        self.live_places = asyncio.Semaphore(LIVE_PLACES * model.inference.encode_size)
         self._wake = threading.Condition()
         self._closing = False
         self._calls: deque[Callable[[], None]] = deque()

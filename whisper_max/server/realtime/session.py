@@ -170,7 +170,7 @@ class RealtimeSession:
                     return
                 continue
             await self._tell_lag()
-            await self._decode(core, listening)
+            await self._take_turn(core, listening)
             await self._tell(core)
 
     async def _hand_over(self, core: LiveCore) -> None:
@@ -189,11 +189,22 @@ class RealtimeSession:
                 await self._send_all([*self._conversation.failed(error), {"type": "input_audio_buffer.cleared"}])
         self._idle.set()
 
-    async def _decode(self, core: LiveCore, listening: Listening) -> None:
-        """Decode in the batch of all requests; what fails fails its utterance only."""
+    async def _take_turn(self, core: LiveCore, listening: Listening) -> None:
+        """Decode once it is this session's turn, with the audio that has come by then."""
         engine = self._engine
         if engine is None:  # a core comes with its engine
             return
+        async with engine.live_places:
+            newest: Listening | None = listening
+            if self._todo and not (listening.final or listening.forced):
+                await self._hand_over(core)
+                newest = await asyncio.to_thread(core.next_listening)
+                await self._tell(core)
+            if newest is not None:  # else a pause began, which is decoded when it is one
+                await self._decode(engine, core, newest)
+
+    async def _decode(self, engine: EngineThread, core: LiveCore, listening: Listening) -> None:
+        """Decode in the batch of all requests; what fails fails its utterance only."""
         try:
             self._job = engine.submit(listening.samples, listening.options, max_seconds=CHUNK_LENGTH + 1.0)
             async for event in self._job:

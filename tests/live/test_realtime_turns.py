@@ -1,0 +1,106 @@
+"""Sessions that wait for each other: a few decode at a time, and each takes its audio when it is its turn."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra server is not installed")
+
+from tests.support.fake_inference import FakeInference
+from tests.support.synthetic_vocabulary import synthetic_vocabulary
+from whisper_max.api import Model
+from whisper_max.server.engine_thread import LIVE_PLACES
+from whisper_max.server.realtime.session import RealtimeSession
+
+RATE = 24000
+
+
+class Engine:
+    """Takes decodings and never ends them before it is told to."""
+
+    id = "fake"
+
+    def __init__(self):
+        self.model = Model(FakeInference(), synthetic_vocabulary())
+        self.live_places = asyncio.Semaphore(LIVE_PLACES)
+        self.heard = []  # seconds of each decoding
+        self.go_on = asyncio.Event()
+
+    @asynccontextmanager
+    async def use(self, _name):
+        yield self
+
+    def submit(self, samples, _options, *, max_seconds):
+        assert len(samples) <= max_seconds * 16000
+        self.heard.append(len(samples) / 16000)
+        return Job(self.go_on)
+
+
+class Job:
+    """A decoding that hears nothing."""
+
+    def __init__(self, go_on):
+        self.go_on = go_on
+
+    async def __aiter__(self):
+        await self.go_on.wait()
+        for nothing in ():
+            yield nothing
+
+    def cancel(self):
+        self.go_on.set()
+
+
+def talk(seconds):
+    return (np.random.default_rng(11).uniform(-0.5, 0.5, round(seconds * RATE)) * 32767).astype(np.int16)
+
+
+async def until(condition):
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def speaking(engine, n_sessions):
+    async def send(_message):
+        pass
+
+    def ear():
+        return lambda chunk: float(np.abs(chunk).max() > 0.1)
+
+    sessions = [RealtimeSession(engine, send, lambda *_: None, ear, None) for _ in range(n_sessions)]
+    tasks = [asyncio.create_task(session.work()) for session in sessions]
+    try:
+        yield sessions
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for session in sessions:
+            await session.close()
+
+
+async def five_at_once():
+    """The seconds that the first five decodings hear; more is said once the first of them are at work."""
+    engine = Engine()
+    async with speaking(engine, 5) as sessions:
+        for session in sessions:
+            await session.append(talk(2))
+        await until(lambda: len(engine.heard) >= LIVE_PLACES and not any(session._waiting for session in sessions))
+        for session in sessions:
+            await session.append(talk(1.5))
+        engine.go_on.set()
+        await until(lambda: len(engine.heard) >= 5)
+        return engine.heard[:5]
+
+
+def test_a_few_sessions_decode_at_a_time_and_the_others_hear_what_has_come_by_their_turn():
+    heard = asyncio.run(five_at_once())
+    waited = 5 - LIVE_PLACES
+    assert waited > 0
+    assert heard == pytest.approx([2.0] * LIVE_PLACES + [3.5] * waited, abs=0.05)
