@@ -7,9 +7,10 @@ same place, or here and there.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 MOST_LOOPS = 4  # that are forbidden in a window; one that repeats itself in more ways is left to the temperatures
 _LONGEST = 75  # tokens of what is repeated; three times that fill a window
-_ROOM = 8 * _LONGEST  # tokens that are kept in place before the last ones move
 _LEAST_TOKENS = 12  # that a loop has, all repeats together
 _STEP = 4  # positions of 20 ms: what is said again begins later by as much for each of its tokens, up to 0.3 s
 _LONGEST_STEP = 15
@@ -37,30 +37,27 @@ class LoopFinder:
 
     def __init__(self) -> None:
         self.text: list[int] = []
-        self._recent = np.full(_ROOM, -1, np.int64)  # the newest first, from _at on
-        self._at = _ROOM - _LONGEST
-        self._runs = np.zeros(_LONGEST, np.int64)  # how many of the last tokens are those one period before
-        periods = np.arange(1, _LONGEST + 1)
-        repeats = np.maximum(np.where(periods < 8, 4, 3), -(-_LEAST_TOKENS // periods))
-        self._enough = (repeats - 1) * periods  # (75,)
+        self._places: defaultdict[int, list[int]] = defaultdict(list)  # where each token stands
+        self._runs: dict[int, int] = {}  # how many of the last tokens are those one period before, by period
 
     def take(self, token: int) -> Loop | None:
         """The next text token; the loop, where it completes one that is long enough."""
-        self._runs += 1
-        self._runs *= self._recent[self._at : self._at + _LONGEST] == token
-        if self._at == 0:
-            self._at = _ROOM - _LONGEST
-            self._recent[self._at :] = self._recent[:_LONGEST]
-        self._at -= 1
-        self._recent[self._at] = token
+        at, places = len(self.text), self._places[token]
+        periods = takewhile(lambda period: period <= _LONGEST, (at - place for place in reversed(places)))
+        self._runs = {period: self._runs.get(period, 0) + 1 for period in periods}  # the shortest period first
+        places.append(at)
         self.text.append(token)
-        long = self._runs >= self._enough
-        if not long.any():
-            return None
-        period = int(long.argmax()) + 1
-        n_tokens = int(self._runs[period - 1]) + period
-        start = len(self.text) - n_tokens
-        return Loop(tuple(self.text[start : start + period]), start, n_tokens // period)
+        for period, run in self._runs.items():
+            if run >= (_repeats(period) - 1) * period:
+                n_tokens = run + period
+                start = len(self.text) - n_tokens
+                return Loop(tuple(self.text[start : start + period]), start, n_tokens // period)
+        return None
+
+
+def _repeats(period: int) -> int:
+    """That make a loop of so many tokens."""
+    return max(4 if period < 8 else 3, -(-_LEAST_TOKENS // period))
 
 
 def first_loop(text: Sequence[int]) -> Loop | None:

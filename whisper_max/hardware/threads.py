@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from max.driver import CPU
 
 from whisper_max.errors import OptionError
+from whisper_max.hardware.busy_wait import settle_busy_wait
 from whisper_max.hardware.cores import allowed_cores, usable_cores
 from whisper_max.hardware.forks import check_process, note_started
 from whisper_max.hardware.heap import share_heap
@@ -34,11 +35,13 @@ def start_workers(threads: int | None = None) -> int:
         the size of the pool.
 
     Raises:
-        OptionError: not a number of threads that can be had, or the pool is there with another number.
+        OptionError: not a number of threads that can be had, or the pool is there with another number; or the user has
+            set how long workers spin to two different times.
         DeviceError: the pool is in the process that this one was forked from.
     """
     check_process()  # first: another thread may have held the lock when the process was forked
     with _LOCK:
+        settle_busy_wait()
         if not _started:
             wanted = _wanted(threads)
             share_heap()
