@@ -1,8 +1,8 @@
 """How long MAX's workers spin, once they have nothing to do, before they sleep.
 
 By default 200 us: while Python chooses a token, or makes the next window's spectrogram, they spin on the cores that it
-needs. MAX reads the time where the workers start and where a session is made, each from a variable of its own, and needs
-them to be equal, and the same for every session.
+needs. MAX reads the time where the workers start and where a session is made, each from a variable of its own, and
+needs them to be equal, and the same for every session.
 """
 
 from __future__ import annotations
