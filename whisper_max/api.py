@@ -27,7 +27,7 @@ from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
 from whisper_max.transcribe.channels import AnyRecording, open_channel_recording
 from whisper_max.transcribe.check import check_options
 from whisper_max.transcribe.journal import Journal, audio_identity
-from whisper_max.transcribe.known_text import read_known_text, read_text_file
+from whisper_max.transcribe.known_text import read_known_text, text_of
 from whisper_max.transcribe.known_times import KnownTimes
 from whisper_max.transcribe.many import ManyRecordings, Outcome
 from whisper_max.transcribe.opening import open_recording
@@ -257,8 +257,8 @@ class Model:
 
         Args:
             audio: as ``transcribe`` takes it.
-            text: the text itself, or a ``Path`` of a file in UTF-8: srt and vtt keep their cues, of all else each line
-                and each sentence of a line becomes a segment.
+            text: the text itself, or a ``Path`` of a file in UTF-8: srt, vtt and lrc keep their cues, of all else each
+                line and each sentence of a line becomes a segment.
             sampling_rate: of an array, in Hz; 16000 where it is not given.
             on_progress: called with seconds done and in all, twice those of the recording.
             options, fields: as in ``transcribe``; words have times whatever they say.
@@ -272,7 +272,7 @@ class Model:
             AudioError: the input is not decodable audio.
             OptionError: there is no word in the text, or an option that is unknown or means nothing here.
         """
-        passages = read_known_text(read_text_file(text) if isinstance(text, PathLike) else text)
+        passages = read_known_text(text_of(text))
         wanted = self._wanted(options, {**fields, "word_timestamps": True})
         check_timed(wanted)
         track, strict = wanted.track, wanted.strict

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_max.errors import OptionError
-from whisper_max.transcribe.known_text import read_known_text, read_text_file
+from whisper_max.transcribe.known_text import read_known_text, read_text_file, text_of
 from whisper_max.transcribe.matching import match, n_trusted, tokens_of
 
 
@@ -65,6 +65,66 @@ def test_cues_of_vtt_have_no_tags_and_the_voice():
     assert [passage.speaker for passage in passages] == ["Ann & Bo", None]
 
 
+def test_a_cue_of_vtt_in_which_two_speak_is_one_for_each():
+    text = "WEBVTT\n\n00:01.000 --> 00:02.000\nSo: <v Ann>one\n<v Bo>two</v> three\n"
+    assert texts(text) == [" So:", " one", " two", " three"]
+    assert [passage.speaker for passage in read_known_text(text)] == [None, "Ann", "Bo", None]
+
+
+def test_markup_with_spaces_in_it_is_not_said():
+    text = (
+        "1\n00:00:01,000 --> 00:00:02,000\n"
+        "<font color=\"#ffff00\" size=12>Ann &amp; Bo</font><font face='A b'>C</font>\n"
+        "{\\an8\\fnArial Bold}go a < b\n"
+    )
+    (passage,) = read_known_text(text)
+    assert [word.spoken for word in passage.words] == ["Ann", "&", "BoC", "go", "a", "<", "b"]
+    (kept,) = texts(text)
+    assert kept.split("\n") == [f" {text.split(chr(10))[2]}", text.split("\n")[3]]
+
+
+def test_invisible_characters_are_not_said():
+    (passage,) = read_known_text("there\u00adby \u200b go\u200bes")
+    assert [(word.text, word.spoken) for word in passage.words] == [
+        (" there\u00adby", "thereby"),
+        (" \u200b go\u200bes", "goes"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1\n00:00:01,000 --> 00:00:02,000\nOne\none\n\n2\n00:00:02,000 --> 00:00:03,000\n2\n".replace("\n", "\r\r\n"),
+        "1\n00:00:01 --> 00:00:02\nOne\none\n\n2\n00:00:02 --> 00:00:03\n2\n",
+        "1\n00:00:01,000 --> 00:00:02,000\nOne\n\none\n\nsecond\n00:00:02,000 --> 00:00:03,000\n2\n",
+        "0:00:01.000,0:00:02.000\nOne\none\n\n0:00:02.000,0:00:03.000\n2\n",
+    ],
+    ids=["two returns", "whole seconds", "a blank line and a name", "sbv"],
+)
+def test_subtitles_as_they_are_found(text):
+    assert texts(text) == [" One\none", " 2"]
+
+
+def test_lines_of_lrc_as_they_are_sung():
+    text = "[ar:Ann]\n[00:12.00]One <00:12.50>two\n[00:03][00:20.00]Chorus\n(again)\n"
+    assert texts(text) == [" Chorus", " One two", " Chorus", " (again)"]
+
+
+def test_abbreviations_end_no_sentence():
+    assert texts("Mr. J. Doe came at 3 p.m. today. Then he left.") == [
+        " Mr. J. Doe came at 3 p.m. today.",
+        " Then he left.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["[Script Info]\nTitle: a", '<?xml version="1.0"?><tt/>', '{"text": "a"}', "<!DOCTYPE html>"]
+)
+def test_files_of_which_text_is_but_a_part_are_refused(text):
+    with pytest.raises(OptionError, match=r"text: of another kind: .*convert it to srt"):
+        read_known_text(text)
+
+
 @pytest.mark.parametrize("text", ["", " \n\t", "...\n-- !", "WEBVTT\n", "1\n00:00:01,000 --> 00:00:02,000\n\n"])
 def test_a_text_without_a_word_is_refused(text):
     with pytest.raises(OptionError, match="text: there is no word in it"):
@@ -85,6 +145,15 @@ def test_files_that_are_none(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(OptionError, match=r"not a text|can't be read"):
         read_text_file(path)
+
+
+def test_a_text_and_the_name_of_its_file(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("Apples")
+    assert text_of("Apples") == text_of(path) == "Apples"
+    assert text_of("missing.txt") == "missing.txt"
+    with pytest.raises(OptionError, match="text: the name of a file"):
+        text_of(str(path))
 
 
 @given(st.text(max_size=80))

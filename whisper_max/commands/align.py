@@ -37,7 +37,7 @@ def add(commands: Subcommands) -> None:
         epilog="example: python -m whisper_max align talk.mp3 talk.txt -f srt,json -o out",
     )
     parser.add_argument("audio", metavar="AUDIO", help="the recording; - is standard input")
-    parser.add_argument("text", metavar="TEXT", help="a file of text in UTF-8: srt, vtt, or plain text")
+    parser.add_argument("text", metavar="TEXT", help="a file of text in UTF-8: srt, vtt, lrc, or plain text")
     for title, options in TRANSCRIBE_GROUPS:
         offered = [option for option in options if option.name not in _NOT_OFFERED]
         if offered:

@@ -5,22 +5,35 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import unescape
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 
 from whisper_max.errors import OptionError
 
-_TIMES = re.compile(r"\s*(?:\d+:)?\d+:\d+[.,]\d+\s*-->\s*(?:\d+:)?\d+:\d+[.,]\d+")
-_TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # of srt and vtt, and those of ass that are found in srt
-_VOICE = re.compile(r"<v(?:\.[^ \t>]*)?[ \t]+([^>]*)>")
+_TIME = r"(?:\d+:)?\d+:\d+(?:[.,]\d+)?"
+_SBV = r"\d+:\d+:\d+\.\d{3}"  # of YouTube's subtitles, which are srt without numbers otherwise
+_TIMES = re.compile(rf"\s*(?:{_TIME}\s*-->\s*{_TIME}|{_SBV},{_SBV}\s*$)")
+_LRC_TIME = re.compile(r"\[(\d+):(\d+(?:[.:]\d+)?)\]\s*")
+_LRC_WORD_TIME = re.compile(r"<\d+:\d+(?:[.:]\d+)?>\s?")
+_LRC_ABOUT = re.compile(r"\[[a-z#]+:[^\]]*\]\s*$")  # title, artist and so on
+_VTT_TAG = re.compile(r"<[^<>]*>")
+_ATTRIBUTE = r"""\s+[\w:-]+\s*=\s*(?:"[^"\n]*"|'[^'\n]*'|[^\s<>"']+)"""
+_MARKUP = rf"<[A-Za-z][\w:-]*(?:{_ATTRIBUTE})+\s*/?>|<[^<>\s]*>|\{{\\[^{{}}\n]*\}}"
+_TAG = re.compile(_MARKUP)  # of srt and lrc, and those of ass that are found in srt
+_VOICE = re.compile(r"<v(?:\.[^ \t>]*)?[ \t]+([^>]*)>|</v>")
 _SENTENCE_END = re.compile(r"""(?<=[.!?。！？…])["'”’»」』)\]]*(\s+)""")
-_WORD = re.compile(r"\s*\S+")
+_ABBREVIATION = re.compile(r"(?:^|\W)(?:(?:[^\W\d]\.)+|(?:Mrs?|Ms|Dr|St|Prof|vs)\.)$")  # "p.m.", "J.", "Mr."
 # Scripts that put no spaces between words: of these each character counts as a word, as Whisper's times have it.
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-_PIECE = re.compile(rf"\s*(?:{_UNSPACED.pattern}\W*|(?:(?!{_UNSPACED.pattern})\S)+)")
+_PIECE = re.compile(rf"\s*(?:{_UNSPACED.pattern}(?:{_MARKUP}|\W)*|(?:{_MARKUP}|(?!{_UNSPACED.pattern})\S)+)")
+_UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))  # soft hyphens and spaces of no width
+_OTHER_KINDS = ("[Script Info]", "<?xml", "<tt>", "<tt ", "<!doctype", "<html", "{\\rtf", '{"', '[{"')
+"""How files begin that hold a text among much else."""
+_SUFFIXES = (".txt", ".srt", ".vtt", ".lrc", ".sbv")
 
 
 @dataclass(frozen=True)
@@ -46,18 +59,25 @@ def read_known_text(text: str) -> list[Passage]:
     """The passages of a text, in order, also those of marks alone; blank lines are none.
 
     Args:
-        text: srt, vtt, or anything else as plain text: a passage for each line, and for each sentence of a line.
+        text: srt, vtt, lrc, or anything else as plain text: a passage for each line, and for each sentence of a line.
 
     Raises:
-        OptionError: there is no word in it.
+        OptionError: there is no word in it, or it is a format of which the text is but a part.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if text.lstrip().lower().startswith(tuple(map(str.lower, _OTHER_KINDS))):
+        expected, hint = "srt, vtt, lrc, or plain text", "convert it to srt"
+        raise OptionError("of another kind", where="text", expected=expected, found=repr(text.strip()[:20]), hint=hint)
+    lines = text.split("\n")
     if text.startswith("WEBVTT"):
-        passages = [_vtt_passage(cue) for cue in _cues(text)]
-    elif any(_TIMES.match(line) for line in text.split("\n")):
-        passages = [Passage(tuple(_words(cue))) for cue in _cues(text)]
+        passages = [passage for cue in _cues(lines, blank_ends=True) for passage in _vtt_passages(cue)]
+    elif any(map(_TIMES.match, lines)):
+        single = lines if any(map(str.strip, lines[1::2])) else lines[::2]  # each line may have a blank one after it
+        passages = [Passage(tuple(_words(cue))) for cue in _cues(single, blank_ends=False)]
+    elif any(map(_LRC_TIME.match, lines)):
+        passages = [Passage(tuple(_words(line))) for line in _lrc_lines(lines)]
     else:
-        passages = [Passage(tuple(_words(sentence))) for line in text.split("\n") for sentence in _sentences(line)]
+        passages = [Passage(tuple(_words(sentence))) for line in lines for sentence in _sentences(line)]
     passages = [passage for passage in passages if passage.words]
     if not any(character.isalnum() for passage in passages for character in _spoken_text(passage)):
         raise OptionError("there is no word in it", where="text", expected="what is said in the recording")
@@ -68,29 +88,55 @@ def _spoken_text(passage: Passage) -> str:
     return "".join(word.spoken for word in passage.words)
 
 
-def _cues(text: str) -> Iterator[str]:
-    """The text of each cue: the lines after its times, up to a blank line or, where that is missing, the next times."""
-    lines = text.split("\n")
+def _cues(lines: Sequence[str], *, blank_ends: bool) -> Iterator[str]:
+    """The text of each cue: the lines after its times, up to a blank line or to what names the next cue."""
     starts = [i for i, line in enumerate(lines) if _TIMES.match(line)]
     for start, following in pairwise([*starts, len(lines)]):
         cue = lines[start + 1 : following]
         blank = next((i for i, line in enumerate(cue) if not line.strip()), None)
-        if blank is None and following < len(lines):
-            cue = cue[:-1] if cue and cue[-1].strip().isdigit() else cue  # the number of the next one
-        yield "\n".join(line for line in cue[:blank] if line.strip())
+        if blank_ends and blank is not None:
+            cue = cue[:blank]
+        elif following < len(lines) and _ends_with_name(cue):
+            cue = cue[:-1]
+        yield "\n".join(line for line in cue if line.strip())
 
 
-def _vtt_passage(cue: str) -> Passage:
-    """A cue without its tags, which no other format has, and with the voice that they name."""
-    voice = _VOICE.search(cue)
-    speaker = unescape(voice[1]).strip() if voice else None
-    return Passage(tuple(_words(unescape(_TAG.sub("", cue)), markup=False)), speaker or None)
+def _ends_with_name(cue: Sequence[str]) -> bool:
+    """True where the last line, right before the next times, is the number or the name of the next cue."""
+    last = cue[-1].strip() if cue else ""
+    return last.isdigit() or (bool(last) and len(cue) > 1 and not cue[-2].strip())
+
+
+def _vtt_passages(cue: str) -> Iterator[Passage]:
+    """What each voice of a cue says, without its tags, which no other format has."""
+    speaker, said = None, 0
+    for tag in _VOICE.finditer(cue):
+        yield _vtt_passage(cue[said : tag.start()], speaker)
+        speaker, said = unescape(tag[1] or "").strip() or None, tag.end()
+    yield _vtt_passage(cue[said:], speaker)
+
+
+def _vtt_passage(said: str, speaker: str | None) -> Passage:
+    return Passage(tuple(_words(unescape(_VTT_TAG.sub("", said)), markup=False)), speaker)
+
+
+def _lrc_lines(lines: Iterable[str]) -> list[str]:
+    """The lines of a song as they are sung: one that has several times is sung several times."""
+    sung: list[tuple[float, str]] = []
+    for line in lines:
+        times = [60 * int(time[1]) + float(time[2].replace(":", ".")) for time in _LRC_TIME.finditer(line)]
+        text = _LRC_WORD_TIME.sub("", _LRC_TIME.sub("", line))
+        if not _LRC_ABOUT.match(line):
+            sung += [(time, text) for time in times or [sung[-1][0] if sung else 0.0]]
+    return [text for _, text in sorted(sung, key=itemgetter(0))]
 
 
 def _sentences(line: str) -> Iterator[str]:
     """The sentences of a line, which are as long as a subtitle may be where it is a whole paragraph."""
     start = 0
     for end in _SENTENCE_END.finditer(line):
+        if _ABBREVIATION.search(line, start, end.start()):
+            continue
         yield line[start : end.start(1)]
         start = end.end(1)
     yield line[start:]
@@ -102,7 +148,7 @@ def _words(text: str, *, markup: bool = True) -> Iterator[KnownWord]:
     before = ""
     words: list[KnownWord] = []
     for piece in _PIECE.findall(text):
-        spoken = _TAG.sub("", piece).strip() if markup else piece.strip()
+        spoken = (unescape(_TAG.sub("", piece)) if markup else piece).translate(_UNSEEN).strip()
         if not spoken:
             before += piece
             continue
@@ -113,6 +159,20 @@ def _words(text: str, *, markup: bool = True) -> Iterator[KnownWord]:
     if words and not _UNSPACED.match(words[0].spoken):
         words[0] = KnownWord(" " + words[0].text, words[0].spoken)
     yield from words
+
+
+def text_of(given: str | os.PathLike[str]) -> str:
+    """A text that is given itself, or by the path of its file.
+
+    Raises:
+        OptionError: the file can't be read or is something else, or what is given as a text is the name of a file.
+    """
+    if isinstance(given, os.PathLike):
+        return read_text_file(given)
+    if given.lower().endswith(_SUFFIXES) and os.path.isfile(given):
+        expected = "the text itself, or the Path of a file"
+        raise OptionError("the name of a file", where="text", expected=expected, found=repr(given))
+    return given
 
 
 def read_text_file(path: str | os.PathLike[str]) -> str:

@@ -28,7 +28,7 @@ _NOT_TAKEN = ("channels", "speakers", "known_speaker_names[]", "known_speaker_re
 def _form() -> dict[str, Any]:
     form = form_schema()
     schema = form["content"]["multipart/form-data"]["schema"]
-    text = {"type": "string", "description": "what is said: srt, vtt, or plain text, a segment for each sentence"}
+    text = {"type": "string", "description": "what is said: srt, vtt, lrc, or plain text, a segment for each sentence"}
     fields = {name: field for name, field in schema["properties"].items() if name not in _NOT_TAKEN}
     schema |= {"properties": {_TEXT: text, **fields}, "required": [*schema["required"], _TEXT]}
     return form
