@@ -91,10 +91,25 @@ def test_a_folder_that_is_not_there(monkeypatch):
         read_checkpoints()
 
 
+def test_what_the_hub_gave_once_is_taken_from_its_cache(folder, monkeypatch, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    snapshot = cache / "models--owner--networks" / "snapshots" / "0123abcd"
+    snapshot.mkdir(parents=True)
+    (folder / "a.bin").rename(snapshot / "a.bin")
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv(VARIABLE, f"owner/networks,{folder / 'b.pt'}")
+    with pytest.raises(HubError, match="off limits"):  # no branch is known yet
+        read_checkpoints()
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("0123abcd")
+    assert len(read_checkpoints().segmentation) == len(segmentation_shapes())
+
+
 def test_the_hub_is_not_asked_where_it_is_off_limits(monkeypatch):
     monkeypatch.setenv(VARIABLE, "owner/networks")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(HubError, match="owner/networks: not looked for: the hub is off limits"):
+    with pytest.raises(HubError, match="owner/networks: not on this machine, and the hub is off limits"):
         read_checkpoints()
 
 

@@ -146,6 +146,14 @@ def fetch_adapter(hub_id: str, announce: Callable[[str], None] | None = None) ->
         return _fetch(hub_id, ADAPTER, None, None, hub_cache_dir())
 
 
+def cached_folder(hub_id: str, patterns: Sequence[str]) -> Path | None:
+    """The folder of a repository in the hub cache, or None where no file in it matches one of these patterns."""
+    repository = hub_cache_dir() / f"models--{hub_id.replace('/', '--')}"
+    snapshot = repository / "snapshots" / _commit(repository, DEFAULT_REVISION)
+    there = (path.is_file() for pattern in patterns for path in snapshot.rglob(pattern))
+    return snapshot if any(there) else None
+
+
 def fetch_folder(hub_id: str, patterns: Sequence[str], announce: Callable[[str], object] | None = None) -> Path:
     """The folder with the files of a repository that match one of these patterns, from the hub or its cache.
 

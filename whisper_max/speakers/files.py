@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from whisper_max.checkpoint.checksum import verify
-from whisper_max.checkpoint.hub import HUB_ID, fetch_folder, is_offline
+from whisper_max.checkpoint.hub import HUB_ID, cached_folder, fetch_folder, is_offline
 from whisper_max.checkpoint.table import summarise
 from whisper_max.checkpoint.tensors import Tensors
 from whisper_max.checkpoint.torch_archive import TorchArchive
@@ -93,12 +93,19 @@ def _paths(report: Callable[[str], object] | None) -> Iterator[Path]:
     for name in filter(None, (part.strip() for part in named.split(","))):
         path = Path(name).expanduser()
         if not path.exists() and HUB_ID.fullmatch(name):
-            if is_offline():
-                raise HubError("not looked for: the hub is off limits (offline)", where=name)
-            path = fetch_folder(name, [f"*{suffix}" for suffix in _SUFFIXES], report)
+            path = _from_hub(name, report)
         if not path.exists():
             raise CheckpointError("no such file or folder", where=path, hint=f"correct {VARIABLE}")
         yield from sorted(each for each in path.rglob("*") if each.suffix in _SUFFIXES) if path.is_dir() else [path]
+
+
+def _from_hub(hub_id: str, report: Callable[[str], object] | None) -> Path:
+    """The folder of a repository's files, from the hub cache if there are any in it."""
+    patterns = [f"*{suffix}" for suffix in _SUFFIXES]
+    cached = cached_folder(hub_id, patterns)
+    if cached is None and is_offline():
+        raise HubError("not on this machine, and the hub is off limits (offline)", where=hub_id)
+    return cached or fetch_folder(hub_id, patterns, report)
 
 
 def _installed() -> dict[Path, str]:
