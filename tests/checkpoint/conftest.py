@@ -278,10 +278,17 @@ class Pickle:
         return b"}(" + b"".join(Pickle.text(key) + value for key, value in items.items()) + b"u"
 
     @staticmethod
-    def tensor(key: str, shape: Sequence[int], storage: str, count: int | None = None, offset: int = 0) -> bytes:
+    def tensor(
+        key: str,
+        shape: Sequence[int],
+        storage: str,
+        count: int | None = None,
+        offset: int = 0,
+        strides: Sequence[int] | None = None,
+    ) -> bytes:
         p = Pickle
         size = int(np.prod(shape)) if count is None else count
-        strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
+        strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))] if strides is None else strides
         reference = p.tuple(p.text("storage"), p.name("torch", storage), p.text(key), p.text("cpu"), p.number(size))
         return (
             p.name("torch._utils", "_rebuild_tensor_v2")

@@ -41,6 +41,13 @@ def test_every_format_and_dtype_gives_the_same_tensors(kind, dtype, writers, tmp
     assert {checkpoint.tensors.dtype(name) for name in state} == {dtype}
 
 
+@pytest.mark.parametrize("kind", ["safetensors", "openai"])
+def test_float64_is_rounded_to_float32(kind, writers, tmp_path):
+    state = {name: array.astype(np.float64) + 1e-12 for name, array in writers.random_state(writers.dims).items()}
+    path = writers.write_stored(kind, tmp_path / "model", writers.stored(kind, state), "float64")
+    assert_same_state(read_checkpoint(path), {name: array.astype(np.float32) for name, array in state.items()})
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_folder_is_read_as_the_file_in_it(kind, writers, tmp_path):
     path = writers.write_stored(kind, tmp_path / "model", writers.stored(kind))

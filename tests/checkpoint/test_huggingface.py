@@ -63,6 +63,13 @@ def test_wrapped_names(kind, theirs, ours, writers, state, tmp_path):
     assert_read(write(writers, tmp_path, stored, kind), state)
 
 
+@pytest.mark.parametrize("kind", ["pytorch", "safetensors"])
+@pytest.mark.parametrize("prefix", ["", "model.", "module."])
+def test_openais_names(prefix, kind, writers, state, tmp_path):
+    stored = {prefix + name: array for name, array in state.items()}
+    assert_read(write(writers, tmp_path, stored, kind), state)
+
+
 def test_a_state_dict_inside_what_a_trainer_saved(writers, state, tmp_path):
     p = writers.pickle
     stored = writers.stored("safetensors", state)

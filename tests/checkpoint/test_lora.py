@@ -66,6 +66,11 @@ def test_a_linear_layer(base, writers, tmp_path):
         ({"alpha_pattern": {"layers.1.fc1": 10}}, 5),
         ({"alpha_pattern": {"fc2": 10}}, 3),
         ({"r": 9, "rank_pattern": {"encoder.layers.1.fc1": 2}}, 3),
+        ({"alpha_pattern": {"^model.encoder.layers.1.fc1": 10}}, 5),
+        ({"alpha_pattern": {"^encoder.layers.1.fc1": 10}}, 3),
+        ({"alpha_pattern": {r"encoder\.layers\.\d+\.fc1": 10, "fc1": 2}}, 5),
+        ({"alpha_pattern": {"layers.[01].(fc1|fc2)$": 10}}, 5),
+        ({"alpha_pattern": {".*decoder.*fc1": 10}}, 3),
     ],
 )
 def test_how_strong_an_adapter_is(config, scale, base, writers, tmp_path):
@@ -214,7 +219,11 @@ def test_an_adapter_of_another_model_is_refused(tensors, message, base, writers,
         ({"lora_alpha": "x"}, "impossible lora_alpha: expected above 0, found 'x'"),
         ({"lora_alpha": None}, "impossible lora_alpha: expected above 0"),
         ({"r": 0}, "impossible r: expected above 0, found 0"),
-        ({"alpha_pattern": {"(a+)+": 3}}, "alpha_pattern with a regular expression"),
+        *(
+            ({"alpha_pattern": {pattern: 3}}, "alpha_pattern with an unusual regular expression: found '")
+            for pattern in ("(a+)+", "(a|a)*", "[a-z]+?", "(?=fc1)", "a*" * 4, "")
+        ),
+        ({"alpha_pattern": {"(fc1": 3}}, "alpha_pattern with a broken regular expression"),
     ],
 )
 def test_an_adapter_of_another_kind_is_refused(config, message, base, writers, tmp_path):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from whisper_max.checkpoint import read_checkpoint
+from whisper_max.checkpoint.tensors import Stored
 from whisper_max.errors import CheckpointError
 
 
@@ -215,15 +216,52 @@ def test_a_tensor_that_leaves_its_storage(tensor, message, writers, tmp_path):
         read_checkpoint(write(writers, tmp_path, data))
 
 
+def strided(writers, folder, name, shape, stride, values, offset=0):
+    """A file in which one tensor's elements lie in another order."""
+    stored = writers.stored("openai")
+    key = str(list(stored).index(name))
+    tensor = writers.pickle.tensor(key, stored[name].shape, "FloatStorage")
+    changed = writers.pickle.tensor(key, shape, "FloatStorage", values.size, offset, stride)
+    data = writers.openai_pickle(stored)
+    assert data.count(tensor) == 1
+    (folder / "tokenizer.json").write_text(writers.tokenizer_json())
+    return write(writers, folder, data.replace(tensor, changed), **{f"data/{key}": values.astype("<f4").tobytes()})
+
+
 def test_a_tensor_with_other_strides(writers, tmp_path):
-    data = writers.openai_pickle({"encoder.conv1.bias": np.zeros((2, 3))})
-    strides = writers.pickle.tuple(writers.pickle.number(3), writers.pickle.number(1))
-    swapped = writers.pickle.tuple(writers.pickle.number(1), writers.pickle.number(2))
-    assert data.count(strides) == 1
-    path = write(writers, tmp_path, data.replace(strides, swapped), **{"data/0": bytes(24)})
-    with pytest.raises(
-        CheckpointError, match=r"encoder.conv1.bias is not contiguous: expected \(3, 1\), found \(1, 2\)"
-    ):
+    name = "encoder.blocks.1.mlp.0.weight"
+    expected = writers.stored("openai")[name]
+    path = strided(writers, tmp_path, name, (32, 8), (1, 32), expected.T)
+    tensors = read_checkpoint(path).tensors
+    np.testing.assert_array_equal(tensors[name], expected)
+    entry = tensors.entry(name)
+    assert isinstance(entry, Stored)
+    np.testing.assert_array_equal(entry.rows(5, 9).read(), expected[5:9])
+    columns = np.concatenate([np.zeros((1, 16)), np.concatenate([expected, expected + 1], axis=1)])
+    path = strided(writers, tmp_path, name, (32, 8), (16, 1), columns, offset=16)
+    np.testing.assert_array_equal(read_checkpoint(path).tensors[name], expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride", "offset"),
+    [
+        ((32, 8), (1, 33), 0),
+        ((32, 8), (1, 32), 1),
+        ((32, 16), (0, 1), 0),  # 512 elements of 256
+        ((1 << 40, 1 << 40), (0, 0), 0),
+        ((1 << 62, 2), (1, 0), 0),
+        ((0, 8, 2), (0, 0, 0), 0),
+    ],
+)
+def test_strides_that_leave_the_storage_or_claim_more_than_there_is(shape, stride, offset, writers, tmp_path):
+    path = strided(writers, tmp_path, "encoder.blocks.1.mlp.0.weight", shape, stride, np.zeros(256), offset)
+    with pytest.raises(CheckpointError, match="leaves its storage"):
+        read_checkpoint(path)
+
+
+def test_strides_of_other_axes_than_the_shapes(writers, tmp_path):
+    path = strided(writers, tmp_path, "encoder.blocks.1.mlp.0.weight", (32, 8), (8,), np.zeros(256))
+    with pytest.raises(CheckpointError, match="impossible arguments of a tensor"):
         read_checkpoint(path)
 
 

@@ -27,6 +27,7 @@ from whisper_max.engine.weights import (
     to_device,
     weight_rules,
 )
+from whisper_max.errors import CheckpointError
 from whisper_max.model.module import build_module, kernel_library
 from whisper_max.model.panels import GROUP, PANEL
 
@@ -76,6 +77,11 @@ def tensors():
 STORAGES = [DType.float32, DType.float16, DType.int8]
 
 
+def prepared(tensors):
+    """All tensors of a model."""
+    return {name: tensors[name] for name in tensor_shapes(DIMS)}
+
+
 @pytest.fixture(scope="module")
 def declared():
     """The weights that the graphs of a storage declare; the kernels that check their calls are compiled once."""
@@ -91,6 +97,25 @@ def declared():
 def test_the_rules_make_exactly_the_weights_that_the_graphs_declare(tensors, declared, storage):
     weights = prepare_weights(tensors, DIMS, DType.float32, storage, CPU())
     assert {name: (tuple(buffer.shape), buffer.dtype) for name, buffer in weights.items()} == declared(storage)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["encoder.conv1.bias", "decoder.blocks.1.mlp.0.weight", "decoder.ln.weight"])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_what_is_not_finite_is_refused(storage, name, value, tensors):
+    damaged = dict(prepared(tensors))
+    damaged[name] = damaged[name].copy()
+    damaged[name].flat[-1] = value
+    with pytest.raises(CheckpointError, match=f"{name} has values that are infinite or no numbers"):
+        prepare_weights(damaged, DIMS, DType.float32, storage, CPU())
+
+
+def test_what_float16_can_not_hold_is_refused(tensors):
+    large = dict(prepared(tensors))
+    large[TOKEN_EMBEDDING] = large[TOKEN_EMBEDDING] * 1e6
+    with pytest.raises(CheckpointError, match=f"{TOKEN_EMBEDDING} has values that are infinite.*this compute type"):
+        prepare_weights(large, DIMS, DType.float32, DType.float16, CPU())
+    prepare_weights(large, DIMS, DType.float32, DType.float32, CPU())
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from whisper_max.checkpoint.layout import TOKEN_EMBEDDING
+from whisper_max.checkpoint.names import openai
 from whisper_max.checkpoint.names.huggingface import TABLE
 from whisper_max.checkpoint.safetensors import read_shard
 from whisper_max.checkpoint.table import apply_table
-from whisper_max.checkpoint.tensors import StoredTensor, Tensors
+from whisper_max.checkpoint.tensors import InFile, Tensors
 from whisper_max.checkpoint.torch_archive import TorchArchive
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import CheckpointError
@@ -41,13 +43,13 @@ def read_pytorch(shards: Sequence[Path], dims: ModelDimensions, *, is_tied: bool
     return _read(shards, read_pytorch_shard, dims, is_tied)
 
 
-def model_names(stored: Iterable[StoredTensor], where: object) -> dict[str, StoredTensor]:
+def model_names(stored: Iterable[InFile], where: object) -> dict[str, InFile]:
     """Tensors by the names that ``WhisperForConditionalGeneration`` gives them, whatever wrapped it in training.
 
     Raises:
         CheckpointError: one is stored twice, or belongs to an adapter that was not merged.
     """
-    named: dict[str, StoredTensor] = {}
+    named: dict[str, InFile] = {}
     for tensor in stored:
         if any(part in tensor.name for part in _HALF_MERGED):
             raise CheckpointError(
@@ -69,7 +71,7 @@ def bare_name(name: str) -> str:
 
 
 def _read(
-    shards: Sequence[Path], read: Callable[[Path], list[StoredTensor]], dims: ModelDimensions, is_tied: bool
+    shards: Sequence[Path], read: Callable[[Path], list[InFile]], dims: ModelDimensions, is_tied: bool
 ) -> Tensors:
     where = shards[0] if len(shards) == 1 else shards[0].parent
     stored = model_names((tensor for shard in shards for tensor in read(shard)), where)
@@ -78,10 +80,13 @@ def _read(
             f"{TABLE.logits} is missing", where=where,
             hint='config.json says "tie_word_embeddings": false; true lets the token embedding make the logits',
         )  # fmt: skip
+    if f"model.{TOKEN_EMBEDDING}" in stored:  # a trainer of openai-whisper's model
+        stored = {name.removeprefix("model."): tensor for name, tensor in stored.items()}
+        return apply_table(openai.TABLE, stored, dims, where)
     return apply_table(TABLE, stored, dims, where)
 
 
-def read_pytorch_shard(path: Path) -> list[StoredTensor]:
+def read_pytorch_shard(path: Path) -> list[InFile]:
     """The tensors of a file that ``torch.save`` wrote of a state dict, in its own names.
 
     Raises:

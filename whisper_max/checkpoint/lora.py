@@ -21,7 +21,7 @@ from whisper_max.checkpoint.layout import LOGITS, TOKEN_EMBEDDING
 from whisper_max.checkpoint.names.huggingface import TABLE
 from whisper_max.checkpoint.safetensors import read_shard
 from whisper_max.checkpoint.table import ZEROS, expand, summarise
-from whisper_max.checkpoint.tensors import Entry, StoredTensor, Tensors
+from whisper_max.checkpoint.tensors import Entry, InFile, Tensors
 from whisper_max.checkpoint.vocabulary import read_json
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import CheckpointError, brief
@@ -37,6 +37,11 @@ _UNKNOWN_KINDS = (
     *("monteclora_config", "velora_config"),
 )
 """Settings of peft under which an adapter is more, or other, than a product of two matrices."""
+
+_PATTERN = re.compile(r"\^?(\\[.d]|\[[\w-]+\]|\.|[\w|()-]|(?<!\))[*+](?![*+]))+\$?")
+"""Regular expressions in which nothing that repeats is inside what repeats, so that they take no long time."""
+_REPEATED = re.compile(r"[*+]")
+_MOST_REPEATED = 3
 
 _CHANGE_THE_BASE = ("pissa", "olora", "loftq", "corda")
 _MERGE_WITH_PEFT = "merge it with peft (merge_and_unload) and load the result"
@@ -55,8 +60,8 @@ class Adapter:
 class LowRank:
     """One change of one matrix: scale * B A. down: A, (r, n_in) or (r, n_in, k). up: B, (n_out, r) or (n_out, r, 1)."""
 
-    down: StoredTensor
-    up: StoredTensor
+    down: InFile
+    up: InFile
     scale: float
     transposed: bool  # an embedding's, whose rows are A's columns
 
@@ -119,7 +124,7 @@ def _merge(tensors: Tensors, adapter: Adapter, dims: ModelDimensions) -> Tensors
     _check_kind(config, adapter.config)
     names = {theirs: ours[0] for theirs, ours in expand(TABLE.tensors, dims).items()} | {TABLE.logits: LOGITS}
     read = read_shard if adapter.weights.suffix == ".safetensors" else read_pytorch_shard
-    pairs: dict[tuple[str, bool], dict[str, StoredTensor]] = {}
+    pairs: dict[tuple[str, bool], dict[str, InFile]] = {}
     entries: dict[str, Entry] = {}
     unknown: list[str] = []
     for tensor in read(adapter.weights):
@@ -182,7 +187,7 @@ def _check_kind(config: Mapping[str, object], where: Path) -> None:
 
 
 def _change(
-    sides: Mapping[str, StoredTensor],
+    sides: Mapping[str, InFile],
     target: str,
     shape: tuple[int, ...],
     config: Mapping[str, object],
@@ -203,7 +208,7 @@ def _change(
 
 def _scale(config: Mapping[str, object], name: str, rank: int, where: Path) -> float:
     """lora_alpha over the rank or its root, either of which patterns may set for some layers."""
-    layer = _PARTS.sub("", bare_name(name.replace(".lora_", ".weight.lora_", 1))).removesuffix(".weight")
+    layer = _PARTS.sub("", name).removeprefix("base_model.model.")
     alpha = _by_pattern(config, "alpha_pattern", "lora_alpha", layer, where)
     stated = _by_pattern(config, "rank_pattern", "r", layer, where)
     if stated != rank:
@@ -212,13 +217,20 @@ def _scale(config: Mapping[str, object], name: str, rank: int, where: Path) -> f
 
 
 def _by_pattern(config: Mapping[str, object], patterns: str, default: str, layer: str, where: Path) -> float:
-    """What a pattern says of a layer, else the default; a pattern is the end of a layer's name."""
+    """What the first pattern that fits the end of a layer's name says of it, else the default."""
     value = config.get(default)
     table = config.get(patterns) or {}
     for pattern, special in table.items() if isinstance(table, dict) else ():
-        if not re.fullmatch(r"\^?[\w.]+\$?", pattern):
-            raise CheckpointError(f"{patterns} with a regular expression", where=where, hint=_MERGE_WITH_PEFT)
-        if f".{layer}".endswith(f".{pattern.strip('^$')}"):
+        if len(_REPEATED.findall(pattern)) > _MOST_REPEATED or not _PATTERN.fullmatch(pattern):
+            raise CheckpointError(
+                f"{patterns} with an unusual regular expression", where=where, found=brief(pattern),
+                hint=_MERGE_WITH_PEFT,
+            )  # fmt: skip
+        try:
+            fits = re.match(rf"(.*\.)?({pattern})$", layer)  # as peft's get_pattern_key
+        except re.error as error:
+            raise CheckpointError(f"{patterns} with a broken regular expression", where=where, found=error) from error
+        if fits is not None:
             value = special
             break
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1 << 31:
@@ -226,7 +238,7 @@ def _by_pattern(config: Mapping[str, object], patterns: str, default: str, layer
     return float(value)
 
 
-def _check(fits: bool, tensor: StoredTensor, expected: Sequence[int]) -> None:
+def _check(fits: bool, tensor: InFile, expected: Sequence[int]) -> None:
     if not fits:
         raise CheckpointError(
             f"{tensor.name[:120]} has the wrong shape", where=tensor.file.where, expected=tuple(expected),

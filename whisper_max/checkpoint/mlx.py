@@ -20,15 +20,21 @@ from whisper_max.checkpoint.names.openai import TABLE
 from whisper_max.checkpoint.safetensors import read_places
 from whisper_max.checkpoint.stored_zip import StoredZip
 from whisper_max.checkpoint.table import apply_table
-from whisper_max.checkpoint.tensors import Array, Place, Stored, StoredTensor, Tensors
+from whisper_max.checkpoint.tensors import Array, InFile, Place, Stored, Tensors
 from whisper_max.dims import ModelDimensions, check_dims
 from whisper_max.errors import CheckpointError, brief
 
 BITS = (2, 3, 4, 5, 6, 8)
 _MOST_HEADER_BYTES = 512
 _NPY = re.compile(rb"\{'descr': '([<|][a-z]\d)', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\),? *\}\s*")
-_NPY_DTYPES = {b"<f4": "float32", b"<f2": "float16", b"<u4": "uint32", b"<i4": "int32", b"<i8": "int64"}
-_BY_COLUMNS = {"int32": "int32 by columns", "int64": "int64 by columns"}
+_NPY_DTYPES = {
+    b"<f4": "float32",
+    b"<f2": "float16",
+    b"<f8": "float64",
+    b"<u4": "uint32",
+    b"<i4": "int32",
+    b"<i8": "int64",
+}
 _HEADS = "alignment_heads"
 
 
@@ -75,7 +81,7 @@ class GroupTensor:
 class TapsFirst:
     """A convolution (n_out, 3, n_in) as (n_out, n_in, 3)."""
 
-    stored: StoredTensor
+    stored: InFile
 
     @property
     def name(self) -> str:
@@ -156,19 +162,16 @@ def _tensor(name: str, places: Mapping[str, Place], bits: int, size: int) -> tup
         )
         if scales is None or biases is None:
             raise CheckpointError(f"{name} is quantised without scales and biases for it", where=place.file.where)
-        packed = place.bytes().view("<u4").reshape(place.shape)
+        packed = place.integers().view(np.uint32)
         return ours, GroupTensor(ours, packed, scales, biases, bits, size)
     stored = place.stored()
     return ours, TapsFirst(stored) if ".conv" in name and len(stored.shape) == 3 else stored
 
 
 def _heads(place: Place) -> object:
-    """(n, 2) integers as a list; MLX writes them by columns too."""
-    integers = {"int32": "<i4", "int64": "<i8", "uint32": "<u4"}
-    kind, _, by_columns = place.dtype.partition(" ")
-    if kind not in integers or len(place.shape) != 2:
-        return []
-    return place.bytes().view(integers[kind]).reshape(place.shape, order="F" if by_columns else "C").tolist()
+    """(n, 2) integers as a list."""
+    is_whole = place.dtype in ("int32", "int64", "uint32") and len(place.shape) == 2
+    return place.integers().tolist() if is_whole else []
 
 
 def read_npz(path: Path) -> dict[str, Place]:
@@ -189,10 +192,9 @@ def _npy(archive: StoredZip, name: str) -> Place:
     if head[:6] != b"\x93NUMPY" or match is None or match[1] not in _NPY_DTYPES:
         raise CheckpointError(f"{name[:80]} is not an array of numbers", where=archive.path)
     shape = tuple(int(part) for part in match[3].split(b",") if part.strip())
-    dtype = _NPY_DTYPES[match[1]]
-    if match[2] == b"True" and len(shape) > 1:
-        dtype = _BY_COLUMNS.get(dtype, "numbers by columns")
-    place = Place(archive.file, name.removesuffix(".npy"), offset + start + length, dtype, shape)
+    is_by_columns = match[2] == b"True" and sum(size > 1 for size in shape) > 1  # else both orders are the same
+    dtype, begin = _NPY_DTYPES[match[1]], offset + start + length
+    place = Place(archive.file, name.removesuffix(".npy"), begin, dtype, shape, is_by_columns)
     if place.nbytes != size - start - length:
         found = f"{size - start - length} bytes"
         raise CheckpointError(f"{name[:80]} has the wrong size", where=archive.path, expected=place.nbytes, found=found)

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from whisper_max.checkpoint.file_bytes import FileBytes
-from whisper_max.checkpoint.tensors import Place, StoredTensor
+from whisper_max.checkpoint.tensors import InFile, Place
 from whisper_max.errors import CheckpointError
 
-_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "U32": "uint32", "I32": "int32", "I64": "int64"}
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
+    "U32": "uint32", "I32": "int32", "I64": "int64",
+}  # fmt: skip
 
 
 def read_header(path: Path, file: FileBytes) -> tuple[dict[str, Any], int]:
@@ -36,7 +39,7 @@ def read_header(path: Path, file: FileBytes) -> tuple[dict[str, Any], int]:
     return header, 8 + length
 
 
-def read_shard(path: Path) -> list[StoredTensor]:
+def read_shard(path: Path) -> list[InFile]:
     """The tensors of a file, in its own names.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,10 @@ from whisper_max.errors import CheckpointError
 
 Array = NDArray[np.generic]
 
-ITEM_SIZE = {"float32": 4, "float16": 2, "bfloat16": 2}
+ITEM_SIZE = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
 """The dtypes that hold weights, and their bytes per element."""
+
+_AS_NUMPY = {"float32": "<f4", "float16": "<f2", "float64": "<f8"}
 
 
 @dataclass(frozen=True)
@@ -57,44 +59,114 @@ class StoredTensor:
         return replace(self, shape=shape)
 
     def read(self) -> Array:
-        """The tensor in its stored dtype (bfloat16 widened to float32): aligned, C-contiguous, maybe read-only."""
+        """The tensor in its stored dtype (bfloat16 and float64 as float32): aligned, C-contiguous, maybe read-only."""
         raw = self.file.read(self.offset, self.nbytes, self.name)
         if self.dtype == "bfloat16":  # the upper half of a float32
             upper = raw.view("<u2").astype(np.uint32)
             return (upper << 16).view(np.float32).reshape(self.shape)
-        stored = raw.view("<f4" if self.dtype == "float32" else "<f2").reshape(self.shape)
+        stored = raw.view(_AS_NUMPY[self.dtype]).reshape(self.shape)
+        if self.dtype == "float64":
+            with np.errstate(over="ignore"):  # what float32 can't hold is found infinite
+                return stored.astype(np.float32)
         return np.require(stored, requirements=["C", "A"])
 
 
-_OTHER_SIZES = {"uint32": 4, "int32": 4, "int64": 8, "int32 by columns": 4, "int64 by columns": 8}
+@dataclass(frozen=True)
+class StridedTensor:
+    """A tensor whose elements lie among those of a storage in another order than its own: a transposed one, say.
+
+    storage: one-dimensional. offset, stride: in elements.
+    """
+
+    storage: StoredTensor
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        count = self.storage.shape[0]
+        if not 0 < math.prod(self.shape) <= count or self._end > count:  # that many, so that no file claims much
+            raise CheckpointError(
+                f"{self.name[:80]} leaves its storage", where=self.file.where, expected=f"{count} elements",
+                found=f"shape {self.shape} with strides {self.stride}",
+            )  # fmt: skip
+
+    @property
+    def _end(self) -> int:
+        steps = zip(self.shape, self.stride, strict=True)
+        return self.offset + sum((size - 1) * stride for size, stride in steps) + 1
+
+    @property
+    def file(self) -> FileBytes:
+        return self.storage.file
+
+    @property
+    def name(self) -> str:
+        return self.storage.name
+
+    @property
+    def dtype(self) -> str:
+        return self.storage.dtype
+
+    def rows(self, start: int, stop: int) -> StridedTensor:
+        """Rows ``start`` to ``stop`` of the first axis, as a tensor of their own."""
+        offset = self.offset + start * self.stride[0]
+        return replace(self, offset=offset, shape=(stop - start, *self.shape[1:]))
+
+    def read(self) -> Array:
+        """Its values, as ``StoredTensor.read`` gives them."""
+        span = self.storage.rows(self.offset, self._end).read()
+        strides = [stride * span.itemsize for stride in self.stride]
+        return np.ascontiguousarray(np.lib.stride_tricks.as_strided(span, self.shape, strides, writeable=False))
+
+
+InFile = StoredTensor | StridedTensor
+"""A tensor of floats in a file."""
+
+
+def by_columns(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of a tensor whose first axis lies innermost."""
+    return tuple(math.prod(shape[:axis]) for axis in range(len(shape)))
+
+
+_OTHER_SIZES = {"uint32": 4, "int32": 4, "int64": 8}
 
 
 @dataclass(frozen=True)
 class Place:
-    """An array of any dtype where it lies in a file: little-endian, row-major, at ``offset``."""
+    """An array of any dtype where it lies in a file: little-endian, at ``offset``.
+
+    is_by_columns: whether its first axis lies innermost, else its last.
+    """
 
     file: FileBytes
     name: str
     offset: int
     dtype: str
     shape: tuple[int, ...]
+    is_by_columns: bool = False
 
     @property
     def nbytes(self) -> int:
         """Bytes the array takes in its file; 0 for a dtype that nothing is read of."""
         return math.prod(self.shape) * {**ITEM_SIZE, **_OTHER_SIZES}.get(self.dtype, 0)
 
-    def bytes(self) -> NDArray[np.uint8]:
-        """Its bytes."""
-        return self.file.read(self.offset, self.nbytes, self.name)
+    def integers(self) -> NDArray[np.integer]:
+        """Its values, where its dtype is one of integers."""
+        raw = self.file.read(self.offset, self.nbytes, self.name)
+        order: Literal["C", "F"] = "F" if self.is_by_columns else "C"
+        return np.ascontiguousarray(raw.view(np.dtype(self.dtype).newbyteorder("<")).reshape(self.shape, order=order))
 
-    def stored(self) -> StoredTensor:
+    def stored(self) -> InFile:
         """The same as a tensor of weights.
 
         Raises:
             CheckpointError: a dtype that holds no weights, or it leaves the file.
         """
-        return StoredTensor(self.file, self.name, self.offset, self.dtype, self.shape)
+        if not self.is_by_columns:
+            return StoredTensor(self.file, self.name, self.offset, self.dtype, self.shape)
+        flat = StoredTensor(self.file, self.name, self.offset, self.dtype, (math.prod(self.shape),))
+        return StridedTensor(flat, self.shape, by_columns(self.shape))
 
 
 @dataclass(frozen=True)
@@ -185,7 +257,7 @@ class ComputedTensor:
         return self.values
 
 
-def checked_scale(scale: StoredTensor) -> NDArray[np.float32]:
+def checked_scale(scale: InFile) -> NDArray[np.float32]:
     """The scales of a quantised matrix.
 
     Raises:
@@ -233,7 +305,7 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
         return name in self._entries
 
     def raw(self, name: str) -> Array:
-        """The tensor as stored: float16 or float32 (bfloat16 and int8 come as float32)."""
+        """The tensor as stored: float16 or float32 (what is of another dtype comes as float32)."""
         return self._entries[name].read()
 
     def entry(self, name: str) -> Entry:
@@ -249,5 +321,5 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
         return self._entries[name].shape
 
     def dtype(self, name: str) -> str:
-        """The dtype in the file: "float32", "float16", "bfloat16" or "int8" ("float32" where computed)."""
+        """The dtype in the file: one of ``ITEM_SIZE`` or "int8", say ("float32" where computed)."""
         return self._entries[name].dtype

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from whisper_max.checkpoint.stored_zip import StoredZip
-from whisper_max.checkpoint.tensors import ITEM_SIZE, StoredTensor
+from whisper_max.checkpoint.tensors import ITEM_SIZE, InFile, StoredTensor, StridedTensor
 from whisper_max.checkpoint.torch_pickle import PickledTensor, load_torch_pickle
 from whisper_max.errors import CheckpointError
 
@@ -36,11 +36,11 @@ class TorchArchive:
         """What the pickle holds; see ``load_torch_pickle``."""
         return load_torch_pickle(self._zip.bytes_of(f"{self._prefix}data.pkl", _MOST_PICKLE_BYTES), self.path, unread)
 
-    def tensors(self, state: Mapping[str, object]) -> dict[str, StoredTensor]:
+    def tensors(self, state: Mapping[str, object]) -> dict[str, InFile]:
         """The tensors of a state dict that the pickle holds, each where it lies.
 
         Raises:
-            CheckpointError: the state dict holds more than tensors, or one leaves its storage or is not contiguous.
+            CheckpointError: the state dict holds more than tensors, or one leaves its storage.
         """
         stored = {}
         for name, tensor in state.items():
@@ -51,20 +51,22 @@ class TorchArchive:
             stored[name] = self._locate_tensor(name, tensor)
         return stored
 
-    def _locate_tensor(self, name: str, tensor: PickledTensor) -> StoredTensor:
+    def _locate_tensor(self, name: str, tensor: PickledTensor) -> InFile:
         storage = tensor.storage
         offset, size = self._zip.locate(f"{self._prefix}data/{storage.key}")
         item = ITEM_SIZE.get(storage.dtype, 0)
-        if item and (size != storage.count * item or (tensor.offset + math.prod(tensor.shape)) * item > size):
+        contiguous = tuple(math.prod(tensor.shape[axis + 1 :]) for axis in range(len(tensor.shape)))
+        axes = zip(tensor.shape, tensor.stride, contiguous, strict=True)
+        is_strided = any(size > 1 and stride != expected for size, stride, expected in axes)
+        n_needed = tensor.offset + (0 if is_strided else math.prod(tensor.shape))
+        if item and (size != storage.count * item or n_needed * item > size):
             raise CheckpointError(
                 f"{name[:80]} leaves its storage",
                 where=self.path,
                 expected=f"{storage.count} elements",
                 found=f"{size} bytes",
             )
-        contiguous = tuple(math.prod(tensor.shape[axis + 1 :]) for axis in range(len(tensor.shape)))
-        if tensor.stride != contiguous:
-            raise CheckpointError(
-                f"{name[:80]} is not contiguous", where=self.path, expected=contiguous, found=tensor.stride
-            )
+        if is_strided:
+            whole = StoredTensor(self._zip.file, name, offset, storage.dtype, (storage.count,))
+            return StridedTensor(whole, tensor.shape, tensor.stride, tensor.offset)
         return StoredTensor(self._zip.file, name, offset + tensor.offset * item, storage.dtype, tensor.shape)

@@ -279,7 +279,8 @@ def _number(number: int) -> int:
 
 
 def _tensor(storage: PickledStorage, offset: object, shape: tuple[Any, ...], stride: tuple[Any, ...]) -> PickledTensor:
-    if not all(type(number) is int and number >= 0 for number in (offset, *shape, *stride)):
+    are_sizes = all(type(number) is int and number >= 0 for number in (offset, *shape, *stride))
+    if not are_sizes or len(shape) != len(stride):
         raise _UnsoundError("impossible arguments of a tensor")
     return PickledTensor(storage, offset, shape, stride)  # type: ignore[arg-type]
 

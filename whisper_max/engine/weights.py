@@ -24,6 +24,7 @@ from whisper_max.checkpoint import Tensors as StoredTensors
 from whisper_max.checkpoint.layout import LOGITS, TOKEN_EMBEDDING
 from whisper_max.checkpoint.tensors import QuantizedTensor, Stored
 from whisper_max.dims import ModelDimensions
+from whisper_max.errors import CheckpointError
 from whisper_max.hardware.cores import usable_cores
 from whisper_max.hardware.processors import vnni
 from whisper_max.model.panels import GROUP, PANEL, n_groups, n_panels
@@ -78,7 +79,7 @@ def prepare_weights(
         weights = {name: Buffer.from_numpy(array) for name, array in arrays.items()}
     else:
         rules = weight_rules(dims, own_logits=LOGITS in tensors)
-        weights = {rule.name: to_device(rule.make(tensors), dtype, device) for rule in rules if not rule.filler}
+        weights = {rule.name: to_device(_made(rule, tensors), dtype, device) for rule in rules if not rule.filler}
     _bind_logits(weights)
     if device.is_host and storage == DType.int8:
         weights["vnni"] = Buffer.from_numpy(np.array([vnni()], np.int32))
@@ -172,7 +173,7 @@ def _on_host(rule: Rule, tensors: _AsStored, storage: DType) -> list[tuple[str, 
     by_rows = tensors.by_rows(rule.matrices, int8=scales is not None)
     if by_rows is not None:
         return list(stored(rule.name, by_rows, storage, scales))
-    array = rule.make(tensors)
+    array = _made(rule, tensors)
     if not rule.linear:
         return [(rule.name, np.ascontiguousarray(array, np.float32))]
     return [(rule.name, _padded(array))] if array.ndim == 1 else list(stored(rule.name, array, storage))
@@ -186,11 +187,38 @@ def stored(
     scales: of each output, where the matrix is in int8.
     """
     if storage == DType.int8:
-        panels, scale, offset = in_int8_panels(matrix, scales)
+        with np.errstate(invalid="ignore"):  # checked below, by the scales
+            panels, scale, offset = in_int8_panels(matrix, scales)
+        _check_finite(scale, name)
         layer = name.removesuffix("weight")
         yield from ((name, panels), (f"{layer}scale", scale), (f"{layer}offset", offset))
     else:
-        yield name, in_panels(matrix, storage)
+        with np.errstate(over="ignore"):
+            wide = in_panels(matrix, storage)
+        _check_finite(wide, name)
+        yield name, wide
+
+
+def _made(rule: Rule, tensors: Mapping[str, Array]) -> Array:
+    array = rule.make(tensors)
+    _check_finite(array, rule.name)
+    return array
+
+
+def _check_finite(array: Array, name: str) -> None:
+    """Refuse a weight that is infinite or no number: what a model with one says means nothing."""
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _TOGETHER):
+        piece = flat[start : start + _TOGETHER]
+        if piece.dtype == np.float16:  # by its bits: isfinite takes five times as long
+            is_finite = (piece.view(np.uint16) & 0x7FFF).max() < 0x7C00
+        else:
+            is_finite = np.isfinite(piece).all()
+        if not is_finite:
+            raise CheckpointError(
+                f"{name} has values that are infinite or no numbers",
+                hint="the model was damaged when it was trained, or does not fit this compute type",
+            )
 
 
 def in_panels(matrix: Array | _ByRows, storage: DType) -> NDArray[np.generic]:
