@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,11 +102,14 @@ def test_the_rules_make_exactly_the_weights_that_the_graphs_declare(tensors, dec
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["encoder.conv1.bias", "decoder.blocks.1.mlp.0.weight", "decoder.ln.weight"])
+@pytest.mark.parametrize("is_stored", [True, False])
 @pytest.mark.parametrize("storage", STORAGES)
-def test_what_is_not_finite_is_refused(storage, name, value, tensors):
-    damaged = dict(prepared(tensors))
+def test_what_is_not_finite_is_refused(storage, is_stored, name, value, tensors):
+    damaged: Any = prepared(tensors)
     damaged[name] = damaged[name].copy()
     damaged[name].flat[-1] = value
+    if is_stored:
+        damaged = Tensors({name: Recorded(name, array, {}) for name, array in damaged.items()})
     with pytest.raises(CheckpointError, match=f"{name} has values that are infinite or no numbers"):
         prepare_weights(damaged, DIMS, DType.float32, storage, CPU())
 
