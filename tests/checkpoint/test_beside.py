@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from whisper_max.checkpoint import read_checkpoint
-from whisper_max.checkpoint.beside import check_published_size
-from whisper_max.checkpoint.files import KnownDigest, files_at
+from whisper_max.checkpoint.beside import check_published_size, vocabulary_of_table
+from whisper_max.checkpoint.files import KnownDigest, ModelFiles, files_at
 from whisper_max.checkpoint.own_format import OwnModel, read_own_format, write_own_format
 from whisper_max.checkpoint.vocabulary import (
     Tokens,
@@ -19,6 +19,7 @@ from whisper_max.checkpoint.vocabulary import (
     read_tokenizer_json,
     read_vocab_json,
     read_vocabulary_list,
+    token_texts,
 )
 from whisper_max.errors import CheckpointError
 
@@ -100,13 +101,58 @@ def test_a_tokenizer_that_can_not_be_read_is_named_before_the_weights_are_hashed
         read_checkpoint(replace(files, companions={**files.companions, "tokenizer.json": folder / "vocab.json"}))
 
 
-def test_rows_that_may_be_a_language_or_a_token_are_not_guessed(writers):
-    ranks = {bytes([byte]): byte for byte in range(256)} | {f"{i:05}".encode(): i for i in range(256, 50257)}
-    dims = replace(writers.dims, n_vocab=51866, n_mels=80)
-    with pytest.raises(CheckpointError, match="whether row 51865 is a language or an added token is not stated"):
-        check_published_size(Vocabulary(Tokens.of(ranks), {}), dims, "m")
-    check_published_size(Vocabulary(Tokens.of(ranks), {}), replace(dims, n_mels=128), "m")
-    check_published_size(Vocabulary(Tokens.of(ranks), {"<|startoftranscript|>": 50258}), dims, "m")
+@pytest.fixture(scope="module")
+def published():
+    """As many tokens of text as the published vocabularies have."""
+    texts = [*(bytes([byte]) for byte in range(256)), *(f"{i:05}".encode() for i in range(256, 50257))]
+    return {"english": Vocabulary(Tokens.of(texts[:-1]), {}), "multilingual": Vocabulary(Tokens.of(texts), {})}
+
+
+@pytest.mark.parametrize(
+    ("name", "n_vocab", "n_mels", "message"),
+    [
+        ("english", 51864, 80, None),
+        ("english", 51865, 80, "51865 embeddings, not 51864, and which tokens they are is not stated"),
+        ("english", 51871, 80, "51871 embeddings, not 51864"),
+        ("multilingual", 51865, 80, None),
+        ("multilingual", 51866, 80, "whether row 51865 is a language or an added token is not stated"),
+        ("multilingual", 51866, 128, None),
+        ("multilingual", 51868, 80, "51868 embeddings, not 51865 or 51866, and which"),
+        ("multilingual", 51800, 80, "51800 embeddings, not 51865 or 51866, and which"),
+    ],
+)
+def test_rows_that_may_be_a_language_or_a_token_are_not_guessed(name, n_vocab, n_mels, message, published, writers):
+    dims = replace(writers.dims, n_vocab=n_vocab, n_mels=n_mels)
+    if message is None:
+        check_published_size(published[name], dims, "m")
+    else:
+        with pytest.raises(CheckpointError, match=f"{message}.*put the model's tokenizer.json beside it"):
+            check_published_size(published[name], dims, "m")
+    check_published_size(replace(published[name], special_tokens={"<|startoftranscript|>": 50258}), dims, "m")
+
+
+def test_a_tokenizer_says_which_tokens_the_rows_of_a_table_are(published, writers, tmp_path):
+    table = published["multilingual"]
+    dims = replace(writers.dims, n_vocab=51868)
+    starts = ("<|endoftext|>", "<|startoftranscript|>", "<|de|>", "newword")
+    added = [{"id": 50257 + i, "content": text, "special": text[0] == "<"} for i, text in enumerate(starts)]
+    tokenizer = {"model": {"vocab": token_texts(table.tokens)}, "added_tokens": added}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    files = ModelFiles("ggml", (tmp_path / "ggml.bin",), {"tokenizer.json": tmp_path / "tokenizer.json"})
+    read = vocabulary_of_table(table, files, dims, ("tokenizer.json",))
+    assert (read.words, read.special_tokens["<|de|>"]) == ({"newword": 50260}, 50259)
+    assert vocabulary_of_table(table, files, replace(dims, n_vocab=51865), ("tokenizer.json",)) is table
+    with pytest.raises(CheckpointError, match=r"51868 embeddings.*put the model's tokenizer\.json beside it"):
+        vocabulary_of_table(table, replace(files, companions={}), dims, ("tokenizer.json",))
+    with pytest.raises(CheckpointError, match=r"its tokens of text are not those of tokenizer\.json"):
+        vocabulary_of_table(published["english"], files, dims, ("tokenizer.json",))
+
+
+def test_an_added_token_that_is_an_ordinary_one_is_named(folder, writers):
+    added = {"id": 262, "content": "a", "special": False}
+    edit(folder / "tokenizer.json", lambda content: content["added_tokens"].append(added))
+    with pytest.raises(CheckpointError, match="'a' has two ids: expected 97, .* found 262 among"):
+        read_tokenizer_json(folder / "tokenizer.json", 300)
 
 
 # ---------------------------------------------------------------- words that were added

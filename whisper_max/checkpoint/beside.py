@@ -24,7 +24,8 @@ from whisper_max.errors import CheckpointError, brief
 
 HUGGINGFACE_TOKENIZERS = ("tokenizer.json", "vocab.json")
 CTRANSLATE2_TOKENIZERS = ("tokenizer.json", "vocabulary.json", "vocabulary.txt", "vocab.json")
-_N_MULTILINGUAL_TEXT = 50257
+_PUBLISHED_ROWS = {50256: (51864,), 50257: (51865, 51866)}
+"""Tokens of text of the published vocabularies, and how many embeddings models of theirs have."""
 _STATED = {
     "eos_token_id": "<|endoftext|>",
     "decoder_start_token_id": "<|startoftranscript|>",
@@ -76,19 +77,48 @@ def huggingface_dims(config: Mapping[str, object], path: Path) -> ModelDimension
     return dims_from_huggingface(config, path)
 
 
+def vocabulary_of_table(
+    vocabulary: Vocabulary, files: ModelFiles, dims: ModelDimensions, tokenizers: tuple[str, ...]
+) -> Vocabulary:
+    """The vocabulary of a file that holds a table of texts; where that leaves rows open, as a tokenizer beside it says.
+
+    Raises:
+        CheckpointError: rows are left open, and there is no tokenizer, or one of other texts.
+    """
+    beside = next((files.companions[name] for name in tokenizers if name in files.companions), None)
+    if beside is None or _leaves_open(vocabulary, dims) is None:
+        check_published_size(vocabulary, dims, files.source)
+        return vocabulary
+    stated = vocabulary_beside(files, dims, tokenizers)
+    if stated.tokens != vocabulary.tokens:
+        raise CheckpointError(
+            f"its tokens of text are not those of {beside.name}", where=files.source, hint="put the model's there"
+        )
+    return stated
+
+
 def check_published_size(vocabulary: Vocabulary, dims: ModelDimensions, where: object) -> None:
     """Refuse to guess where the number of embeddings alone would have to tell an added token from a language.
 
     Raises:
-        CheckpointError: no special tokens are stated, and the rows are those of large-v3, the mel bins are not.
+        CheckpointError: no special tokens are stated, and the rows are not those of a published model.
     """
-    states_none = "<|startoftranscript|>" not in vocabulary.special_tokens
-    if states_none and len(vocabulary.tokens) == _N_MULTILINGUAL_TEXT and dims.n_vocab == 51866 and dims.n_mels == 80:
-        raise CheckpointError(
-            "whether row 51865 is a language or an added token is not stated",
-            where=where,
-            hint="put the model's tokenizer.json beside it",
-        )
+    what = _leaves_open(vocabulary, dims)
+    if what is not None:
+        raise CheckpointError(what, where=where, hint="put the model's tokenizer.json beside it")
+
+
+def _leaves_open(vocabulary: Vocabulary, dims: ModelDimensions) -> str | None:
+    """What a vocabulary of published texts, without special tokens, does not tell of a model; None if it tells all."""
+    rows = _PUBLISHED_ROWS.get(len(vocabulary.tokens))
+    if rows is None or "<|startoftranscript|>" in vocabulary.special_tokens:
+        return None
+    if dims.n_vocab not in rows:
+        published = " or ".join(map(str, rows))
+        return f"the model has {dims.n_vocab} embeddings, not {published}, and which tokens they are is not stated"
+    if dims.n_vocab == 51866 and dims.n_mels == 80:
+        return "whether row 51865 is a language or an added token is not stated"
+    return None
 
 
 def alignment_heads_beside(files: ModelFiles, dims: ModelDimensions) -> tuple[Heads | None, int]:

@@ -10,9 +10,9 @@ from whisper_max.checkpoint.beside import (
     CTRANSLATE2_TOKENIZERS,
     HUGGINGFACE_TOKENIZERS,
     alignment_heads_beside,
-    check_published_size,
     huggingface_dims,
     vocabulary_beside,
+    vocabulary_of_table,
 )
 from whisper_max.checkpoint.file_bytes import FileBytes
 from whisper_max.checkpoint.files import CTRANSLATE2, GGML, MLX, OPENAI, OWN, PYTORCH, SAFETENSORS, ModelFiles, files_at
@@ -169,8 +169,7 @@ def _read_ggml(files: ModelFiles) -> _Contents:
     from whisper_max.checkpoint.ggml import read_ggml
 
     dims, tensors, vocabulary = read_ggml(FileBytes(files.weights))
-    check_published_size(vocabulary, dims, files.source)
-    return dims, tensors, vocabulary, None
+    return dims, tensors, vocabulary_of_table(vocabulary, files, dims, HUGGINGFACE_TOKENIZERS), None
 
 
 _READERS = {

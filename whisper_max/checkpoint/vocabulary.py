@@ -165,6 +165,12 @@ def _from_texts(vocab: object, added: dict[str, int], special: set[str], n_vocab
     if not isinstance(vocab, dict):
         raise CheckpointError("no vocabulary inside", where=where)
     texts = _checked(vocab.items(), where)
+    for text in texts.keys() & added.keys():
+        if texts[text] != added[text]:
+            raise CheckpointError(
+                f"{brief(text)} has two ids", where=where, expected=f"{texts[text]}, as among the ordinary tokens",
+                found=f"{added[text]} among those that were added", hint="take one of the two away",
+            )  # fmt: skip
     every = texts | added
     specials = {
         text: index
