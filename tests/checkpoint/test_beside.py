@@ -151,7 +151,7 @@ def test_a_tokenizer_says_which_tokens_the_rows_of_a_table_are(published, writer
 def test_an_added_token_that_is_an_ordinary_one_is_named(folder, writers):
     added = {"id": 262, "content": "a", "special": False}
     edit(folder / "tokenizer.json", lambda content: content["added_tokens"].append(added))
-    with pytest.raises(CheckpointError, match="'a' has two ids: expected 97, .* found 262 among"):
+    with pytest.raises(CheckpointError, match=r"'a' has two ids: expected 97, .* found 262 among"):
         read_tokenizer_json(folder / "tokenizer.json", 300)
 
 
