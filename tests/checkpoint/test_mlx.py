@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from whisper_max.checkpoint import read_checkpoint
+from whisper_max.checkpoint.file_bytes import FileBytes
 from whisper_max.checkpoint.tensors import Stored
 from whisper_max.errors import CheckpointError
 
@@ -89,6 +90,17 @@ def test_groups_are_widened_exactly(bits, writers, dims, state, tmp_path):
         np.testing.assert_array_equal(checkpoint.tensors[name], array)
     conv = "encoder.conv2.weight"
     np.testing.assert_array_equal(checkpoint.tensors[conv], state[conv])
+
+
+def test_what_was_read_of_a_file_leaves_memory(writers, dims, state, tmp_path, monkeypatch):
+    stored, _ = quantised(state, 4)
+    folder = write(writers, tmp_path, dims, stored, quantization={"group_size": GROUP, "bits": 4})
+    entry = read_checkpoint(folder).tensors.entry("decoder.token_embedding.weight")
+    assert isinstance(entry, Stored)
+    seen: list[int] = []
+    monkeypatch.setattr(FileBytes, "will_see", lambda _, count: seen.append(count))
+    entry.rows(3, 10)
+    assert seen == [7 * 32 // 2]
 
 
 @pytest.mark.parametrize("bits", [3, 4])

@@ -14,9 +14,10 @@ from whisper_max.checkpoint import read_checkpoint
 from whisper_max.checkpoint.file_bytes import FileBytes
 from whisper_max.checkpoint.ggml_blocks import KINDS, BlockTensor
 from whisper_max.checkpoint.layout import LOGITS, TOKEN_EMBEDDING
-from whisper_max.checkpoint.tensors import QuantizedTensor
+from whisper_max.checkpoint.own_format import OwnModel, write_own_format
+from whisper_max.checkpoint.tensors import QuantizedTensor, ScaledTensor
 from whisper_max.engine.storage import compute_type_for, narrowest_exact
-from whisper_max.engine.weights import in_int8_panels, prepare_weights, weight_rules
+from whisper_max.engine.weights import in_int8_panels, prepare_weights, quantized, weight_rules
 from whisper_max.errors import CheckpointError
 
 KEPT_WIDE = ("position_encodings", "bias", "beta", "gamma")
@@ -184,6 +185,22 @@ def test_what_computes_with_packed_weights(writers, tmp_path):
 
 BLOCKS = Path(__file__).parent / "data" / "ggml_blocks.npz"
 """Three random blocks of each kind, and what gguf 0.19's ``dequantize`` makes of them."""
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16", "own"])
+def test_what_was_read_of_a_file_leaves_memory(kind, writers, tmp_path, monkeypatch):
+    narrow = ctranslate2_int16 if kind == "int16" else ctranslate2_int8
+    path = write(writers, tmp_path, narrow(writers, writers.stored("ctranslate2")))
+    if kind == "own":
+        read = read_checkpoint(path)
+        path = tmp_path / "own.safetensors"
+        write_own_format(path, OwnModel(read.dims, read.tensors, read.vocabulary, None, None), quantized)
+    entry = read_checkpoint(path).tensors.entry(TOKEN_EMBEDDING)
+    assert isinstance(entry, QuantizedTensor | ScaledTensor)
+    seen: list[int] = []
+    monkeypatch.setattr(FileBytes, "will_see", lambda _, count: seen.append(count))
+    entry.rows(3, 10)
+    assert seen == [entry.values[3:10].nbytes]
 
 
 @pytest.mark.parametrize("code", KINDS)

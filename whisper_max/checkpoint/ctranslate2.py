@@ -146,9 +146,9 @@ def _with_scale(
     """
     scale, divisor = stored.pop(f"{name}_scale", None), scalars.pop(f"{name}_scale", None)
     if values.dtype == np.int16 and isinstance(divisor, float) and isfinite(divisor) and divisor > 0:
-        return ScaledTensor(name, values.view(np.int16), np.float32(divisor))
+        return ScaledTensor(name, values.view(np.int16), np.float32(divisor), file=file)
     if values.dtype == np.int8 and isinstance(scale, StoredTensor) and scale.shape == values.shape[:1]:
-        return QuantizedTensor(name, values.view(np.int8), np.float32(1) / checked_scale(scale))
+        return QuantizedTensor(name, values.view(np.int8), np.float32(1) / checked_scale(scale), file=file)
     raise CheckpointError(f"{name} is {values.dtype} without a scale for it", where=file.where)
 
 

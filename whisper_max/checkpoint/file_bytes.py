@@ -46,10 +46,7 @@ class FileBytes:
             CheckpointError: the range leaves the file; ``what`` says what was being read.
         """
         self.check(offset, count, what)
-        self._seen += count
-        if self._seen > _SEEN_AT_MOST:
-            self._seen = count
-            self._forget()
+        self.will_see(count)
         pieces: list[ByteArray] = []
         for part in self.parts:
             if 0 <= offset < len(part) and count:
@@ -74,6 +71,13 @@ class FileBytes:
                 expected=f"{count} bytes at {offset}",
                 found=f"a file of {self.size} bytes",
             )
+
+    def will_see(self, count: int) -> None:
+        """Tell that so many bytes are about to be looked at, so that others may leave memory."""
+        self._seen += count
+        if self._seen > _SEEN_AT_MOST:
+            self._seen = count
+            self._forget()
 
     def _forget(self) -> None:
         """Tell the system that no page of the maps is needed now, so that a file never is in memory as a whole."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_max.checkpoint.file_bytes import FileBytes
 from whisper_max.checkpoint.names.openai import TABLE
 from whisper_max.checkpoint.safetensors import read_places
 from whisper_max.checkpoint.stored_zip import StoredZip
@@ -40,8 +41,12 @@ _HEADS = "alignment_heads"
 
 @dataclass(frozen=True)
 class GroupTensor:
-    """A matrix of ``bits`` an element, with a scale and an offset for each ``size`` elements of a row."""
+    """A matrix of ``bits`` an element, with a scale and an offset for each ``size`` elements of a row.
 
+    file: what the packed elements are a view of.
+    """
+
+    file: FileBytes
     name: str
     packed: NDArray[np.uint32]
     scales: Stored
@@ -61,7 +66,9 @@ class GroupTensor:
     def rows(self, start: int, stop: int) -> GroupTensor:
         """Rows ``start`` to ``stop``, as a tensor of their own."""
         parts = (self.scales.rows(start, stop), self.biases.rows(start, stop))
-        return replace(self, packed=self.packed[start:stop], scales=parts[0], biases=parts[1])
+        packed = self.packed[start:stop]
+        self.file.will_see(packed.nbytes)
+        return replace(self, packed=packed, scales=parts[0], biases=parts[1])
 
     def read(self) -> NDArray[np.float32]:
         """The values that stand for the matrix."""
@@ -163,7 +170,7 @@ def _tensor(name: str, places: Mapping[str, Place], bits: int, size: int) -> tup
         if scales is None or biases is None:
             raise CheckpointError(f"{name} is quantised without scales and biases for it", where=place.file.where)
         packed = place.integers().view(np.uint32)
-        return ours, GroupTensor(ours, packed, scales, biases, bits, size)
+        return ours, GroupTensor(place.file, ours, packed, scales, biases, bits, size)
     stored = place.stored()
     return ours, TapsFirst(stored) if ".conv" in name and len(stored.shape) == 3 else stored
 

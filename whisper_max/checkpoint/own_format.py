@@ -216,7 +216,7 @@ def _tensors(places: dict[str, _Place], dims: ModelDimensions, where: Path) -> T
         if name in narrow:
             scale = places[scale_name(name)].stored(("float32",), shape[:1])
             values = places[name].bytes("int8", shape).view(np.int8).reshape(shape)
-            entries[name] = QuantizedTensor(name, values, checked_scale(scale))
+            entries[name] = QuantizedTensor(name, values, checked_scale(scale), file=scale.file)
         else:
             entries[name] = places[name].stored(("float32", "float16"), shape)
     return Tensors(entries)

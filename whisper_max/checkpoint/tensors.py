@@ -171,12 +171,16 @@ class Place:
 
 @dataclass(frozen=True)
 class QuantizedTensor:
-    """A matrix in int8, (n_out, n_in) or (n_out, n_in, 3), and the float32 scale of each output, (n_out,)."""
+    """A matrix in int8, (n_out, n_in) or (n_out, n_in, 3), and the float32 scale of each output, (n_out,).
+
+    file: what the values are a view of.
+    """
 
     name: str
     values: NDArray[np.int8]
     scale: NDArray[np.float32]
     dtype: str = "int8"
+    file: FileBytes | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -184,7 +188,10 @@ class QuantizedTensor:
 
     def rows(self, start: int, stop: int) -> QuantizedTensor:
         """Rows ``start`` to ``stop`` of the first axis, as a tensor of their own."""
-        return replace(self, values=self.values[start:stop], scale=self.scale[start:stop])
+        values = self.values[start:stop]
+        if self.file is not None:
+            self.file.will_see(values.nbytes)
+        return replace(self, values=values, scale=self.scale[start:stop])
 
     def read(self) -> NDArray[np.float32]:
         """The values that stand for the matrix: int8 times scale."""
@@ -195,12 +202,16 @@ class QuantizedTensor:
 
 @dataclass(frozen=True)
 class ScaledTensor:
-    """A matrix in int16 with one scale for all of it, which its values are to be divided by."""
+    """A matrix in int16 with one scale for all of it, which its values are to be divided by.
+
+    file: what the values are a view of.
+    """
 
     name: str
     values: NDArray[np.int16]
     divisor: np.float32
     dtype: str = "int16"
+    file: FileBytes | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -208,7 +219,10 @@ class ScaledTensor:
 
     def rows(self, start: int, stop: int) -> ScaledTensor:
         """Rows ``start`` to ``stop`` of the first axis, as a tensor of their own."""
-        return replace(self, values=self.values[start:stop])
+        values = self.values[start:stop]
+        if self.file is not None:
+            self.file.will_see(values.nbytes)
+        return replace(self, values=values)
 
     def read(self) -> NDArray[np.float32]:
         """The values that stand for the matrix."""
