@@ -52,7 +52,7 @@ def contents(model: Model) -> str:
     tokens = [list(words._tokens), words.special_tokens, words.words, words.n_vocab, words.is_multilingual]
     digest = sha256(repr((engine.code, engine.dims, tokens)).encode())
     digest.update(engine.decoder.alignment_heads.numbers())
-    for name, weight in sorted(engine._weights.items()):
+    for name, weight in sorted(engine.weights.items()):
         digest.update(f"{name} {weight.dtype} {weight.shape}".encode())
         digest.update(weight.to_numpy())
     return digest.hexdigest()

@@ -19,9 +19,9 @@ from functools import partial
 
 from max.dtype import DType
 
-from whisper_max.compile import speakers
+from whisper_max.compile import renewal, speakers
 from whisper_max.compile.artifact import SHIPPED, ArtifactKey, write_artifact
-from whisper_max.compile.compiler import compile_module, compile_speakers
+from whisper_max.compile.compiler import compile_module, compile_renewal, compile_speakers
 from whisper_max.compile.shipped import SHIPPED_CPUS, listed_graphs, shipped_keys
 from whisper_max.dims import ModelDimensions
 from whisper_max.hardware.cores import usable_cores
@@ -51,6 +51,7 @@ def main() -> int:
             path.unlink()
     known = listed(SHIPPED)
     digests = {graphs.name: graphs.digest for graphs in listed_graphs()} | {speakers.NAME: speakers.build_digest}
+    digests |= {renewal.name_of(dims): partial(renewal.build_digest, dims) for dims in renewal.renewed_sizes()}
     unlisted = {name: digest for name, digest in digests.items() if name not in known}
     print(f"{len(unlisted)} digests of graphs to list", flush=True)
     if not args.list:
@@ -70,9 +71,15 @@ def make(name: str, compiled: Callable[[], bytes]) -> str:
 
 def all_shipped() -> dict[str, Callable[[], bytes]]:
     """What belongs in the package by the name of its file, and what compiles it."""
-    compiled = {key.file_name: partial(compile_module, *of_key(key)) for key in shipped_keys()}
-    codes = [f"cpu:{processor}" for processor in SHIPPED_CPUS]
-    return {**compiled, **{speakers.file_name(code): partial(compile_speakers, code) for code in codes}}
+    compiled: dict[str, Callable[[], bytes]] = {
+        key.file_name: partial(compile_module, *of_key(key)) for key in shipped_keys()
+    }
+    for code in (f"cpu:{processor}" for processor in SHIPPED_CPUS):
+        compiled[speakers.file_name(code)] = partial(compile_speakers, code)
+    for code in (f"cpu:{processor}" for processor in SHIPPED_CPUS):
+        for dims in renewal.renewed_sizes():
+            compiled[renewal.file_name(dims, code)] = partial(compile_renewal, dims, code)
+    return compiled
 
 
 def of_key(key: ArtifactKey) -> tuple[ModelDimensions, DType, DType, str]:

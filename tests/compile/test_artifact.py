@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from max.dtype import DType
 
 from whisper_max.checkpoint.published import MODELS
+from whisper_max.compile import renewal
 from whisper_max.compile.artifact import MAGIC, SHIPPED, artifact_key, graphs_for, read_artifact, write_artifact
 from whisper_max.compile.shipped import SHIPPED_CPUS, SHIPPED_STORAGE, listed_graphs, shipped_keys
 from whisper_max.compile.speakers import NAME as SPEAKERS
@@ -55,9 +56,32 @@ def test_every_size_ships_for_every_processor():
     assert all(each == first for each in others)
 
 
+def renewals():
+    """The names of the files by what they are of."""
+    return [renewal.file_name(dims, f"cpu:{level}") for dims in renewal.renewed_sizes() for level in SHIPPED_CPUS]
+
+
 def test_nothing_stale_is_shipped():
     speakers = {speakers_file_name(f"cpu:{level}") for level in SHIPPED_CPUS}
-    assert {path.name for path in SHIPPED.glob("*.wmx")} == {key.file_name for key in shipped_keys()} | speakers
+    wanted = {key.file_name for key in shipped_keys()} | speakers | {*renewals()}
+    assert {path.name for path in SHIPPED.glob("*.wmx")} == wanted
+
+
+def test_a_graph_that_renews_windows_ships_for_every_processor():
+    for name in renewals():
+        read_artifact(SHIPPED / name)
+
+
+@pytest.mark.parametrize("dims", renewal.renewed_sizes(), ids=renewal.name_of)
+def test_the_digest_of_a_graph_that_renews_windows_is_listed(dims):
+    listed_digest = listed(SHIPPED)[renewal.name_of(dims)]
+    assert listed_digest == renewal.build_digest(dims), "graphs.json is wrong; run scripts/build/build_artifacts.py"
+
+
+def test_models_of_a_size_share_the_graph_that_renews_windows():
+    assert renewal.name_of(MODELS["base"].dims) == renewal.name_of(MODELS["base.en"].dims)
+    assert renewal.is_renewed(MODELS["tiny"].dims)
+    assert not renewal.is_renewed(MODELS["small"].dims)
 
 
 def test_the_digest_of_the_speakers_networks_is_listed():

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 SPEAKERS = "speakers"
 """What the child calls the networks that tell speakers apart."""
+RENEW = "renew"
+"""The graph of ``model.renewal``, which is compiled alone."""
 _NO_FLOAT16 = "f16 data type is not supported"
 """What MAX 26.7 says of float16 in graphs for a CPU, where it runs on Arm."""
 _ELSEWHERE = "`python -m whisper_max compile MODEL --target cpu:neoverse-n1` on an x86-64 machine makes it"
@@ -66,6 +68,15 @@ def compile_speakers(code: str) -> bytes:
         ArtifactError: as ``compile_module``.
     """
     return _compile([SPEAKERS, code], code)
+
+
+def compile_renewal(dims: ModelDimensions, code: str) -> bytes:
+    """Compile the graph that encodes a window piece by piece; see ``compile_module``.
+
+    Raises:
+        ArtifactError: as ``compile_module``.
+    """
+    return _compile([json.dumps(asdict(dims)), code, "--only", RENEW], code)
 
 
 def _compile(arguments: Sequence[str], code: str) -> bytes:
@@ -155,11 +166,15 @@ def _module(args: argparse.Namespace, kind: str, form: str, library: KernelLibra
     from max.graph import DeviceRef
 
     from whisper_max.model.module import build_module
+    from whisper_max.model.renewal import build_module as build_renewal
     from whisper_max.model.speakers.module import build_module as build_speakers
 
     if args.model == SPEAKERS:
         return build_speakers(library)[0]
-    dims, dtype, storage = ModelDimensions(**json.loads(args.model)), DType[args.dtype], DType[args.storage]
+    dims = ModelDimensions(**json.loads(args.model))
+    if args.only == [RENEW]:
+        return build_renewal(dims, library)[0]
+    dtype, storage = DType[args.dtype], DType[args.storage]
     device = DeviceRef.GPU() if kind == "gpu" else DeviceRef.CPU()
     fast = {"": False, "fast": True}[form]
     return build_module(dims, dtype, storage, device, fast=fast, only=args.only, library=library)[0]

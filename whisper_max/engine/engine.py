@@ -37,7 +37,7 @@ class WhisperEngine:
 
     Attributes:
         code: what the compiled graphs were made for, one of the target's codes.
-        decoder: the graphs, and where they run.
+        decoder: the graphs, and where they run. weights: by the graphs' names. target: as given.
 
     Raises:
         ArtifactError: the graphs can't be compiled or loaded.
@@ -53,14 +53,14 @@ class WhisperEngine:
         content: str | None = None,
     ) -> None:
         self._dims = checkpoint.dims
-        self._target = target
+        self.target = target
         storage = target.storage or narrowest_exact(checkpoint)
         self._placement = Placement(target.device, kv_dtype(target.dtype, storage))
         module, self.code = find_module(checkpoint.dims, storage, target, report, bundle)
         keep = None if content is None or storage != DType.int8 else partial(kept_weights, content, report)
-        self._weights = prepare_weights(checkpoint.tensors, checkpoint.dims, target.dtype, storage, target.device, keep)
+        self.weights = prepare_weights(checkpoint.tensors, checkpoint.dims, target.dtype, storage, target.device, keep)
         try:
-            self._graphs = load_graphs(module, target.device, self._weights)
+            self._graphs = load_graphs(module, target.device, self.weights)
         except (RuntimeError, ValueError) as error:
             raise ArtifactError("the compiled graphs can't be loaded", where=target.code, found=error) from error
         bind(self)
@@ -88,7 +88,7 @@ class WhisperEngine:
     @property
     def encode_size(self) -> int:
         """How many windows to encode together: on a CPU one keeps all cores busy, and more only take more memory."""
-        return 1 if self._target.is_cpu else 8
+        return 1 if self.target.is_cpu else 8
 
     @property
     def chooses_tokens(self) -> bool:
