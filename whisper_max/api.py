@@ -305,6 +305,7 @@ class Model:
         policy: str = "auto",
         margin: float = 0.3,
         sure: float = 0.4,
+        whole_windows: bool = False,
         speakers: int | str | None = None,
         **options: Any,
     ) -> LiveTranscriber:
@@ -321,6 +322,7 @@ class Model:
                 are as right so, and sooner, as was measured: tiny.en.
             margin: with "attention", seconds that a word ended before the audio does.
             sure: with "attention", words less likely than this wait for a second more.
+            whole_windows: encode all of the audio at each step, where otherwise only what is near the new sound is.
             speakers: tell speakers apart: how many there are, "MIN-MAX", or "auto"; it takes the extra ``speakers``.
             options: the fields of ``TranscribeOptions`` but those that cut a recording.
 
@@ -328,11 +330,13 @@ class Model:
             OptionError: an unknown or impossible option, or one whose extra is not installed.
             CheckpointError, HubError, ArtifactError: what tells speakers apart can't be had.
         """
+        from whisper_max.engine.renewal import renewal_of
         from whisper_max.live.options import LiveOptions, live_policy, live_vad
         from whisper_max.live.transcriber import LiveTranscriber
 
         check_process()
         policy, step = live_policy(policy, step, self.dims)
+        renewal = None if whole_windows else renewal_of(self.inference, lambda line: None)
         wanted = LiveOptions(transcribe_options(None, options), step, buffer, live_vad(vad), policy, margin, sure)
         return LiveTranscriber(
             self.inference,
@@ -341,6 +345,7 @@ class Model:
             sampling_rate=sampling_rate,
             channels=channels,
             speakers=None if speakers is None else _online_speakers(speakers),
+            window=None if renewal is None else renewal.new_window(),
         )
 
     def check(self, options: TranscribeOptions | None = None, **fields: Any) -> None:

@@ -167,6 +167,7 @@ def main() -> None:
     parser.add_argument("--policy", default="auto")
     parser.add_argument("--margin", type=float, default=0.3)
     parser.add_argument("--sure", type=float, default=0.4)
+    parser.add_argument("--whole_windows", action="store_true", help="encode all of the audio at each step")
     parser.add_argument("--seconds", type=float, default=120.0, help="after which a model takes no new recording")
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--figure", type=Path)
@@ -175,7 +176,8 @@ def main() -> None:
     results: dict[str, dict[str, Any]] = {}
     args.json.parent.mkdir(parents=True, exist_ok=True)
     for name in args.models:
-        how = {"step": args.step, "policy": args.policy, "margin": args.margin, "sure": args.sure}
+        how: dict[str, Any] = {"step": args.step, "policy": args.policy, "margin": args.margin, "sure": args.sure}
+        how["whole_windows"] = args.whole_windows
         clock_of = CLOCKS[args.clock]
         for result in measure(name, entries, args.seconds, args.threads, clock_of, paced=args.paced, **how):
             results[name] = result

@@ -28,10 +28,12 @@ from whisper_max.api import Model
 from whisper_max.audio.io import load_audio
 from whisper_max.audio.vad import new_detector
 from whisper_max.audio.waveform import ArrayWaveform
+from whisper_max.engine.renewal import renewal_of
 from whisper_max.live import Committed, LiveOptions, LiveTranscript
 from whisper_max.live.core import Heard, Listening, LiveCore
 from whisper_max.measure.evaluate import Errors, ManifestEntry, Normaliser, count_errors, read_manifest
 from whisper_max.server.engine_thread import LIVE_PLACES
+from whisper_max.transcribe.growing import GrowingWindow
 from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.recording import Recording
@@ -46,6 +48,7 @@ class Session:
     core: LiveCore
     samples: NDArray[np.float32]
     begins: float  # seconds
+    window: GrowingWindow | None
     fed: int = 0
     closed: bool = False
     done: bool = False
@@ -108,8 +111,9 @@ def run(model: Model, sessions: Sequence[Session], clock_of: Callable[[], float]
 
 
 def _begin(model: Model, scheduler: Scheduler, session: Session, listening: Listening) -> int:
+    samples, encode = ArrayWaveform(listening.samples), listening.encoding(session.window)
     recording = open_recording(
-        ArrayWaveform(listening.samples), model.vocabulary, model.dims.n_mels, listening.options, as_openai=True
+        samples, model.vocabulary, model.dims.n_mels, listening.options, as_openai=True, encode=encode
     )
     recording.begin(model.inference)
     session.listening, session.recording, session.segments = listening, recording, []
@@ -125,7 +129,11 @@ def _accept(session: Session) -> None:
 
 
 def speakers(
-    entries: Sequence[ManifestEntry], n_sessions: int, seconds: float, options: LiveOptions
+    entries: Sequence[ManifestEntry],
+    n_sessions: int,
+    seconds: float,
+    options: LiveOptions,
+    new_window: Callable[[], GrowingWindow | None],
 ) -> Iterator[tuple[Session, str]]:
     """Sessions and what is said in them: each begins with another recording, and goes on for so many seconds."""
     pause = np.zeros(round(SILENCE * RATE), np.float32)
@@ -137,7 +145,7 @@ def speakers(
             parts += [load_audio(entry.path), pause]
             texts.append(entry.transcript)
         core = LiveCore(options, new_detector())
-        yield Session(core, np.concatenate(parts), begins=number / n_sessions), " ".join(texts)
+        yield Session(core, np.concatenate(parts), number / n_sessions, new_window()), " ".join(texts)
 
 
 def main() -> None:
@@ -152,6 +160,7 @@ def main() -> None:
     parser.add_argument("--margin", type=float, default=0.3)
     parser.add_argument("--sure", type=float, default=0.4)
     parser.add_argument("--places", type=int, default=LIVE_PLACES, help="sessions that decode at the same time")
+    parser.add_argument("--whole_windows", action="store_true", help="encode all of the audio at each step")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help=CLOCK_HELP)
     parser.add_argument("--json", type=Path, required=True)
@@ -160,11 +169,16 @@ def main() -> None:
     name, _, compute_type = args.model.partition(":")
     model = whisper_max.load_model(name, device="cpu", compute_type=compute_type or "auto", threads=args.threads)
     how = {"step": args.step, "policy": args.policy, "margin": args.margin, "sure": args.sure}
+    renewal = None if args.whole_windows else renewal_of(model.inference, print)
     options = LiveOptions(TranscribeOptions(language="en"), **how)
     normalise = Normaliser()
+
+    def new_window() -> GrowingWindow | None:
+        return None if renewal is None else renewal.new_window()
+
     results: list[dict[str, Any]] = []
     for n_sessions in args.sessions:
-        pairs = list(speakers(entries, n_sessions, args.seconds, options))
+        pairs = list(speakers(entries, n_sessions, args.seconds, options, new_window))
         began = time.monotonic()
         seconds, busy = run(model, [session for session, _ in pairs], CLOCKS[args.clock], args.places)
         late = np.concatenate([session.latencies for session, _ in pairs])

@@ -9,6 +9,7 @@ from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.audio.vad_options import VadOptions
 from whisper_max.errors import AudioError, OptionError
 from whisper_max.live import Closed, LiveOptions, LiveTranscriber, LiveTranscript, SpeakersHeard
+from whisper_max.live.core import LiveCore
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.turns import Turn
 
@@ -19,7 +20,7 @@ def loud(chunk):
     return float(np.abs(chunk).max() > 0.1)
 
 
-def new_live(decoding=None, *, inference=None, sampling_rate=RATE, channels=1, **options):
+def new_live(decoding=None, *, inference=None, sampling_rate=RATE, channels=1, window=None, **options):
     wanted = LiveOptions(decoding or TranscribeOptions(language="en"), **options)
     return LiveTranscriber(
         inference or FakeInference(),
@@ -28,6 +29,7 @@ def new_live(decoding=None, *, inference=None, sampling_rate=RATE, channels=1, *
         sampling_rate=sampling_rate,
         channels=channels,
         detector=None if wanted.vad is None else loud,
+        window=window,
     )
 
 
@@ -54,6 +56,32 @@ def test_whatever_is_heard_comes_in_order():
     assert transcript.result().text == text
     assert transcript.result().language == "en"
     assert events == feed(new_live(), samples, 3000)
+
+
+class Window:
+    """Encodes windows as the model does, and notes what it heard, and where that begins."""
+
+    def __init__(self, inference):
+        self.inference = inference
+        self.heard = []
+
+    def encode(self, mel, start):
+        self.heard.append(start)
+        return self.inference.encode(mel[None])
+
+
+def test_each_decoding_but_an_utterances_last_goes_on_with_the_window_of_the_stream(monkeypatch):
+    samples = talk(4, 1.5)
+    plain, inference = FakeInference(), FakeInference()
+    expected = feed(new_live(inference=plain), samples, 1600)
+    window = Window(inference)
+    listenings = []
+    accept = LiveCore.accept
+    monkeypatch.setattr(LiveCore, "accept", lambda *of: (listenings.append(of[1]), accept(*of))[1])
+    assert feed(new_live(inference=inference, window=window), samples, 1600) == expected
+    assert window.heard == [each.start for each in listenings if not each.final]
+    assert len(window.heard) > 2
+    assert inference.encoded == plain.encoded
 
 
 class Two:

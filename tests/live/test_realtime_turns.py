@@ -34,8 +34,9 @@ class Engine:
     async def use(self, _name):
         yield self
 
-    def submit(self, samples, _options, *, max_seconds):
+    def submit(self, samples, _options, *, max_seconds, encode):
         assert len(samples) <= max_seconds * 16000
+        assert encode is None
         self.heard.append(len(samples) / 16000)
         return Job(self.go_on)
 

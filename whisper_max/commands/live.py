@@ -61,6 +61,7 @@ def add(commands: Subcommands) -> None:
     parser.add_argument("--policy", choices=_POLICIES, default=_POLICIES[0], help=_POLICY)
     parser.add_argument("--margin", type=float, metavar="SECONDS", default=0.3, help=_MARGIN)
     parser.add_argument("--sure", type=float, metavar="PROBABILITY", default=0.4, help=_SURE)
+    parser.add_argument("--whole_windows", action="store_true", help="encode all of the audio at each step")
     parser.add_argument("--buffer", type=float, metavar="SECONDS", default=25.0, help="most sound kept, up to 30")
     parser.add_argument("--silence_ms", type=float, metavar="MS", default=600, help="silence that ends an utterance")
     parser.add_argument("--guard", choices=GUARDS, default="mark", help="what becomes of text that nobody said")
@@ -96,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
             policy=args.policy,
             margin=args.margin,
             sure=args.sure,
+            whole_windows=args.whole_windows,
             buffer=args.buffer,
             vad=False if args.no_vad else {"min_silence_duration_ms": args.silence_ms},
             language=args.language,

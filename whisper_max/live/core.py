@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ from whisper_max.live.inbox import Inbox
 from whisper_max.live.options import AGREEMENT, ATTENTION, LiveOptions
 from whisper_max.live.prompt import Prompt
 from whisper_max.live.words import ends_sentence, trusted, without_mark, words_of
+from whisper_max.transcribe.growing import Encode, GrowingWindow
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.result import Segment
 
@@ -66,6 +68,12 @@ class Listening:
     def end(self) -> int:
         """The sample after the last."""
         return self.start + len(self.samples)
+
+    def encoding(self, window: GrowingWindow | None) -> Encode | None:
+        """How its window is encoded; None as a whole, as where no later decoding hears all of its audio again."""
+        if window is None or self.final or self.forced:
+            return None
+        return partial(window.encode, start=self.start)
 
 
 @dataclass(frozen=True)

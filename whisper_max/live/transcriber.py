@@ -19,6 +19,7 @@ from whisper_max.live.options import LiveOptions
 from whisper_max.live.speakers import StreamSpeakers
 from whisper_max.text.tokenizer import Vocabulary
 from whisper_max.transcribe.check import check_options
+from whisper_max.transcribe.growing import GrowingWindow
 from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.scheduler import transcribe_windows
 
@@ -38,6 +39,7 @@ class LiveTranscriber:
         channels: of what is fed; they are mixed into one.
         detector: what tells speech, in place of Silero's model.
         speakers: what tells speakers apart; None where nobody asks who speaks.
+        window: the stream's; without one, all of the audio is encoded at each step.
 
     Raises:
         OptionError: an option that is impossible, or impossible for this model; the extra ``vad`` is not installed.
@@ -53,6 +55,7 @@ class LiveTranscriber:
         channels: int = 1,
         detector: Detector | None = None,
         speakers: StreamSpeakers | None = None,
+        window: GrowingWindow | None = None,
     ) -> None:
         self.options = options or LiveOptions()
         check_options(inference.dims, vocabulary, self.options.decoding)
@@ -64,6 +67,7 @@ class LiveTranscriber:
             detector = new_detector()
         self._core = LiveCore(self.options, detector)
         self._speakers = speakers
+        self._window = window
 
     def feed(self, samples: NDArray[Any]) -> list[LiveEvent]:
         """Take the next samples, any number of them; decode what is due, and return what happened.
@@ -128,7 +132,8 @@ class LiveTranscriber:
 
     def _heard(self, listening: Listening) -> Heard:
         samples, n_mels = ArrayWaveform(listening.samples), self._inference.dims.n_mels
-        recording = open_recording(samples, self._vocabulary, n_mels, listening.options, as_openai=True)
+        encode = listening.encoding(self._window)
+        recording = open_recording(samples, self._vocabulary, n_mels, listening.options, as_openai=True, encode=encode)
         recording.begin(self._inference)
         segments = list(transcribe_windows(self._inference, recording))
         return Heard(segments, recording.language, recording.language_probability)

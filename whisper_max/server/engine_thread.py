@@ -30,6 +30,7 @@ from whisper_max.server.jobs import Finished, Job, Progress
 from whisper_max.server.recordings import Audio, Opened, Wanted, Workers, open_upload
 from whisper_max.server.references import Reference
 from whisper_max.server.spool import DiskSpace
+from whisper_max.transcribe.growing import Encode
 from whisper_max.transcribe.known_text import Passage
 from whisper_max.transcribe.known_times import KnownTimes
 from whisper_max.transcribe.options import MIXED, TranscribeOptions
@@ -97,6 +98,7 @@ class EngineThread:
         place: DiskSpace | None = None,
         references: Sequence[Reference] = (),
         known: Sequence[Passage] = (),
+        encode: Encode | None = None,
     ) -> Job:
         """Transcribe a recording; to be called on the event loop, returns at once.
 
@@ -107,9 +109,10 @@ class EngineThread:
             place: of the file on disk, and of its samples.
             references: of who may speak in it, where speakers are told apart.
             known: a text that is to be timed, where its transcript is not wanted; the options give words their times.
+            encode: encodes its first window, where an earlier recording was its beginning.
         """
         job = Job()
-        wanted = Wanted(max_seconds, lambda: job.cancelled, place, references)
+        wanted = Wanted(max_seconds, lambda: job.cancelled, place, references, encode)
         own = audio if isinstance(audio, np.ndarray) else FileIO(os.dup(audio.fileno()))
 
         def end(opening: Future[None]) -> None:

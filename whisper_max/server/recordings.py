@@ -32,6 +32,7 @@ from whisper_max.server.references import Reference, voices_of
 from whisper_max.server.spool import DiskSpace
 from whisper_max.speakers.diarize import tell_apart
 from whisper_max.transcribe.channels import AnyRecording, open_channel_recording
+from whisper_max.transcribe.growing import Encode
 from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.options import SEPARATE, TranscribeOptions
 
@@ -71,13 +72,15 @@ class Wanted:
     """What is asked of a recording besides its transcription.
 
     max_seconds: the longest that is taken. cancelled: asked again and again; True ends the work. place: of its bytes on
-    disk, given back with the recording; None where it has none. references: of who may speak in it.
+    disk, given back with the recording; None where it has none. references: of who may speak in it. encode: encodes its
+    first window, where the model does not.
     """
 
     max_seconds: float
     cancelled: Callable[[], bool]
     place: DiskSpace | None
     references: Sequence[Reference] = ()
+    encode: Encode | None = None
 
     def check(self) -> None:
         """Raises ``Cancelled`` where nobody wants it any more."""
@@ -136,7 +139,8 @@ def open_upload(audio: Audio, options: TranscribeOptions, model: Model, wanted: 
             opened = stack.enter_context(_opened(audio, options, wanted, decoders))
             wanted.watch(opened.duration)
             waveform = _Watched(opened, wanted.check)
-            recording = open_recording(waveform, *of_model, tell_apart=partial(tell_apart, known=known))
+            apart = partial(tell_apart, known=known)
+            recording = open_recording(waveform, *of_model, tell_apart=apart, encode=wanted.encode)
         recording.scale()  # here and not on the engine's thread
         return Opened(recording, waveform, stack.pop_all().close)
 

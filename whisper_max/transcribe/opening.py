@@ -6,6 +6,7 @@ from whisper_max.audio.mel import MelWindows
 from whisper_max.audio.waveform import Waveform
 from whisper_max.errors import OptionError
 from whisper_max.text.tokenizer import Vocabulary
+from whisper_max.transcribe.growing import Encode, GrowingRecording
 from whisper_max.transcribe.options import TranscribeOptions
 from whisper_max.transcribe.recording import Recording
 from whisper_max.transcribe.sound import Sound
@@ -24,6 +25,7 @@ def open_recording(
     as_openai: bool = False,
     channel: int | None = None,
     tell_apart: TellApart | None = None,
+    encode: Encode | None = None,
 ) -> Recording:
     """A recording that waits for its model: what of it is to be transcribed, found where the options ask for that.
 
@@ -34,6 +36,7 @@ def open_recording(
         as_openai: look for the language in silent windows too, and leave segments as openai-whisper has them.
         channel: which one it is, of several that are put together.
         tell_apart: finds the speakers, where the options ask for them.
+        encode: encodes its first window, of which an earlier decoding heard most; all of it is heard, speech or not.
 
     Raises:
         OptionError: the extra ``vad`` is not installed, or speakers are asked for and can't be told apart.
@@ -48,4 +51,6 @@ def open_recording(
     mel, warnings = MelWindows(heard, n_mels), [*waveform.warnings, *(found.warnings if found else ())]
     turns = None if found is None else Turns(None if found.later else found.turns, found.names)
     tidy = None if as_openai else Tidy(Sound(waveform, heard), turns)
+    if encode is not None:
+        return GrowingRecording(encode, vocabulary, mel, options, tidy, waveform)
     return Recording(vocabulary, mel, options, speech, warnings, tidy, channel, heard)

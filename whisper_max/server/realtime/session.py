@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from whisper_max.audio.mel import CHUNK_LENGTH
 from whisper_max.audio.vad import Detector
 from whisper_max.audio.waveform import SAMPLE_RATE
+from whisper_max.engine.renewal import renewal_of
 from whisper_max.errors import WhisperMaxError
 from whisper_max.live.core import Heard, Listening, LiveCore
 from whisper_max.live.events import UtteranceEnded
@@ -27,8 +29,11 @@ from whisper_max.server.jobs import Cancelled, Finished, Job
 from whisper_max.server.realtime.events import Conversation, Message, lag_message
 from whisper_max.server.realtime.settings import SessionSettings
 from whisper_max.transcribe.check import check_options
+from whisper_max.transcribe.growing import GrowingWindow
 from whisper_max.transcribe.speakers import SpeakerCount
 from whisper_max.transcribe.turns import Turns
+
+log = logging.getLogger(__name__)
 
 MOST_WAITING = 30 * SAMPLE_RATE  # samples that may wait; then the client's next ones stay in the connection
 _LAGGING = 5 * SAMPLE_RATE  # samples: so much waiting is told
@@ -66,6 +71,7 @@ class RealtimeSession:
         self._model = AsyncExitStack()  # keeps it loaded
         self._engine: EngineThread | None = None
         self._core: LiveCore | None = None
+        self._window: GrowingWindow | None = None
         self._speakers: StreamSpeakers | None = None
         self._intake = Intake(self.settings.heard.format.rate)
         self._conversation = Conversation(detects_turns=True)
@@ -92,6 +98,7 @@ class RealtimeSession:
             policy, step = live_policy(AUTO, None, engine.model.dims)
             options = replace(options, policy=policy, step=step)
             detector = None if options.vad is None else await asyncio.to_thread(self._new_detector)
+            renewal = await asyncio.to_thread(renewal_of, engine.model.inference, log.info)
             await self._end_utterance()
             position, utterance = (0, 0) if self._core is None else (self._core.position, self._core.next_utterance)
             if count is None:
@@ -99,6 +106,7 @@ class RealtimeSession:
             elif self._speakers is None or count != self.settings.speaker_count:
                 self._speakers = await asyncio.to_thread(self._new_speakers, count, position)
             self._core = LiveCore(options, detector, position=position, utterance=utterance)
+            self._window = None if renewal is None else renewal.new_window()
             self._intake = Intake(settings.heard.format.rate)
             self._conversation.detects_turns = options.vad is not None
             self._engine, self.settings = engine, settings
@@ -206,7 +214,10 @@ class RealtimeSession:
     async def _decode(self, engine: EngineThread, core: LiveCore, listening: Listening) -> None:
         """Decode in the batch of all requests; what fails fails its utterance only."""
         try:
-            self._job = engine.submit(listening.samples, listening.options, max_seconds=CHUNK_LENGTH + 1.0)
+            encode = listening.encoding(self._window)
+            self._job = engine.submit(
+                listening.samples, listening.options, max_seconds=CHUNK_LENGTH + 1.0, encode=encode
+            )
             async for event in self._job:
                 if isinstance(event, Finished):
                     result = event.result
