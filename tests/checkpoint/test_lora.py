@@ -200,6 +200,11 @@ def test_a_change_of_logits_that_share_the_embedding(base, writers, tmp_path):
         ({"encoder.layers.9.fc1.lora_A.weight": (2, 8)}, "not an adapter of this model: unknown tensors 1"),
         ({f"{QUERY.replace('q_proj', 'k_proj')}.bias": (8,)}, "not an adapter of this model: unknown tensors 1"),
         ({f"{FC1}.bias": (31,)}, r"has the wrong shape: expected \(32,\), found \(31,\); the adapter is of another"),
+        (
+            {"decoder.embed_tokens.weight": (303, 8)},
+            r"expected \(300, 8\), found \(303, 8\); its model has other tokens: merge it with peft",
+        ),
+        ({"decoder.embed_tokens.weight": (300, 9)}, r"found \(300, 9\); the adapter is of another model"),
         ({}, "not an adapter of this model: empty"),
     ],
 )

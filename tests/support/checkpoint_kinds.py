@@ -226,6 +226,8 @@ def kinds() -> dict[str, Kind]:
         "float16": safetensors,
         "float32": partial(safetensors, dtype="float32"),
         "bfloat16": partial(safetensors, dtype="bfloat16"),
+        "float64": partial(safetensors, dtype="float64"),
+        "openai-whisper's names": partial(safetensors, change=lambda _: state()),
         "two shards": lambda folder: sharded(folder, "model", ".safetensors", write_safetensors),
         "names of a trainer, biases of zeros on keys": partial(safetensors, change=wrapped),
         "untied `proj_out`": partial(safetensors, dtype="float32", change=untied),

@@ -45,6 +45,10 @@ _MOST_REPEATED = 3
 
 _CHANGE_THE_BASE = ("pissa", "olora", "loftq", "corda")
 _MERGE_WITH_PEFT = "merge it with peft (merge_and_unload) and load the result"
+_OTHER_MODEL = "the adapter is of another model"
+_TOKENS_ADDED = (
+    "its model has other tokens: merge it with peft (merge_and_unload), and load the result with its tokenizer"
+)
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,8 @@ def _merge(tensors: Tensors, adapter: Adapter, dims: ModelDimensions) -> Tensors
             unknown.append(tensor.name)
         elif part is None:
             shape = tensors.shape(TOKEN_EMBEDDING if target == LOGITS else target)
-            _check(tensor.shape == shape, tensor, shape)
+            has_more_tokens = target in (TOKEN_EMBEDDING, LOGITS) and tensor.shape[1:] == shape[1:]
+            _check(tensor.shape == shape, tensor, shape, _TOKENS_ADDED if has_more_tokens else _OTHER_MODEL)
             entries[target] = tensor
         else:
             pairs.setdefault((target, bool(part["embedding"])), {})[part["side"]] = tensor
@@ -238,11 +243,11 @@ def _by_pattern(config: Mapping[str, object], patterns: str, default: str, layer
     return float(value)
 
 
-def _check(fits: bool, tensor: InFile, expected: Sequence[int]) -> None:
+def _check(fits: bool, tensor: InFile, expected: Sequence[int], hint: str = _OTHER_MODEL) -> None:
     if not fits:
         raise CheckpointError(
             f"{tensor.name[:120]} has the wrong shape", where=tensor.file.where, expected=tuple(expected),
-            found=tensor.shape, hint="the adapter is of another model",
+            found=tensor.shape, hint=hint,
         )  # fmt: skip
 
 
