@@ -79,6 +79,30 @@ def test_models_tells_what_is_on_this_machine(folder, capsys):
     assert len(capsys.readouterr().out.split("\n\n")) == 4
 
 
+def test_a_place_of_a_published_model_that_holds_none(folder, capsys):
+    write(folder / "small.safetensors")
+    (folder / "base").mkdir()
+    (folder / "tiny.pt").write_bytes(b"")
+    assert main(["models", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [entry.get("error", "").partition(":")[0] for entry in found] == [
+        str(folder / "tiny.pt"),
+        str(folder / "base"),
+        "",
+    ]
+    assert main(["models"]) == 0
+    table, *rest = capsys.readouterr().out.split("\n\n")
+    assert len(rest) == 3
+    told = {row.split()[0]: row.split()[5] for row in table.splitlines() if not row.startswith("name")}
+    assert (told["tiny"], told["base"], told["medium"]) == ("unreadable", "unreadable", "hub")
+
+
+def test_a_weights_folder_that_is_not_there(folder, monkeypatch, capsys):
+    monkeypatch.setenv("WHISPER_MAX_WEIGHTS", str(folder / "nowhere"))
+    assert main(["models"]) != 0
+    assert "no such folder; correct WHISPER_MAX_WEIGHTS" in capsys.readouterr().err
+
+
 def test_what_is_no_model(folder, capsys):
     assert main(["inspect", str(folder)]) != 0
     assert "no model in this folder" in capsys.readouterr().err

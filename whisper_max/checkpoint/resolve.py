@@ -121,6 +121,7 @@ class ModelListing:
     location: "weights folder", "installed", "cached", or "hub" where it must be downloaded.
     source: its weight file or folder on this machine, or None.
     extra: the extra of this project that installs it, or None.
+    error: why the model can't be read that is at its place in the weights folder, or None.
     """
 
     name: str
@@ -130,35 +131,48 @@ class ModelListing:
     location: str
     source: Path | None
     extra: str | None
+    error: CheckpointError | None = None
 
 
 def list_models(weights_dir: Path | None = None) -> list[ModelListing]:
     """Every published model, small to large, and where it would come from; asks no network.
 
     Raises:
-        CheckpointError: as ``locate``.
+        CheckpointError: ``$WHISPER_MAX_WEIGHTS`` is no folder.
     """
-    return [_listing(model, locate(model, weights_dir)) for model in MODELS.values()]
+    _weights_folder(weights_dir)
+    return [_listing(model, weights_dir) for model in MODELS.values()]
 
 
-def _listing(model: PublishedModel, found: ModelFiles | None) -> ModelListing:
+def _listing(model: PublishedModel, weights_dir: Path | None) -> ModelListing:
     package = weights_packages().get(model.name)
+    found, fault = None, None
+    try:
+        found = locate(model, weights_dir)
+    except CheckpointError as error:
+        fault = error
     return ModelListing(
         name=model.name,
         aliases=tuple(alias for alias, name in ALIASES.items() if name == model.name),
         hub_id=model.hub_id,
         dims=model.dims,
-        location=found.origin if found is not None else "hub",
+        location=found.origin if found is not None else "hub" if fault is None else "weights folder",
         source=found.source if found is not None else None,
         extra=package.extra if package is not None else None,
+        error=fault,
     )
 
 
-def _in_weights_folder(name: str, weights_dir: Path | None) -> ModelFiles | None:
+def _weights_folder(weights_dir: Path | None) -> Path:
     named = os.environ.get("WHISPER_MAX_WEIGHTS")
     folder = weights_dir or Path(named or "weights")
     if weights_dir is None and named and not folder.is_dir():
         raise CheckpointError("no such folder", where=folder, hint="correct WHISPER_MAX_WEIGHTS")
+    return folder
+
+
+def _in_weights_folder(name: str, weights_dir: Path | None) -> ModelFiles | None:
+    folder = _weights_folder(weights_dir)
     for place in (folder / name, folder / f"{name}.pt", folder / f"ggml-{name}.bin"):
         if place.exists():
             return replace(files_at(place), origin="weights folder")

@@ -48,9 +48,11 @@ def _print_published() -> None:
         name = " = ".join((model.name, *model.aliases))
         blocks = f"{dims.n_audio_layer}+{dims.n_text_layer}"
         languages = str(dims.num_languages) if dims.is_multilingual else "English"
-        weights = "hub" if model.source is None else model.location
-        if model.source is None and model.extra is not None:
+        weights = model.location
+        if weights == "hub" and model.extra is not None:
             weights = f"hub, or extra [{model.extra}]"
+        if model.error is not None:
+            weights = "unreadable"
         rows.append([name, str(dims.n_mels), blocks, str(dims.n_audio_state), languages, weights, model.hub_id])
     heads = [column.removesuffix(">") for column in columns]
     print_table(Table(columns, rows), map(_plain, [heads, *rows]))

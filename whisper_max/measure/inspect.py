@@ -81,14 +81,20 @@ def on_this_machine() -> Iterator[Inspection | WhisperMaxError]:
     seen: set[Path] = set()
     for files in _found(seen):
         try:
-            yield inspect(files if isinstance(files, ModelFiles) else files_at(files))
+            if isinstance(files, Path):
+                files = files_at(files)
+            yield inspect(files) if isinstance(files, ModelFiles) else files
         except WhisperMaxError as error:
             yield error
 
 
-def _found(seen: set[Path]) -> Iterator[ModelFiles | Path]:
+def _found(seen: set[Path]) -> Iterator[ModelFiles | Path | WhisperMaxError]:
     for listing in list_models():
-        if listing.source is not None:
+        if listing.error is not None:
+            if isinstance(listing.error.where, Path):
+                seen.add(listing.error.where.resolve())
+            yield listing.error
+        elif listing.source is not None:
             seen.add(listing.source.resolve())
             yield resolve(listing.name, offline=True)
     folder = Path(os.environ.get("WHISPER_MAX_WEIGHTS") or "weights")
