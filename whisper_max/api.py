@@ -314,7 +314,8 @@ class Model:
         Args:
             sampling_rate: of what will be fed, in Hz.
             channels: of what will be fed.
-            step: least seconds of new audio between two decodings; None: 1 by agreement, 0.6 by attention.
+            step: least seconds of new audio between two decodings; None: 1 by agreement; by attention
+                0.4, or 0.6 where all of the audio is encoded at each.
             buffer: most seconds of audio that are kept, up to 30.
             vad: what counts as speech, or fields of ``VadOptions`` that differ from ``LIVE_VAD``; it takes the extra
                 ``vad``. False takes everything as one utterance.
@@ -328,15 +329,16 @@ class Model:
 
         Raises:
             OptionError: an unknown or impossible option, or one whose extra is not installed.
-            CheckpointError, HubError, ArtifactError: what tells speakers apart can't be had.
+            CheckpointError, HubError: what tells speakers apart can't be had.
+            ArtifactError: a graph for that, or of the encoder, can't be compiled or loaded.
         """
         from whisper_max.engine.renewal import renewal_of
         from whisper_max.live.options import LiveOptions, live_policy, live_vad
         from whisper_max.live.transcriber import LiveTranscriber
 
         check_process()
-        policy, step = live_policy(policy, step, self.dims)
         renewal = None if whole_windows else renewal_of(self.inference, lambda line: None)
+        policy, step = live_policy(policy, step, self.dims, whole_windows=renewal is None)
         wanted = LiveOptions(transcribe_options(None, options), step, buffer, live_vad(vad), policy, margin, sure)
         return LiveTranscriber(
             self.inference,

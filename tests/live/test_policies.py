@@ -91,17 +91,21 @@ def test_audio_that_is_dropped_takes_its_words_out_of_the_prefix():
 
 
 @pytest.mark.parametrize(
-    ("model", "policy", "step", "chosen"),
+    ("model", "policy", "step", "whole_windows", "chosen"),
     [
-        ("tiny.en", AUTO, None, (ATTENTION, 0.6)),
-        ("tiny.en", AGREEMENT, None, (AGREEMENT, 1.0)),
-        ("base", AUTO, None, (AGREEMENT, 1.0)),
-        ("base", ATTENTION, None, (ATTENTION, 0.6)),
-        ("tiny", AUTO, 0.7, (AGREEMENT, 0.7)),
+        ("tiny.en", AUTO, None, True, (ATTENTION, 0.6)),
+        ("tiny.en", AUTO, None, False, (ATTENTION, 0.4)),
+        ("tiny.en", AUTO, 0.6, False, (ATTENTION, 0.6)),
+        ("tiny.en", AGREEMENT, None, False, (AGREEMENT, 1.0)),
+        ("base", AUTO, None, False, (AGREEMENT, 1.0)),
+        ("base", ATTENTION, None, True, (ATTENTION, 0.6)),
+        ("tiny", AUTO, 0.7, True, (AGREEMENT, 0.7)),
     ],
 )
-def test_the_policy_is_the_better_one_of_the_model_unless_one_is_given(model, policy, step, chosen):
-    assert live_policy(policy, step, MODELS[model].dims) == chosen
+def test_policy_and_step_are_the_better_ones_of_the_model_unless_they_are_given(
+    model, policy, step, whole_windows, chosen
+):
+    assert live_policy(policy, step, MODELS[model].dims, whole_windows=whole_windows) == chosen
 
 
 def test_less_likely_words_wait_only_where_they_are_to():

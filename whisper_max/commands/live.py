@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 STDIN = "-"
 _POLICIES = ("auto", "agreement", "attention")  # those of live.options, which would import NumPy
 _POLICY = "words are certain once two decodings agree, or sooner, by the attention of one; auto: what suits the model"
-_STEP = "least between two decodings (default: 1 by agreement, 0.6 by attention)"
+_STEP = "least between two decodings (default: 1 by agreement, 0.4 by attention, 0.6 with whole windows)"
 _MARGIN = "by attention: how long before the end of the sound a word must have ended"
 _SURE = "by attention: less likely words wait for a second more"
 _SPEAKERS = "tell speakers apart, whose labels settle as more is heard: how many there are, MIN-MAX, or auto"

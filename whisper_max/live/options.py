@@ -23,6 +23,8 @@ AUTO = "auto"
 """The policy that was measured to be the better one for a model."""
 STEPS = {AGREEMENT: 1.0, ATTENTION: 0.6}
 """Seconds of new audio between two decodings, where nobody says how many."""
+SHORT_STEP = 0.4
+"""The same by attention, where a decoding encodes only what is new."""
 
 _BY_ATTENTION = ((384, 4, False),)
 """Width and blocks of decoders, and whether they know many languages, of models whose words are as right by attention
@@ -111,12 +113,18 @@ class LiveOptions:
         return _samples(self.buffer * 1000)
 
 
-def live_policy(policy: str, step: float | None, dims: ModelDimensions) -> tuple[str, float]:
-    """The policy and the step for a model, where ``AUTO`` and None leave them open; anything else is kept as it is."""
+def live_policy(policy: str, step: float | None, dims: ModelDimensions, *, whole_windows: bool) -> tuple[str, float]:
+    """The policy and the step for a model, where ``AUTO`` and None leave them open; anything else is kept as it is.
+
+    whole_windows: whether each decoding encodes all of the audio.
+    """
     if policy == AUTO:
         known = (dims.n_text_state, dims.n_text_layer, dims.is_multilingual) in _BY_ATTENTION
         policy = ATTENTION if known else AGREEMENT
-    return policy, STEPS.get(policy, STEPS[AGREEMENT]) if step is None else step
+    if step is None:
+        is_short = policy == ATTENTION and not whole_windows
+        step = SHORT_STEP if is_short else STEPS.get(policy, STEPS[AGREEMENT])
+    return policy, step
 
 
 def live_vad(given: bool | VadOptions | Mapping[str, Any]) -> VadOptions | None:

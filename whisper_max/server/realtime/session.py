@@ -95,10 +95,10 @@ class RealtimeSession:
         async with AsyncExitStack() as stack:
             engine = await stack.enter_async_context(self._engines.use(settings.heard.transcription.model))
             check_options(engine.model.dims, engine.model.vocabulary, options.decoding)
-            policy, step = live_policy(AUTO, None, engine.model.dims)
+            renewal = await asyncio.to_thread(renewal_of, engine.model.inference, log.info)
+            policy, step = live_policy(AUTO, None, engine.model.dims, whole_windows=renewal is None)
             options = replace(options, policy=policy, step=step)
             detector = None if options.vad is None else await asyncio.to_thread(self._new_detector)
-            renewal = await asyncio.to_thread(renewal_of, engine.model.inference, log.info)
             await self._end_utterance()
             position, utterance = (0, 0) if self._core is None else (self._core.position, self._core.next_utterance)
             if count is None:
