@@ -5,7 +5,7 @@
 
 In a page, ``<!-- table: systems jfk.json -->`` up to ``<!-- end of table -->`` holds what that JSON gives:
 systems and tiers of benchmark.py, curves of cost_curves.py, stages and whole of ``whisper_max bench``, kernels of
-benchmark_kernels.py. A JSON that is not there yet is said to be unmeasured.
+benchmark_kernels.py, encoders of encoder_shapes.py. A JSON that is not there yet is said to be unmeasured.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import curves, kernels, report, stages
+from benchmarks import curves, encoders, kernels, report, stages
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -28,6 +28,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "stages": stages.table,
     "whole": stages.whole_table,
     "kernels": kernels.table,
+    "encoders": encoders.table,
 }
 CHARTS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "systems": report.draw,
