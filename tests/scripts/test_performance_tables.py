@@ -15,9 +15,9 @@ OWN = ("benchmarks", "performance_tables", "cost_curves", "memory_over_time")
 def scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(REPOSITORY / "scripts" / "bench"))
     import performance_tables
-    from benchmarks import child, curves, kernels, report, stages, systems
+    from benchmarks import child, curves, encoders, kernels, report, stages, systems
 
-    modules = (child, curves, kernels, report, stages, systems)
+    modules = (child, curves, encoders, kernels, report, stages, systems)
     yield SimpleNamespace(
         tables=performance_tables, **{module.__name__.rpartition(".")[2]: module for module in modules}
     )
@@ -98,6 +98,19 @@ def test_the_table_of_kernels_holds_each_against_the_peak_that_bounds_it(scripts
         "| int8 layer | 2.000 | vnni | 300.0 | 75% |\n"
         "| int8 decoder block | 1.000 | memory | 15.0 | 75% |"
     )
+
+
+def test_encoders_are_told_the_quickest_first(scripts):
+    found = {"slow": [0.4, 0.6, 0.5], "ours-int8": [0.25, 0.26, 0.24]}
+    machine = {"processor": "P", "threads": 2}
+    assert scripts.encoders.table({"machine": machine, "models": {"small": found}}).splitlines() == [
+        "One window at a time; P, 2 threads.",
+        "",
+        "| model's shape | system | ms a window, median (least) | times as long as ours-int8 |",
+        "| --- | --- | --- | --- |",
+        "| small | ours-int8 | 250 (240) | 1.00 |",
+        "| small | slow | 500 (400) | 2.00 |",
+    ]
 
 
 def test_the_table_of_systems(scripts, result):
