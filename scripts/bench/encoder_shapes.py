@@ -67,7 +67,8 @@ def main() -> int:
         for name in tqdm([name for _ in range(args.rounds) for name in args.systems], desc=model, unit="run"):
             python = sys.executable if name.startswith("ours") else args.peers_python
             counts = [args.threads, MODELS[model].dims.n_mels, args.runs]
-            found[name] += json.loads(in_child(python, "time", name, str(folder), *map(str, counts), threads=args.threads))
+            printed = in_child(python, "time", name, str(folder), *map(str, counts), threads=args.threads)
+            found[name] += json.loads(printed)
     result = {"kind": "encoders", "machine": {**machine(), "threads": args.threads}, "models": models}
     print(table(result))
     if args.json:
