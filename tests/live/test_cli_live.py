@@ -98,6 +98,16 @@ def test_standard_input_to_the_screen_and_a_file(fake_model, piped, capsys, tmp_
     assert len(written) > 10
 
 
+@pytest.mark.parametrize("flags", [[], ["--whole_windows"]])
+def test_whole_windows_are_encoded_where_that_is_asked_for(fake_model, piped, monkeypatch, flags):
+    asked = []
+    live = api.Model.live
+    monkeypatch.setattr(api.Model, "live", lambda *of, **how: (asked.append(how["whole_windows"]), live(*of, **how))[1])
+    piped(pcm(1))
+    assert cli.main(["live", "--language", "en", *flags]) == 0
+    assert asked == [bool(flags)]
+
+
 def test_channels_that_cancel_each_other_are_told_once(fake_model, piped, capsys):
     left = np.frombuffer(pcm(3), "<i2")
     piped(np.stack([left, -left], axis=1).tobytes())
