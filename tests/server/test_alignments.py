@@ -43,6 +43,17 @@ def test_times_are_those_of_the_library(server, text):
     assert [(word["start"], word["end"]) for word in answer["words"]] == [(word.start, word.end) for word in words]
 
 
+def test_diarized_json_has_the_voices_of_the_text(server, text):
+    first, *others = text.split("\n")
+    cue = "00:00.000 --> 00:01.000\n"
+    vtt = f"WEBVTT\n\n{cue}<v Ann>{first}\n\n{cue}{' '.join(others)}\n"
+    answer = server.post(AUDIO, endpoint="alignments", text=vtt, response_format="diarized_json", **FIELDS)
+    assert answer.status_code == 200
+    assert [each["speaker"] for each in answer.json()["segments"]] == ["Ann", "unknown"]
+    answer = server.post(AUDIO, endpoint="alignments", text=text, speakers="auto", **FIELDS)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "speakers")
+
+
 def test_a_stream_tells_how_far_it_is_and_then_the_segments_of_the_text(server, text):
     wanted = model().align(io.BytesIO(AUDIO), text, **PLAIN)
     fields = {"response_format": "verbose_json", "stream": "true", "progress": "true", **FIELDS}

@@ -40,7 +40,7 @@ def _read(_request: Request, form: Form, settings: Settings) -> Asked:
         raise missing(_TEXT)
     if len(texts) > 1:
         raise APIError(400, f"{_TEXT}: sent more than once", code="duplicate_field", param=_TEXT)
-    asked = read_asked(form.fields, "transcribe", settings.batch_size, strict=settings.strict_fields)
+    asked = read_asked(form.fields, "transcribe", settings.batch_size, strict=settings.strict_fields, known=True)
     check_timed(asked.options)
     options = replace(asked.options, word_timestamps=True)
     return replace(asked, options=options, known=read_known_text(texts[0]))

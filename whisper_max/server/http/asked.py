@@ -58,7 +58,9 @@ class Asked:
     known: Sequence[Passage] = ()
 
 
-def read_asked(sent: dict[str, list[str]], task: str, largest_batch: int, *, strict: bool = False) -> Asked:
+def read_asked(
+    sent: dict[str, list[str]], task: str, largest_batch: int, *, strict: bool = False, known: bool = False
+) -> Asked:
     """What the fields of a form ask for.
 
     Args:
@@ -66,6 +68,7 @@ def read_asked(sent: dict[str, list[str]], task: str, largest_batch: int, *, str
         task: "transcribe" or "translate", of the address; a field may ask for a translation, too.
         largest_batch: most windows of the server's batch.
         strict: refuse fields that are not known.
+        known: what is said is known, and who says it: nobody is told apart unless that is asked for.
 
     Raises:
         APIError: 400 for a field that is refused, missing, impossible or contradicts another.
@@ -97,7 +100,7 @@ def read_asked(sent: dict[str, list[str]], task: str, largest_batch: int, *, str
         values["initial_prompt"] = values.pop("prompt")
     values["temperature"] = _temperatures(values.get("temperature"), values.pop("temperature_inc", None))
     references = _references(values.pop("known_speaker_names", []), values.pop("known_speaker_references", []))
-    if references or (format == DIARIZED and values.get("channels") != SEPARATE):
+    if references or (format == DIARIZED and not known and values.get("channels") != SEPARATE):
         values.setdefault("speakers", AUTO)
     model = values.pop("model")
     options = TranscribeOptions(task=task, token_logprobs=logprobs, **values)
