@@ -66,6 +66,13 @@ def test_who_speaks_once_for_long_is_a_speaker_unless_much_like_another(between,
     assert (found[12] == found[0]) == (expected == 2)
 
 
+@pytest.mark.parametrize(("likeness", "expected"), [(0.32, 2), (0.36, 1)])
+def test_a_voice_that_changes_is_one_speaker_unless_both_ways_are_far_apart(likeness, expected):
+    heard = voices([0] * 4 + [1] * 4, noise=0)
+    heard.vectors[4:] = likeness * heard.vectors[0] + (1 - likeness**2) ** 0.5 * heard.vectors[4]
+    assert len(set(speakers_of(heard, 1, None).tolist())) == expected
+
+
 def test_voices_of_one_window_are_different_speakers():
     labels, windows = [0, 1] * 6, [number // 2 for number in range(12)]
     heard = voices([*labels, 0, 0], windows=[*windows, 6, 6], noise=0.02)

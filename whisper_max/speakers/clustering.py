@@ -17,7 +17,7 @@ from whisper_max.transcribe.speakers import MOST_SPEAKERS
 
 Float32 = NDArray[np.float32]
 Ints = NDArray[np.intp]
-FARTHEST = 0.62
+FARTHEST = 0.66
 """Mean cosine distance above which two clusters are two speakers."""
 LEAST_SECONDS = 3.0
 """Speech of a speaker, where the number of speakers is not given."""
