@@ -110,6 +110,14 @@ def test_lines_of_lrc_as_they_are_sung():
     assert texts(text) == [" Chorus", " One two", " Chorus", " (again)"]
 
 
+@pytest.mark.parametrize("part", ["<v ", "<a b=c ", "a. "])
+def test_much_that_begins_and_does_not_end_is_read_in_one_pass(part):
+    """Where each were looked for up to the end of the text, it would take minutes."""
+    (passage,) = read_known_text(f"WEBVTT\n\n00:01.000 --> 00:02.000\na {part * 100_000}")
+    assert passage.words[0].spoken == "a"
+    assert len(read_known_text(f"a {part * 100_000}")) == 1
+
+
 def test_abbreviations_end_no_sentence():
     assert texts("Mr. J. Doe came at 3 p.m. today. Then he left.") == [
         " Mr. J. Doe came at 3 p.m. today.",

@@ -24,9 +24,10 @@ _VTT_TAG = re.compile(r"<[^<>]*>")
 _ATTRIBUTE = r"""\s+[\w:-]+\s*=\s*(?:"[^"\n]*"|'[^'\n]*'|[^\s<>"']+)"""
 _MARKUP = rf"<[A-Za-z][\w:-]*(?:{_ATTRIBUTE})+\s*/?>|<[^<>\s]*>|\{{\\[^{{}}\n]*\}}"
 _TAG = re.compile(_MARKUP)  # of srt and lrc, and those of ass that are found in srt
-_VOICE = re.compile(r"<v(?:\.[^ \t>]*)?[ \t]+([^>]*)>|</v>")
+_VOICE = re.compile(r"<v(?:\.[^ \t<>]*)?[ \t]([^<>]*)>|</v>")
 _SENTENCE_END = re.compile(r"""(?<=[.!?。！？…])["'”’»」』)\]]*(\s+)""")
 _ABBREVIATION = re.compile(r"(?:^|\W)(?:(?:[^\W\d]\.)+|(?:Mrs?|Ms|Dr|St|Prof|vs)\.)$")  # "p.m.", "J.", "Mr."
+_LONGEST_ABBREVIATION = 12  # characters
 # Scripts that put no spaces between words: of these each character counts as a word, as Whisper's times have it.
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _PIECE = re.compile(rf"\s*(?:{_UNSPACED.pattern}(?:{_MARKUP}|\W)*|(?:{_MARKUP}|(?!{_UNSPACED.pattern})\S)+)")
@@ -135,7 +136,7 @@ def _sentences(line: str) -> Iterator[str]:
     """The sentences of a line, which are as long as a subtitle may be where it is a whole paragraph."""
     start = 0
     for end in _SENTENCE_END.finditer(line):
-        if _ABBREVIATION.search(line, start, end.start()):
+        if _ABBREVIATION.search(line[max(start, end.start() - _LONGEST_ABBREVIATION) : end.start()]):
             continue
         yield line[start : end.start(1)]
         start = end.end(1)
