@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from max.dtype import DType
 
+from tests.support.scripts import SCRIPTS, scripts_of
 from whisper_max.errors import DeviceError
 from whisper_max.measure.verify import Comparison
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "gpu"
 CHILD = """
 import json, os, subprocess, sys, time
 results, pids, what = sys.argv[1:]
@@ -47,20 +47,19 @@ elif what != "silent":
 
 
 @pytest.fixture
-def first_run(monkeypatch):
-    yield from imported(monkeypatch, "gpu_first_run")
+def first_run():
+    with scripts_of("gpu"):
+        import gpu_first_run
+
+        yield gpu_first_run
 
 
 @pytest.fixture
-def questions(monkeypatch):
-    yield from imported(monkeypatch, "gpu_tools.questions")
+def questions():
+    with scripts_of("gpu"):
+        from gpu_tools import questions
 
-
-def imported(monkeypatch, name):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    yield __import__(name, fromlist=["main"])
-    for each in [each for each in sys.modules if each.partition(".")[0] in ("gpu_first_run", "gpu_tools")]:
-        del sys.modules[each]
+        yield questions
 
 
 @pytest.fixture
@@ -150,7 +149,7 @@ def test_the_exit_status(first_run, monkeypatch, tmp_path, capsys):
 
 def test_who_ends_a_run_ends_its_question(first_run, tmp_path):
     program = f"""
-import sys; sys.path.insert(0, {str(SCRIPTS)!r})
+import sys; sys.path.insert(0, {str(SCRIPTS / "gpu")!r})
 import gpu_first_run as run
 child = [sys.executable, "-c", {CHILD!r}, {str(tmp_path / "results")!r}, {str(tmp_path / "pids")!r}, "hangs"]
 run.command_of = lambda step, args: child

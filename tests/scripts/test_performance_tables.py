@@ -7,22 +7,21 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.support.scripts import scripts_of
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-OWN = ("benchmarks", "performance_tables", "cost_curves", "memory_over_time")
 
 
 @pytest.fixture
-def scripts(monkeypatch):
-    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts" / "bench"))
-    import performance_tables
-    from benchmarks import child, curves, encoders, kernels, report, stages, systems
+def scripts():
+    with scripts_of("bench"):
+        import performance_tables
+        from benchmarks import child, curves, encoders, kernels, report, stages, systems
 
-    modules = (child, curves, encoders, kernels, report, stages, systems)
-    yield SimpleNamespace(
-        tables=performance_tables, **{module.__name__.rpartition(".")[2]: module for module in modules}
-    )
-    for name in [name for name in sys.modules if name.partition(".")[0] in OWN]:
-        del sys.modules[name]
+        modules = (child, curves, encoders, kernels, report, stages, systems)
+        yield SimpleNamespace(
+            tables=performance_tables, **{module.__name__.rpartition(".")[2]: module for module in modules}
+        )
 
 
 def summary(seconds, wer=5.0, runs=3):
