@@ -8,6 +8,7 @@ from threading import Barrier
 import pytest
 from max.dtype import DType
 
+from tests.support.patient import SECONDS
 from whisper_max.compile import build
 from whisper_max.compile.artifact import ArtifactKey, read_artifact
 from whisper_max.compile.build import MANIFEST, Build, compile_into
@@ -25,7 +26,7 @@ def wanted(*codes):
 
 
 def test_as_many_are_compiled_side_by_side_as_asked_for(tmp_path, monkeypatch):
-    together = Barrier(2, timeout=20)
+    together = Barrier(2, timeout=SECONDS)
 
     def compile_artifact(key, report):
         together.wait()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from max.dtype import DType
 
+from tests.support.patient import SECONDS
 from tests.support.scripts import SCRIPTS, scripts_of
 from whisper_max.errors import DeviceError
 from whisper_max.measure.verify import Comparison
@@ -24,9 +25,9 @@ def find(passed, answer):
         file.write(json.dumps({"what": what, "answer": answer, "passed": passed}) + "\\n")
 if what == "hangs":
     find(True, "begun")
-    grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     open(pids, "w").write(f"{os.getpid()} {grandchild.pid}")
-    time.sleep(60)
+    time.sleep(600)
 elif what == "dies":
     find(True, "half")
     with open(results, "a") as file:
@@ -63,15 +64,38 @@ def questions():
 
 
 @pytest.fixture
-def put(first_run, tmp_path):
-    """Puts questions, whose children do what their names say, in a second each."""
+def put(first_run, tmp_path, monkeypatch):
+    """Puts questions, whose children do what their names say. One that hangs has the second that it is given once it
+    hangs: how long it takes to begin is the machine's affair."""
+    budget = 1.0
 
-    def run(*names, seconds=60.0):
-        steps = [first_run.Step(name, f"{name}?", 1.0 if name == "hangs" else 20.0) for name in names]
+    class Child(subprocess.Popen):
+        def wait(self, timeout=None):
+            if timeout == budget:
+                until(lambda: hanging(tmp_path))
+            return super().wait(timeout)
+
+    monkeypatch.setattr(first_run, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": Child}))
+
+    def run(*names, seconds=20 * SECONDS):
+        steps = [first_run.Step(name, f"{name}?", budget if name == "hangs" else SECONDS) for name in names]
         child = [sys.executable, "-c", CHILD, str(tmp_path / first_run.RESULTS), str(tmp_path / "pids")]
         return first_run.run(steps, seconds, tmp_path, lambda step: [*child, step.name])
 
     return run
+
+
+def until(condition):
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def hanging(folder):
+    """The child that hangs and its own child, once both are there."""
+    pids = folder / "pids"
+    return [int(pid) for pid in pids.read_text().split()] if pids.exists() else []
 
 
 def statuses(answers):
@@ -81,12 +105,11 @@ def statuses(answers):
 def test_one_that_hangs_is_cut_with_its_children_and_the_rest_still_runs(put, first_run, tmp_path):
     start = time.monotonic()
     answers = put("good", "hangs", "good")
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < SECONDS  # half of what it would have slept
     assert statuses(answers) == [first_run.ANSWERED, first_run.CUT, first_run.ANSWERED]
     assert answers[1].findings == ("hangs: begun", "cut after 1 s")
-    time.sleep(0.2)
-    for pid in (tmp_path / "pids").read_text().split():
-        assert not is_running(int(pid))
+    assert len(hanging(tmp_path)) == 2
+    until(lambda: not any(map(is_running, hanging(tmp_path))))
 
 
 def is_running(pid):
@@ -104,7 +127,7 @@ def test_all_that_was_found_is_on_disk_in_order(put, first_run, tmp_path):
     assert len(said) == len(lines) - 1
     steps = [each for each in said if "step" in each]
     assert [each["step"] for each in steps] == ["good", "dies", "wrong", "silent"]
-    assert all(each["seconds"] >= 0 and each["budget"] == 20 for each in steps)
+    assert all(each["seconds"] >= 0 and each["budget"] == SECONDS for each in steps)
     assert said[0] == {"what": "good", "answer": "3 ms", "passed": True}
 
 
@@ -138,7 +161,7 @@ def test_the_exit_status(first_run, monkeypatch, tmp_path, capsys):
     wanted = [sys.executable, "-c", CHILD, str(tmp_path / first_run.RESULTS), str(tmp_path / "pids")]
     monkeypatch.setattr(first_run, "command_of", lambda step, args: [*wanted, step.name])
     monkeypatch.setattr(
-        first_run, "STEPS", (first_run.Step("good", "good?", 20), first_run.Step("wrong", "wrong?", 20))
+        first_run, "STEPS", (first_run.Step("good", "good?", SECONDS), first_run.Step("wrong", "wrong?", SECONDS))
     )
     arguments = [str(tmp_path), "--output", str(tmp_path)]
     assert first_run.main([*arguments, "--only", "good"]) == 0
@@ -153,18 +176,15 @@ import sys; sys.path.insert(0, {str(SCRIPTS / "gpu")!r})
 import gpu_first_run as run
 child = [sys.executable, "-c", {CHILD!r}, {str(tmp_path / "results")!r}, {str(tmp_path / "pids")!r}, "hangs"]
 run.command_of = lambda step, args: child
-run.STEPS = (run.Step("hangs", "hangs?", 60),)
+run.STEPS = (run.Step("hangs", "hangs?", 600),)
 run.main([{str(tmp_path)!r}, "--output", {str(tmp_path)!r}])
 """
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "pids").exists() or not (tmp_path / "pids").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: hanging(tmp_path))
     process.terminate()
-    assert process.wait(20) == 128 + 15
-    time.sleep(0.2)
-    assert not any(is_running(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+    assert process.wait(SECONDS) == 128 + 15
+    assert len(hanging(tmp_path)) == 2
+    until(lambda: not any(map(is_running, hanging(tmp_path))))
 
 
 def test_every_question_can_be_put_and_all_fit(first_run, questions):

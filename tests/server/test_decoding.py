@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.support.patient import SECONDS
 from tests.support.raw_http import error_of
 from tests.support.served import bomb
 from whisper_max.audio.io import load_audio
@@ -98,7 +99,7 @@ def file_of(tmp_path):
         file.close()
 
 
-def wait(condition, seconds=60):
+def wait(condition, seconds=SECONDS):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -307,7 +308,7 @@ def test_who_leaves_gives_its_bytes_back(serving):
     with serving() as server:
         server.loader.inference.go_on.clear()
         sent = httpx.Request("POST", server.url, data={"model": "base", "stream": "true"}, files={"file": bomb(240)})
-        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as connection:
             connection.sendall(b"POST /v1/audio/transcriptions HTTP/1.1\r\n")
             connection.sendall(b"".join(b"%s: %s\r\n" % header for header in sent.headers.raw) + b"\r\n" + sent.read())
             server.wait(lambda: server.loader.inference.n_waiting)

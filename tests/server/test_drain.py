@@ -134,7 +134,7 @@ def test_sigterm():
     with other_process() as (process, address):
         assert patient.get(f"{address}/health").status_code == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(patient.SECONDS) == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -142,14 +142,14 @@ def test_ctrl_c_twice_cuts_off_what_runs_without_a_stack_trace(make_wav):
     with other_process() as (process, address):
         form: dict[str, Any] = {"data": {"model": "base", "stream": "true"}}
         form["files"] = {"file": ("a.wav", make_wav(600))}
-        with httpx.stream("POST", f"{address}/v1/audio/transcriptions", timeout=60, **form) as answer:
+        with httpx.stream("POST", f"{address}/v1/audio/transcriptions", timeout=patient.SECONDS, **form) as answer:
             assert answer.status_code == 200
             process.send_signal(signal.SIGINT)
             told = list(itertools.takewhile(lambda line: "draining" not in line, process.stderr))
             process.send_signal(signal.SIGINT)
             with pytest.raises(httpx.TransportError):
                 answer.read()
-        assert process.wait(60) == 130
+        assert process.wait(patient.SECONDS) == 130
         told += process.stderr
     assert [line for line in told if line.endswith(" INFO interrupted: what runs is cut off\n")]
     assert not [line for line in told if "Traceback" in line]
@@ -160,10 +160,10 @@ def test_a_killed_server_leaves_nothing_and_its_clients_know(make_wav, tmp_path)
     with other_process(TMPDIR=str(tmp_path)) as (process, address):
         form: dict[str, Any] = {"data": {"model": "base", "stream": "true"}}
         form["files"] = {"file": ("a.wav", make_wav(600))}
-        with httpx.stream("POST", f"{address}/v1/audio/transcriptions", timeout=60, **form) as answer:
+        with httpx.stream("POST", f"{address}/v1/audio/transcriptions", timeout=patient.SECONDS, **form) as answer:
             assert answer.status_code == 200
             process.kill()
             with pytest.raises(httpx.TransportError):
                 answer.read()
-        process.wait(60)
+        process.wait(patient.SECONDS)
     assert list(tmp_path.iterdir()) == []

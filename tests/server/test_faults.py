@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.support.patient import SECONDS
 from tests.support.raw_http import answer_on, error_of, exchange, until_closed
 from tests.support.served import bomb
 from whisper_max.errors import AudioError
@@ -88,7 +89,7 @@ def test_a_body_that_is_no_http_is_answered_once_and_is_no_fault_of_ours(server,
 
 
 def test_a_body_that_is_no_http_behind_its_answer_ends_the_connection(server, caplog):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n" + CHUNKED)
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
         connection.sendall(b"no length\r\n")
@@ -118,7 +119,7 @@ def test_large_uploads(serving):
 def test_an_endless_upload(serving):
     """Chunks without end and without a declared length: refused at the limit, however much more is sent."""
     with serving(max_upload=1) as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as connection:
             connection.sendall(HEAD + FORM + b"Transfer-Encoding: chunked\r\n\r\n")
             for part in (MODEL, FILE):
                 connection.sendall(b"%x\r\n" % len(part) + part + b"\r\n")
@@ -163,7 +164,7 @@ def test_what_is_no_audio(server, audio):
 def connected(server):
     """A connection whose end is not uvicorn's, which keeps none for minutes."""
     server.server.config.timeout_keep_alive = 3600
-    return socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    return socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS)
 
 
 def until_closed_after(server, connection, seconds, *sent):
@@ -233,7 +234,7 @@ def test_bytes_after_the_last_boundary(server, make_wav):
     whole = MODEL + FILE + make_wav(0.01) + END
     assert exchange(server, request(whole + b"epilogue")).startswith(b"HTTP/1.1 200")
     assert body_of(exchange(server, request(whole + bytes(300_000)))) == (413, "too_large")
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as connection:
         connection.sendall(HEAD + FORM + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(whole) + whole + b"\r\n")
         sent = 0
         with suppress(OSError):
@@ -245,7 +246,7 @@ def test_bytes_after_the_last_boundary(server, make_wav):
 
 def test_more_connections_than_may_be(serving):
     with serving(max_connections=4, idle_timeout=600) as server:
-        held = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(4)]
+        held = [socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) for _ in range(4)]
         server.wait(lambda: len(server.server.server_state.connections) == 4)
         for sent in (b"", request(MODEL + FILE + bytes(3 << 20) + END)):  # which it would not read
             answer = exchange(server, sent)
@@ -267,7 +268,7 @@ def test_who_leaves_frees_its_places(server, make_wav):
     for sent, held in ((request(body)[:-5000], False), (request(body), True), (request(streamed), True)):
         if held:
             server.loader.inference.go_on.clear()
-        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as connection:
             connection.sendall(sent)
             server.wait(lambda: server.shared.admission.n_requests == 1)
             if held:
@@ -287,7 +288,7 @@ def test_a_reader_that_does_not_read(serving, make_wav, monkeypatch):
         body = MODEL + FILE + make_wav(200) + END
         fields = b'--b\r\nContent-Disposition: form-data; name="stream"\r\n\r\ntrue\r\n'
         fields += b'--b\r\nContent-Disposition: form-data; name="response_format"\r\n\r\nverbose_json\r\n'
-        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as connection:
             connection.sendall(request(fields + body))
             server.wait(lambda: server.loader.inference.encoded)
             server.wait(lambda: server.later(601) or server.shared.metrics.disconnects._value.get() == 1)
