@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from max.graph import DeviceRef, Graph
 
 import whisper_max
-from whisper_max.checkpoint.published import MODELS
+from tests.support.device_graphs import CHOOSERS, WIDE
+from tests.support.device_graphs import add_graphs as add_graphs
 from whisper_max.engine.gpu.decoding import DeviceDecoding
-from whisper_max.model.gpu import choose
-from whisper_max.model.panels import PANEL, n_panels
 
 JFK = Path(__file__).resolve().parents[2] / "samples" / "jfk.flac"
 
@@ -24,24 +22,10 @@ def host():
     return whisper_max.load_model("tiny.en", device="cpu")
 
 
-PADDED = replace(MODELS["tiny.en"].dims, n_vocab=n_panels(MODELS["tiny.en"].dims.n_vocab) * PANEL)
-"""The dims of a CPU's logits, whose last columns only fill up a panel."""
-CHOOSERS = ("choose", "sample", "no_speech")
-
-
-def add_graphs(module, library):
-    def add(name, input_types, forward):
-        with Graph(f"{name}_of_tiny", input_types=input_types, module=module, kernel_library=library) as graph:
-            graph.output(forward(graph.inputs))
-
-    choose.add_graphs(add, PADDED, DeviceRef.CPU())
-    return {}
-
-
 @pytest.fixture(scope="module")
 def choosers(kernel_graphs):
-    """``choose``, ``sample`` and ``no_speech`` over logits of ``PADDED``."""
-    return PADDED, {name: kernel_graphs[f"{name}_of_tiny"] for name in CHOOSERS}
+    """``choose``, ``sample`` and ``no_speech`` over logits of ``WIDE``."""
+    return WIDE, {name: kernel_graphs[name] for name in CHOOSERS}
 
 
 class OnDevice:

@@ -20,4 +20,4 @@ def device_tensors():
 @pytest.fixture(scope="session")
 def device_graphs(kernel_graphs):
     """By name; the file of the tests has ``add_graphs`` of ``tests.support.device_graphs``."""
-    return kernel_graphs
+    return kernel_graphs | {name: small.Widened(kernel_graphs[name]) for name in small.CHOOSERS}
