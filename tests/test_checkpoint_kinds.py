@@ -126,11 +126,15 @@ def found(kind: str, folder: Path) -> Result:
     return measured(model, narrow)
 
 
+def rows_on_page() -> list[str]:
+    return PAGE.read_text(encoding="utf-8").split(START)[1].split(END)[0].splitlines()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_of_checkpoint(kind: str, expected: Result, tmp_path: Path) -> None:
     if needs_ggml(kind) and ggml_library() is None:
         pytest.skip("pywhispercpp, whose ggml quantises this kind, is not installed")
-    cells = {line.split(" | ")[0]: line for line in PAGE.read_text(encoding="utf-8").splitlines()}
+    cells = {line.split(" | ")[0]: line for line in rows_on_page()}
     on_page = cells[f"| {kind}"].removesuffix(" |").split(" | ")[1:]
     for name, told, verdict in zip(COLUMNS, on_page, row(expected, found(kind, tmp_path)).values(), strict=True):
         if told == "yes":
@@ -140,7 +144,7 @@ def test_a_kind_of_checkpoint(kind: str, expected: Result, tmp_path: Path) -> No
 
 
 def test_the_page_has_every_kind() -> None:
-    on_page = [line.split(" | ")[0] for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    on_page = [line.split(" | ")[0] for line in rows_on_page() if line.startswith("| ")]
     assert on_page[2:] == [f"| {kind}" for kind in KINDS]
 
 
