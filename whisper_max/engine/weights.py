@@ -290,7 +290,7 @@ def fits_float16(tensors: Tensors, dims: ModelDimensions) -> bool:
     """True where every matrix of the checkpoint is exact in float16, as those that OpenAI published are."""
     with np.errstate(over="ignore"):
         return all(
-            np.array_equal(matrix.astype(np.float16).astype(np.float32), matrix)
+            np.array_equal(matrix.astype(np.float16).astype(np.float32), matrix, equal_nan=True)
             for rule in weight_rules(dims, own_logits=LOGITS in tensors)
             if rule.linear and (matrix := rule.make(tensors)).ndim > 1
         )
