@@ -40,8 +40,8 @@ _UNKNOWN_KINDS = (
 
 _PATTERN = re.compile(r"\^?(\\[.d]|\[[\w-]+\]|\.|[\w|()-]|(?<!\))[*+](?![*+]))+\$?")
 """Regular expressions in which nothing that repeats is inside what repeats, so that they take no long time."""
-_REPEATED = re.compile(r"[*+]")
-_MOST_REPEATED = 3
+_BRANCHING = re.compile(r"[*+(]")  # each multiplies the ways in which a name may fit: groups, whose branches may be alike
+_MOST_BRANCHING, _MOST_CHOICES = 3, 16
 
 _CHANGE_THE_BASE = ("pissa", "olora", "loftq", "corda")
 _MERGE_WITH_PEFT = "merge it with peft (merge_and_unload) and load the result"
@@ -226,7 +226,8 @@ def _by_pattern(config: Mapping[str, object], patterns: str, default: str, layer
     value = config.get(default)
     table = config.get(patterns) or {}
     for pattern, special in table.items() if isinstance(table, dict) else ():
-        if len(_REPEATED.findall(pattern)) > _MOST_REPEATED or not _PATTERN.fullmatch(pattern):
+        is_quick = len(_BRANCHING.findall(pattern)) <= _MOST_BRANCHING and pattern.count("|") <= _MOST_CHOICES
+        if not is_quick or not _PATTERN.fullmatch(pattern):
             raise CheckpointError(
                 f"{patterns} with an unusual regular expression", where=where, found=brief(pattern),
                 hint=_MERGE_WITH_PEFT,
