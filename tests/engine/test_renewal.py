@@ -102,6 +102,29 @@ def test_a_window_that_moved_is_encoded_as_a_whole(engine, renewal):
     assert 0 < window.n_renewed < N_POSITIONS
 
 
+def test_sound_that_changes_little_by_little_is_encoded_anew_in_the_end(engine, renewal):
+    window = renewal.new_window()
+    mel = heard(7)
+    window.encode(mel, 0)
+    for step in range(1, 4):
+        mel = heard(7) + np.float32(0.015 * step)
+        after = renewed(window, mel)
+        if window.n_renewed:
+            break
+    assert window.n_renewed == N_POSITIONS
+    np.testing.assert_array_equal(after, whole(engine, mel))
+
+
+def test_what_failed_is_encoded_as_a_whole_next(engine, renewal, monkeypatch):
+    window = renewal.new_window()
+    window.encode(heard(5), 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(GrowingWindow, "_renew", lambda *_: (_ for _ in ()).throw(RuntimeError("no memory")))
+        with pytest.raises(RuntimeError, match="no memory"):
+            window.encode(heard(5.6), 0)
+    np.testing.assert_array_equal(renewed(window, heard(6)), whole(engine, heard(6)))
+
+
 def test_windows_know_nothing_of_each_other(renewal):
     alone, one, other = renewal.new_window(), renewal.new_window(), renewal.new_window()
     expected = [renewed(alone, heard(seconds)) for seconds in (6, 6.5)]

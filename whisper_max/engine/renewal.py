@@ -89,7 +89,7 @@ class GrowingWindow:
     def __init__(self, renewal: Renewal) -> None:
         dims, zeros = renewal.dims, renewal.placement.zeros
         self._renewal = renewal
-        self._mel: Float32 | None = None
+        self._mel: Float32 | None = None  # each frame as it was when it was encoded
         self._start = 0
         self._positions = renewal.placement.get(renewal.weights["encoder.positional_embedding"])
         shape = (dims.n_audio_ctx, 2 * dims.n_audio_state)
@@ -102,20 +102,21 @@ class GrowingWindow:
 
         mel: (n_mels, n_frames) float32. start: the sample of the stream that it begins with.
         """
-        if start != self._start:
-            self._mel = None
-        renewed = self._positions_to_renew(mel)
-        self._mel, self._start = mel, start
+        before = self._mel if start == self._start else None
+        renewed = self._positions_to_renew(mel, before)
+        self._mel, self._start = None, start  # where encoding fails, nothing is known of what is kept
         self.n_renewed = len(renewed)
         if renewed:
             self._xa[:, renewed.start : renewed.stop] = self._renew(mel, renewed)
+        self._mel = mel.copy() if before is None else before
+        self._mel[:, 2 * renewed.start : 2 * renewed.stop] = mel[:, 2 * renewed.start : 2 * renewed.stop]
         return EncodedWindows(self._renewal.placement.put(self._xa))
 
-    def _positions_to_renew(self, mel: Float32) -> range:
+    def _positions_to_renew(self, mel: Float32, before: Float32 | None) -> range:
         n_positions = self._renewal.dims.n_audio_ctx
-        if self._mel is None:
+        if before is None:
             return range(n_positions)
-        changed = np.flatnonzero(np.any(np.abs(mel - self._mel) > _SAME, axis=0)) // 2  # two frames are a position
+        changed = np.flatnonzero(np.any(np.abs(mel - before) > _SAME, axis=0)) // 2  # two frames are a position
         if not len(changed):
             return range(0)
         before, after = (round(seconds * n_positions / CHUNK_LENGTH) for seconds in (HEARD_AGAIN, SILENCE_AGAIN))
