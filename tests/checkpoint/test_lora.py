@@ -226,7 +226,7 @@ def test_an_adapter_of_another_model_is_refused(tensors, message, base, writers,
         ({"r": 0}, "impossible r: expected above 0, found 0"),
         *(
             ({"alpha_pattern": {pattern: 3}}, "alpha_pattern with an unusual regular expression: found '")
-            for pattern in ("(a+)+", "(a|a)*", "[a-z]+?", "(?=fc1)", "a*" * 4, "(.|.)" * 40 + "X", f"({'.|' * 17}.)X", "")
+            for pattern in ("(a+)+", "(a|a)*", "[a-z]+?", "(?=fc1)", "a*" * 4, "(.|.)" * 40 + "X", "a|" * 17 + "a", "")
         ),
         ({"alpha_pattern": {"(fc1": 3}}, "alpha_pattern with a broken regular expression"),
     ],

@@ -13,6 +13,7 @@ pytest.importorskip("fastapi", reason="the extra server is not installed")
 from tests.support.fake_inference import FakeInference
 from tests.support.synthetic_vocabulary import synthetic_vocabulary
 from whisper_max.api import Model
+from whisper_max.errors import AudioError
 from whisper_max.server.engine_thread import LIVE_PLACES
 from whisper_max.server.realtime.session import RealtimeSession
 
@@ -41,6 +42,25 @@ class Engine:
         return Job(self.go_on)
 
 
+class FailingEngine(Engine):
+    """Fails all decodings."""
+
+    def submit(self, samples, options, *, max_seconds, encode):
+        super().submit(samples, options, max_seconds=max_seconds, encode=encode)
+        return FailingJob()
+
+
+class FailingJob:
+    """A decoding that fails."""
+
+    async def __aiter__(self):
+        raise AudioError("no")
+        yield
+
+    def cancel(self):
+        pass
+
+
 class Job:
     """A decoding that hears nothing."""
 
@@ -67,9 +87,12 @@ async def until(condition):
 
 
 @asynccontextmanager
-async def speaking(engine, n_sessions):
-    async def send(_message):
-        pass
+async def speaking(engine, n_sessions, stuck=None):
+    """Sessions at work; a client takes no message once ``stuck`` says so of one."""
+
+    async def send(message):
+        if stuck is not None and stuck(message):
+            await asyncio.Event().wait()
 
     def ear():
         return lambda chunk: float(np.abs(chunk).max() > 0.1)
@@ -105,3 +128,17 @@ def test_a_few_sessions_decode_at_a_time_and_the_others_hear_what_has_come_by_th
     waited = 5 - LIVE_PLACES
     assert waited > 0
     assert heard == pytest.approx([2.0] * LIVE_PLACES + [3.5] * waited, abs=0.05)
+
+
+async def all_fail_and_no_client_reads():
+    """How many of five sessions decode, whose clients take no message that says that it failed."""
+    engine = FailingEngine()
+    async with speaking(engine, 5, lambda message: message["type"].endswith("failed")) as sessions:
+        for session in sessions:
+            await session.append(talk(2))
+        await until(lambda: len(engine.heard) >= 5)
+        return len(engine.heard)
+
+
+def test_clients_that_take_no_messages_keep_no_place():
+    assert asyncio.run(all_fail_and_no_client_reads()) == 5

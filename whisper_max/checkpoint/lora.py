@@ -40,7 +40,7 @@ _UNKNOWN_KINDS = (
 
 _PATTERN = re.compile(r"\^?(\\[.d]|\[[\w-]+\]|\.|[\w|()-]|(?<!\))[*+](?![*+]))+\$?")
 """Regular expressions in which nothing that repeats is inside what repeats, so that they take no long time."""
-_BRANCHING = re.compile(r"[*+(]")  # each multiplies the ways in which a name may fit: groups, whose branches may be alike
+_BRANCHING = re.compile(r"[*+(]")  # each multiplies the ways in which a name may fit
 _MOST_BRANCHING, _MOST_CHOICES = 3, 16
 
 _CHANGE_THE_BASE = ("pissa", "olora", "loftq", "corda")

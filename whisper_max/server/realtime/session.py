@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -81,6 +81,7 @@ class RealtimeSession:
         self._idle = asyncio.Event()
         self._idle.set()
         self._job: Job | None = None
+        self._unsent: list[Message] = []
         self._lags = False
 
     # ---------------------------------------------------------------- what the client asks
@@ -173,6 +174,7 @@ class RealtimeSession:
             await self._hand_over(core)
             listening = await asyncio.to_thread(core.next_listening)
             await self._tell(core)
+            await self._send_unsent()
             if listening is None:
                 if not self._todo:
                     return
@@ -180,6 +182,7 @@ class RealtimeSession:
             await self._tell_lag()
             await self._take_turn(core, listening)
             await self._tell(core)
+            await self._send_unsent()
 
     async def _hand_over(self, core: LiveCore) -> None:
         while self._todo:
@@ -194,11 +197,14 @@ class RealtimeSession:
             else:
                 core.clear()
                 error = APIError(400, "the buffer was cleared", code="input_audio_buffer_cleared")
-                await self._send_all([*self._conversation.failed(error), {"type": "input_audio_buffer.cleared"}])
+                self._unsent += [*self._conversation.failed(error), {"type": "input_audio_buffer.cleared"}]
         self._idle.set()
 
     async def _take_turn(self, core: LiveCore, listening: Listening) -> None:
-        """Decode once it is this session's turn, with the audio that has come by then."""
+        """Decode once it is this session's turn, with the audio that has come by then.
+
+        Nothing is sent meanwhile: a client that takes no messages would keep the place from the others.
+        """
         engine = self._engine
         if engine is None:  # a core comes with its engine
             return
@@ -226,7 +232,7 @@ class RealtimeSession:
             core.drop_utterance()
         except (APIError, WhisperMaxError) as error:
             core.drop_utterance()
-            await self._send_all(self._conversation.failed(as_api_error(error)))
+            self._unsent += self._conversation.failed(as_api_error(error))
         finally:
             self._job = None
 
@@ -236,7 +242,7 @@ class RealtimeSession:
                 self._add_seconds(self._engine.id, event.end - event.start)
             if isinstance(event, UtteranceEnded) and self._speakers is not None:
                 self._conversation.turns = Turns(await asyncio.to_thread(self._speakers.turns))
-            await self._send_all(self._conversation.messages(event))
+            self._unsent += self._conversation.messages(event)
 
     async def _tell_lag(self) -> None:
         lags = self._waiting > _LAGGING
@@ -244,6 +250,7 @@ class RealtimeSession:
             self._lags = lags
             await self._send(lag_message(self._waiting if lags else 0))
 
-    async def _send_all(self, messages: Sequence[Message]) -> None:
+    async def _send_unsent(self) -> None:
+        messages, self._unsent = self._unsent, []
         for message in messages:
             await self._send(message)
