@@ -112,11 +112,11 @@ class GrowingWindow:
         self._mel[:, 2 * renewed.start : 2 * renewed.stop] = mel[:, 2 * renewed.start : 2 * renewed.stop]
         return EncodedWindows(self._renewal.placement.put(self._xa))
 
-    def _positions_to_renew(self, mel: Float32, before: Float32 | None) -> range:
+    def _positions_to_renew(self, mel: Float32, heard: Float32 | None) -> range:
         n_positions = self._renewal.dims.n_audio_ctx
-        if before is None:
+        if heard is None:
             return range(n_positions)
-        changed = np.flatnonzero(np.any(np.abs(mel - before) > _SAME, axis=0)) // 2  # two frames are a position
+        changed = np.flatnonzero(np.any(np.abs(mel - heard) > _SAME, axis=0)) // 2  # two frames are a position
         if not len(changed):
             return range(0)
         before, after = (round(seconds * n_positions / CHUNK_LENGTH) for seconds in (HEARD_AGAIN, SILENCE_AGAIN))
