@@ -95,6 +95,15 @@ def test_the_same_sound_is_mixed_and_told(other, how):
     assert abs(np.corrcoef(mixed, A)[0, 1]) > 0.9  # inverted channels do not take each other out
 
 
+def test_what_is_inverted_for_a_time_is_the_same_sound_and_is_not_added_up():
+    sound = voice(7, seconds=20)
+    other = 0.8 * np.where(np.arange(len(sound)) < len(sound) // 2, sound, -sound)
+    channels, warnings, voices = separated(other, sound)
+    assert channels == [(1, 2)]
+    assert "the loudest is taken, and no speakers" in warnings[0][1]
+    assert np.array_equal(voices[0].waveform.read(0, len(sound)), sound)
+
+
 def test_the_same_twice_is_that():
     _, _, voices = separated(A, A)
     assert np.array_equal(voices[0].waveform.read(0, len(A)), A)

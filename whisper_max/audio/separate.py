@@ -94,8 +94,8 @@ def _groups(sounding: Sequence[int], found: _Statistics) -> list[list[int]]:
 
 
 def _is_aligned(group: Sequence[int], found: _Statistics) -> bool:
-    """True where what is the same comes to all channels at the same time."""
-    return all(abs(found.lag(i, j)) <= _ALIGNED for i, j in combinations(group, 2))
+    """True where all channels can be added up."""
+    return all(found.adds_up(i, j) for i, j in combinations(group, 2))
 
 
 def _mixed(channels: Sequence[Waveform], group: Sequence[int], found: _Statistics) -> Waveform:
@@ -141,6 +141,7 @@ class _Statistics:
         self.peaks = [0.0] * len(channels)
         self._pairs = list(combinations(range(len(channels)), 2))
         cross = {pair: np.zeros(_BLOCK + 1, np.complex128) for pair in self._pairs}  # spectra of correlations
+        self._signless = dict.fromkeys(self._pairs, 0.0)  # sums of what blocks share, inverted or not
         powers = np.zeros(len(channels))
         audible = np.fft.rfftfreq(2 * _BLOCK, 1 / SAMPLE_RATE) >= _LOWEST
         for blocks in _blocks(channels):
@@ -150,7 +151,9 @@ class _Statistics:
             spectra = [np.fft.rfft(block, 2 * _BLOCK) * audible for block in blocks]  # (_BLOCK + 1,) each
             powers += [_power(spectrum) for spectrum in spectra]
             for i, j in self._pairs:
-                cross[i, j] += spectra[i] * spectra[j].conj()
+                shared = spectra[i] * spectra[j].conj()
+                cross[i, j] += shared
+                self._signless[i, j] += abs(2.0 * float(shared.real.sum()))
         self.powers = powers.tolist()
         self._peaks_of = {pair: self._peak_of(pair, spectrum) for pair, spectrum in cross.items()}
 
@@ -166,8 +169,19 @@ class _Statistics:
         return float(near[best] * len(by_lag) / both), best - _LAG
 
     def correlation(self, i: int, j: int) -> float:
-        """How much two channels are like each other, 0 to 1, inverted or not."""
-        return abs(self._peaks_of[i, j][0])
+        """How much two channels are like each other, 0 to 1, inverted or not, or now this and now that."""
+        return max(abs(self._peaks_of[i, j][0]), self._changing(i, j))
+
+    def _changing(self, i: int, j: int) -> float:
+        """How much they are like each other where each block may be inverted."""
+        both = (self.powers[i] * self.powers[j]) ** 0.5
+        return self._signless[i, j] / both if both else 0.0
+
+    def adds_up(self, i: int, j: int) -> bool:
+        """True where what is the same comes to both at the same time, inverted all the time or never."""
+        return abs(self.lag(i, j)) <= _ALIGNED and (
+            abs(self._peaks_of[i, j][0]) >= _SAME or self._changing(i, j) < _SAME
+        )
 
     def lag(self, i: int, j: int) -> int:
         """By how many samples ``i`` comes later than ``j``, which is a channel after it."""
