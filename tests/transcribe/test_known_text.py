@@ -110,6 +110,17 @@ def test_lines_of_lrc_as_they_are_sung():
     assert texts(text) == [" Chorus", " One two", " Chorus", " (again)"]
 
 
+def test_numbers_that_are_no_times_are_text():
+    number = "9" * 5000
+    assert texts(f"[{number}:10] hi\n[00:01] ho") == [f" [{number}:10] hi", " ho"]
+
+
+def test_a_line_of_lrc_is_not_sung_without_end():
+    assert texts("[00:01]" * 100 + "la") == [" la"] * 100
+    with pytest.raises(OptionError, match="too many times before a line of lrc: .*found 101"):
+        read_known_text("[00:01]" * 101 + "la")
+
+
 @pytest.mark.parametrize("part", ["<v ", "<a b=c ", "a. "])
 def test_much_that_begins_and_does_not_end_is_read_in_one_pass(part):
     """Where each were looked for up to the end of the text, it would take minutes."""

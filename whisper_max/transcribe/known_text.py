@@ -17,7 +17,8 @@ from whisper_max.errors import OptionError
 _TIME = r"(?:\d+:)?\d+:\d+(?:[.,]\d+)?"
 _SBV = r"\d+:\d+:\d+\.\d{3}"  # of YouTube's subtitles, which are srt without numbers otherwise
 _TIMES = re.compile(rf"\s*(?:{_TIME}\s*-->\s*{_TIME}|{_SBV},{_SBV}\s*$)")
-_LRC_TIME = re.compile(r"\[(\d+):(\d+(?:[.:]\d+)?)\]\s*")
+_LRC_TIME = re.compile(r"\[(\d{1,4}):(\d{1,2}(?:[.:]\d{1,3})?)\]\s*")
+_MOST_SUNG = 100  # times that a line of lrc may be sung: each makes its words once more
 _LRC_WORD_TIME = re.compile(r"<\d+:\d+(?:[.:]\d+)?>\s?")
 _LRC_ABOUT = re.compile(r"\[[a-z#]+:[^\]]*\]\s*$")  # title, artist and so on
 _VTT_TAG = re.compile(r"<[^<>]*>")
@@ -126,6 +127,9 @@ def _lrc_lines(lines: Iterable[str]) -> list[str]:
     sung: list[tuple[float, str]] = []
     for line in lines:
         times = [60 * int(time[1]) + float(time[2].replace(":", ".")) for time in _LRC_TIME.finditer(line)]
+        if len(times) > _MOST_SUNG:
+            expected = f"{_MOST_SUNG} at most"
+            raise OptionError("too many times before a line of lrc", where="text", expected=expected, found=len(times))
         text = _LRC_WORD_TIME.sub("", _LRC_TIME.sub("", line))
         if not _LRC_ABOUT.match(line):
             sung += [(time, text) for time in times or [sung[-1][0] if sung else 0.0]]
