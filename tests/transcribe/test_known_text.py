@@ -117,7 +117,7 @@ def test_numbers_that_are_no_times_are_text():
 
 def test_a_line_of_lrc_is_not_sung_without_end():
     assert texts("[00:01]" * 100 + "la") == [" la"] * 100
-    with pytest.raises(OptionError, match="too many times before a line of lrc: .*found 101"):
+    with pytest.raises(OptionError, match=r"too many times before a line of lrc: .*found 101"):
         read_known_text("[00:01]" * 101 + "la")
 
 
