@@ -136,8 +136,10 @@ class NumpyWhisper:
             return y.reshape(len(y), n_head, -1).transpose(1, 0, 2)  # (H, T, hd)
 
         q, k, v = (heads(self._linear(f"{name}.{p}", y)) for p, y in (("query", x), ("key", source), ("value", source)))
-        scores = q @ k.transpose(0, 2, 1) / math.sqrt(q.shape[-1]) + mask
-        weights: Float64 = np.exp(scores - scores.max(-1, keepdims=True))
+        weights: Float64 = q @ k.transpose(0, 2, 1) / math.sqrt(q.shape[-1])
+        weights += mask  # in place from here on: of a window these are hundreds of megabytes a layer
+        weights -= weights.max(-1, keepdims=True)
+        np.exp(weights, out=weights)
         weights /= weights.sum(-1, keepdims=True)
         attended = (weights @ v).transpose(1, 0, 2).reshape(len(x), -1)
         return self._linear(f"{name}.out", attended), weights
