@@ -307,6 +307,7 @@ class Model:
         sure: float = 0.4,
         whole_windows: bool = False,
         speakers: int | str | None = None,
+        progress: Callable[[str], object] | None = None,
         **options: Any,
     ) -> LiveTranscriber:
         """Transcribe while somebody speaks: feed samples to what is returned, and it returns words.
@@ -325,6 +326,7 @@ class Model:
             sure: with "attention", words less likely than this wait for a second more.
             whole_windows: encode all of the audio at each step, where otherwise only what is near the new sound is.
             speakers: tell speakers apart: how many there are, "MIN-MAX", or "auto"; it takes the extra ``speakers``.
+            progress: called with a line for people when a graph must be compiled.
             options: the fields of ``TranscribeOptions`` but those that cut a recording.
 
         Raises:
@@ -337,7 +339,7 @@ class Model:
         from whisper_max.live.transcriber import LiveTranscriber
 
         check_process()
-        renewal = None if whole_windows else renewal_of(self.inference, lambda line: None)
+        renewal = None if whole_windows else renewal_of(self.inference, progress or (lambda line: None))
         policy, step = live_policy(policy, step, self.dims, whole_windows=renewal is None)
         wanted = LiveOptions(transcribe_options(None, options), step, buffer, live_vad(vad), policy, margin, sure)
         return LiveTranscriber(

@@ -108,6 +108,13 @@ def test_whole_windows_are_encoded_where_that_is_asked_for(fake_model, piped, mo
     assert asked == [bool(flags)]
 
 
+def test_that_a_graph_is_compiled_is_told(fake_model, piped, monkeypatch, capsys):
+    monkeypatch.setattr("whisper_max.engine.renewal.renewal_of", lambda inference, report: report("compiling"))
+    piped(pcm(1))
+    assert cli.main(["live", "--language", "en"]) == 0
+    assert "compiling" in capsys.readouterr().err.splitlines()
+
+
 def test_channels_that_cancel_each_other_are_told_once(fake_model, piped, capsys):
     left = np.frombuffer(pcm(3), "<i2")
     piped(np.stack([left, -left], axis=1).tobytes())

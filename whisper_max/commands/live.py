@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
-from whisper_max.commands.console import EXIT_OK, say
+from whisper_max.commands.console import EXIT_OK, print_progress, say
 from whisper_max.commands.flags import Subcommands, language, output_file
 from whisper_max.commands.loading import add_model_options, load_from
 from whisper_max.errors import AudioError, OptionError
@@ -105,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
             initial_prompt=args.initial_prompt,
             guard=args.guard,
             speakers=args.speakers,
+            progress=print_progress,
         )
         told: set[str] = set()
 
