@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support.numpy_whisper import NumpyWhisper
+from whisper_max.checkpoint.files import ModelFiles
 from whisper_max.checkpoint.published import MODELS
 from whisper_max.commands.main import main
 from whisper_max.compile import artifact
@@ -140,12 +141,20 @@ def test_no_models_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     assert list(check_models()) == [Check("models", "none here", advice)]
 
 
-def test_a_broken_weights_folder_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    (tmp_path / "base").mkdir()
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_broken_model_in_the_weights_folder_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: bool
+):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("WHISPER_MAX_WEIGHTS", str(tmp_path))
-    (check,) = check_models()
+    (tmp_path / "base").mkdir()
+    found = ModelFiles("safetensors", (tmp_path / "tiny.en",), origin="installed") if installed else None
+    resolve = importlib.import_module("whisper_max.checkpoint.resolve")
+    monkeypatch.setattr(resolve, "installed_files", lambda name: found if name == "tiny.en" else None)
+    check, *others = check_models()
     assert check.value.startswith(f"{tmp_path / 'base'}: no model in this folder")
     assert check.advice == "remove or replace it"
+    assert others == ([Check("models", "tiny.en (installed)")] if installed else [])
 
 
 def test_the_hub_and_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

