@@ -216,6 +216,7 @@ def test_a_file_of_mostly_other_bytes_is_given_up():
     assert "damaged: expected frames of mp3" in error_of(part + b"\xff\xfb\x90\0abc" * 200_000)
 
 
+@pytest.mark.seconds
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_damaged_files_are_read_or_refused(data):

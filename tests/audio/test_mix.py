@@ -103,6 +103,7 @@ def test_a_known_bass_speaker_is_never_used_alone(speech):
     assert mixer.warning() is None
 
 
+@pytest.mark.seconds
 @given(st.lists(st.integers(1, 50_000), min_size=1, max_size=6), st.sampled_from([8000, 16000, 44100]))
 def test_the_same_comes_out_whatever_the_size_of_blocks(speech, sizes, rate):
     rng = np.random.default_rng(1)

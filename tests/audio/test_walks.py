@@ -45,6 +45,7 @@ FILES = {
 }
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("what", FILES)
 def test_a_look_through_is_bounded(what):
     looks = []

@@ -52,6 +52,7 @@ LADDERS = {
 }  # fmt: skip
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
 @pytest.mark.parametrize(("max_windows", "fits"), [(1, 9), (5, 2), (None, 4), (None, 99)])
 def test_the_device_gives_the_hosts_results(ladder, max_windows, fits):

@@ -21,6 +21,7 @@ def test_rounding_leaves_a_window_what_it_is(waveform):
         assert signature(rounded) == signature(mel)
 
 
+@pytest.mark.seconds
 def test_other_windows_are_others():
     mels = [MelWindows(ArrayWaveform(noise(30, key)), 2) for key in range(100)]
     found = [mel.window(seek) for mel in mels for seek in (0, 1)]  # a frame later is another window

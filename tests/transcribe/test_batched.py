@@ -92,6 +92,7 @@ def test_the_batch_size_is_that_of_the_options_and_does_not_change_the_segments(
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.seconds
 def test_segments_are_those_of_each_piece_transcribed_alone():
     inference = FakeInference()
     values = {"word_timestamps": True, "temperature": (0.0, 0.6), "hallucination_silence_threshold": 2.0}
@@ -221,6 +222,7 @@ def test_pieces_of_speech_are_put_back_into_the_recording():
     assert (work.result(found).duration, work.result(found).duration_after_vad) == (200.0, 70.0)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("n_kept", [0, 1, 7, 12])
 def test_a_batch_goes_on_from_its_journal(tmp_path, n_kept):
     inference = FakeInference()

@@ -76,6 +76,7 @@ def line_ends(data):
 # ---------------------------------------------------------------- going on
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_a_journal_does_not_change_the_transcript(kind):
     result, data = undisturbed(kind)
@@ -93,6 +94,7 @@ def test_cut_off_after_any_line_it_goes_on_to_the_same_bytes(kind, path):
         assert kind == "batched" or path.read_bytes() == data  # side by side, the order of windows is another
 
 
+@pytest.mark.seconds
 def test_words_go_on_from_the_end_of_the_last_one(path):
     """In this recording a first word is clipped by the last one of the window before."""
     options = {"word_timestamps": True, "temperature": 0.0, "language": "en"}
@@ -112,6 +114,7 @@ def test_cut_off_anywhere_it_goes_on_to_the_same_bytes(path, offset, kind):
     assert model().transcribe(noise(), journal=path, resume=True, **OPTIONS[kind]) == result
 
 
+@pytest.mark.seconds
 def test_cut_off_at_every_byte_the_whole_lines_are_kept(path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _: None)
     model().transcribe(noise(60), journal=path, language="en", temperature=0.0, sample_len=2, suppress_tokens="")
@@ -236,6 +239,7 @@ def test_damage_is_refused_by_its_line(path, number, damage):
     assert path.read_bytes() == data
 
 
+@pytest.mark.seconds
 @settings(max_examples=200, deadline=None)
 @given(place=st.integers(0, 10**9), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_never_taken_for_a_transcript(path, place, bit):

@@ -121,6 +121,7 @@ def test_a_line_of_lrc_is_not_sung_without_end():
         read_known_text("[00:01]" * 101 + "la")
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("part", ["<v ", "<a b=c ", "a. "])
 def test_much_that_begins_and_does_not_end_is_read_in_one_pass(part):
     """Where each were looked for up to the end of the text, it would take minutes."""

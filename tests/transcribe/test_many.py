@@ -27,6 +27,7 @@ def recording(seconds, key):
 RECORDINGS = [recording(seconds, key) for key, seconds in enumerate([70, 0.00001, 31, 5, 95, 12])]
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
 def test_each_is_as_it_is_alone(batch_size):
     alone = [model().transcribe(audio, **OPTIONS) for audio in RECORDINGS]
@@ -103,6 +104,7 @@ def test_few_are_open_at_a_time_and_none_stays_open(monkeypatch):
     assert counts["open"] == 0
 
 
+@pytest.mark.seconds
 def test_journals_go_on_where_they_ended(tmp_path):
     names = [f"{index}.wav" for index in range(len(RECORDINGS))]
     for name, samples in zip(names, RECORDINGS, strict=True):

@@ -38,6 +38,7 @@ def alone(key):
     return list(transcribe_windows(inference, work))
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("encode_size", [1, 4])
 @pytest.mark.parametrize("max_windows", [1, 3, 8])
 def test_recordings_of_different_options_share_a_batch(max_windows, encode_size):
@@ -56,6 +57,7 @@ def test_recordings_of_different_options_share_a_batch(max_windows, encode_size)
         assert [advance.done for advance in found[ticket]] == [False] * (len(found[ticket]) - 1) + [True]
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(("max_windows", "fits"), [(1, 9), (8, 2), (8, 9)])
 def test_a_device_that_chooses_tokens_gives_the_hosts_segments(max_windows, fits):
     """Each recording with its own options: beams, a language to each window and the like stay with the host."""

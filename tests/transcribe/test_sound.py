@@ -42,6 +42,7 @@ def transcribed(waveform, *, peer=False, speech=None, heard=None, **options):
 # ---------------------------------------------------------------- the end
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("word_timestamps", [False, True])
 def test_nothing_ends_after_the_recording(word_timestamps):
     late = 0
