@@ -76,7 +76,6 @@ def all_shipped() -> dict[str, Callable[[], bytes]]:
     }
     for code in (f"cpu:{processor}" for processor in SHIPPED_CPUS):
         compiled[speakers.file_name(code)] = partial(compile_speakers, code)
-    for code in (f"cpu:{processor}" for processor in SHIPPED_CPUS):
         for dims in renewal.renewed_sizes():
             compiled[renewal.file_name(dims, code)] = partial(compile_renewal, dims, code)
     return compiled

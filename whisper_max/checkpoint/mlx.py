@@ -21,7 +21,7 @@ from whisper_max.checkpoint.names.openai import TABLE
 from whisper_max.checkpoint.safetensors import read_places
 from whisper_max.checkpoint.stored_zip import StoredZip
 from whisper_max.checkpoint.table import apply_table
-from whisper_max.checkpoint.tensors import Array, InFile, Place, Stored, Tensors
+from whisper_max.checkpoint.tensors import Array, InFile, Place, Stored, Tensors, rows_of_view
 from whisper_max.dims import ModelDimensions, check_dims
 from whisper_max.errors import CheckpointError, brief
 
@@ -66,8 +66,7 @@ class GroupTensor:
     def rows(self, start: int, stop: int) -> GroupTensor:
         """Rows ``start`` to ``stop``, as a tensor of their own."""
         parts = (self.scales.rows(start, stop), self.biases.rows(start, stop))
-        packed = self.packed[start:stop]
-        self.file.will_see(packed.nbytes)
+        packed = rows_of_view(self.packed, start, stop, self.file)
         return replace(self, packed=packed, scales=parts[0], biases=parts[1])
 
     def read(self) -> NDArray[np.float32]:

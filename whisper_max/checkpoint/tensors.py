@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from whisper_max.checkpoint.file_bytes import FileBytes
 from whisper_max.errors import CheckpointError
 
 Array = NDArray[np.generic]
+_T = TypeVar("_T", bound=np.generic)
 
 ITEM_SIZE = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
 """The dtypes that hold weights, and their bytes per element."""
@@ -169,6 +170,14 @@ class Place:
         return StridedTensor(flat, self.shape, by_columns(self.shape))
 
 
+def rows_of_view(values: NDArray[_T], start: int, stop: int, file: FileBytes | None) -> NDArray[_T]:
+    """Rows of values that are a view of a file, if of any, which is told that they are about to be looked at."""
+    rows = values[start:stop]
+    if file is not None:
+        file.will_see(rows.nbytes)
+    return rows
+
+
 @dataclass(frozen=True)
 class QuantizedTensor:
     """A matrix in int8, (n_out, n_in) or (n_out, n_in, 3), and the float32 scale of each output, (n_out,).
@@ -188,10 +197,7 @@ class QuantizedTensor:
 
     def rows(self, start: int, stop: int) -> QuantizedTensor:
         """Rows ``start`` to ``stop`` of the first axis, as a tensor of their own."""
-        values = self.values[start:stop]
-        if self.file is not None:
-            self.file.will_see(values.nbytes)
-        return replace(self, values=values, scale=self.scale[start:stop])
+        return replace(self, values=rows_of_view(self.values, start, stop, self.file), scale=self.scale[start:stop])
 
     def read(self) -> NDArray[np.float32]:
         """The values that stand for the matrix: int8 times scale."""
@@ -219,10 +225,7 @@ class ScaledTensor:
 
     def rows(self, start: int, stop: int) -> ScaledTensor:
         """Rows ``start`` to ``stop`` of the first axis, as a tensor of their own."""
-        values = self.values[start:stop]
-        if self.file is not None:
-            self.file.will_see(values.nbytes)
-        return replace(self, values=values)
+        return replace(self, values=rows_of_view(self.values, start, stop, self.file))
 
     def read(self) -> NDArray[np.float32]:
         """The values that stand for the matrix."""

@@ -233,9 +233,9 @@ class Ops(AlignmentOps, SlotOps):
             *weights.layer("mlp.0", n_state, 4 * n_state),
             *weights.layer("mlp.2", 4 * n_state, n_state),
         ]
-        told = {"head_dim": int(cache[0].shape[3]), **self.block_parameters, **weights.parameters("mlp.2")}
+        parameters = {"head_dim": int(cache[0].shape[3]), **self.block_parameters, **weights.parameters("mlp.2")}
         kernel = weights.kernel("decoder_block")
-        (y,) = ops.inplace_custom(kernel, x.device, values, out_types=[x.type], parameters=told)
+        (y,) = ops.inplace_custom(kernel, x.device, values, out_types=[x.type], parameters=parameters)
         return y.tensor
 
 
