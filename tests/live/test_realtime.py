@@ -5,6 +5,7 @@ import io
 import json
 from contextlib import contextmanager
 from itertools import groupby, pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
 
 from tests.support import patient, served  # noqa: E402
+from tests.support.fake_inference import FakeInference  # noqa: E402
+from whisper_max.errors import ArtifactError  # noqa: E402
+from whisper_max.server import engine_thread  # noqa: E402
 from whisper_max.server.realtime import socket as realtime  # noqa: E402
 from whisper_max.server.realtime.g711 import decode_g711  # noqa: E402
 from whisper_max.transcribe.speakers import SpeakerCount  # noqa: E402
@@ -363,6 +367,43 @@ def test_what_can_not_be_had_is_told_and_the_rest_holds(client, session, params)
         assert [each["param"] for each in warning["warnings"]] == params
     client.append(talk(0.5, 1.5))
     client.until(f"{TRANSCRIPTION}.completed")
+
+
+def test_a_graph_that_can_not_be_had_leaves_whole_windows_and_is_told_once(ear, monkeypatch, caplog):
+    asked = []
+
+    def fail(inference, report):
+        asked.append(inference)
+        raise ArtifactError("there is no compiler", where="renewal")
+
+    monkeypatch.setattr(engine_thread, "renewal_of", fail)
+    with served.running() as without, caplog.at_level("WARNING", logger=engine_thread.__name__):
+        for _ in range(2):
+            with connected(without) as client:
+                assert client.receive()["session"]["whole_windows"] is None  # no model is chosen
+                assert client.update(**HEARD)["session"]["whole_windows"] is True
+                client.append(talk(2, 1.5))
+                assert client.until(f"{TRANSCRIPTION}.completed")["transcript"]
+    assert len(asked) == 1
+    (told,) = (record.getMessage() for record in caplog.records if record.name == engine_thread.__name__)
+    assert "live sessions encode whole windows" in told
+    assert "renewal: there is no compiler" in told
+
+
+def test_a_graph_that_is_there_renews_windows(ear, monkeypatch):
+    class Whole:
+        def encode(self, mel, start):
+            started.append(start)
+            return FakeInference().encode(mel[None])
+
+    started = []
+    monkeypatch.setattr(engine_thread, "renewal_of", lambda *_: SimpleNamespace(new_window=Whole))
+    with served.running() as renewing, connected(renewing) as client:
+        client.receive()
+        assert client.update(**HEARD)["session"]["whole_windows"] is False
+        append_in_pieces(client, talk(4, 1.5))
+        client.until(f"{TRANSCRIPTION}.completed")
+    assert started
 
 
 def test_strict_settings(ear):

@@ -35,6 +35,9 @@ class Engine:
     async def use(self, _name):
         yield self
 
+    def renewal(self):
+        return None
+
     def submit(self, samples, _options, *, max_seconds, encode):
         assert len(samples) <= max_seconds * 16000
         assert encode is None

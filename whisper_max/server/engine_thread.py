@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from whisper_max.api import Model, words_of
 from whisper_max.audio.mel import FRAMES_PER_SECOND, MelWindows
 from whisper_max.decode.contract import Alignment, AudioFeatures, DecoderBatch, Inference
-from whisper_max.errors import OptionError, WhisperMaxError
+from whisper_max.engine.renewal import Renewal, renewal_of
+from whisper_max.errors import ArtifactError, OptionError, WhisperMaxError
 from whisper_max.server.errors import fault, stopping
 from whisper_max.server.jobs import Finished, Job, Progress
 from whisper_max.server.recordings import Audio, Opened, Wanted, Workers, open_upload
@@ -79,6 +80,8 @@ class EngineThread:
         self._workers = workers
         self._batch_size = batch_size
         self.live_places = asyncio.Semaphore(LIVE_PLACES * model.inference.encode_size)
+        self._can_renew = True
+        self._renewing = threading.Lock()
         self._wake = threading.Condition()
         self._closing = False
         self._calls: deque[Callable[[], None]] = deque()
@@ -148,6 +151,21 @@ class EngineThread:
             self._calls.append(call)
             self._wake.notify()
         return future
+
+    def renewal(self) -> Renewal | None:
+        """What encodes windows of live sessions piece by piece; None where they are encoded as a whole.
+
+        The first time it may take a minute. A graph that can't be had is told once, and not looked for again.
+        """
+        with self._renewing:
+            if not self._can_renew:
+                return None
+            try:
+                return renewal_of(self.model.inference, log.info)
+            except ArtifactError as error:
+                self._can_renew = False
+                log.warning("%a: live sessions encode whole windows, which takes longer: %a", self.id, str(error))
+                return None
 
     @property
     def n_running(self) -> int:

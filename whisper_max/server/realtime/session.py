@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from whisper_max.audio.mel import CHUNK_LENGTH
 from whisper_max.audio.vad import Detector
 from whisper_max.audio.waveform import SAMPLE_RATE
-from whisper_max.engine.renewal import renewal_of
 from whisper_max.errors import WhisperMaxError
 from whisper_max.live.core import Heard, Listening, LiveCore
 from whisper_max.live.events import UtteranceEnded
@@ -84,6 +83,11 @@ class RealtimeSession:
         self._unsent: list[Message] = []
         self._lags = False
 
+    @property
+    def whole_windows(self) -> bool | None:
+        """Whether each decoding encodes all of its audio; None before a model is chosen."""
+        return None if self._core is None else self._window is None
+
     # ---------------------------------------------------------------- what the client asks
 
     async def configure(self, settings: SessionSettings) -> None:
@@ -96,7 +100,7 @@ class RealtimeSession:
         async with AsyncExitStack() as stack:
             engine = await stack.enter_async_context(self._engines.use(settings.heard.transcription.model))
             check_options(engine.model.dims, engine.model.vocabulary, options.decoding)
-            renewal = await asyncio.to_thread(renewal_of, engine.model.inference, log.info)
+            renewal = await asyncio.to_thread(engine.renewal)
             policy, step = live_policy(AUTO, None, engine.model.dims, whole_windows=renewal is None)
             options = replace(options, policy=policy, step=step)
             detector = None if options.vad is None else await asyncio.to_thread(self._new_detector)

@@ -116,7 +116,7 @@ class _Connection:
         """Serve the client until it leaves; raises ``_End`` where the server ends it."""
         self._enter()
         await self._begin()
-        await self.send({"type": "session.created", "session": self._described()})
+        await self.send({"type": "session.created", "session": self._described(self._session.settings.model_dump())})
         tasks = [
             asyncio.create_task(self._session.work()),
             asyncio.create_task(self._receive()),
@@ -224,13 +224,13 @@ class _Connection:
 
     async def _update(self, event: dict[str, Any]) -> None:
         warnings = await self._configure(_fields(event))
-        await self.send({"type": "session.updated", "session": self._described()})
+        await self.send({"type": "session.updated", "session": self._described(self._session.settings.model_dump())})
         await self._warn(warnings)
 
     async def _update_flat(self, event: dict[str, Any]) -> None:
         top = {name: value for name, value in event.items() if name in FLAT_NAMES}  # as the first beta had it
         warnings = await self._configure(_fields(event) if "session" in event or not top else top)
-        session = {"id": self._id, "object": "realtime.transcription_session", **self._session.settings.flat()}
+        session = self._described(self._session.settings.flat())
         await self.send({"type": "transcription_session.updated", "session": session})
         await self._warn(warnings)
 
@@ -271,8 +271,10 @@ class _Connection:
     async def _clear(self, _event: dict[str, Any]) -> None:
         await self._session.clear()
 
-    def _described(self) -> dict[str, Any]:
-        return {"id": self._id, "object": "realtime.transcription_session", **self._session.settings.model_dump()}
+    def _described(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The session as its client is told it; ``whole_windows`` is ours."""
+        own = {"id": self._id, "object": "realtime.transcription_session"}
+        return {**own, **settings, "whole_windows": self._session.whole_windows}
 
 
 def _sessions(socket: WebSocket) -> set[str]:
