@@ -27,7 +27,12 @@ def tokens_of(checkpoint: Checkpoint) -> Vocabulary:
     stated = checkpoint.vocabulary
     try:
         return Vocabulary(
-            stated.tokens, checkpoint.dims.n_vocab, stated.special_tokens, stated.words, stated.multilingual
+            stated.tokens,
+            checkpoint.dims.n_vocab,
+            stated.special_tokens,
+            stated.words,
+            stated.multilingual,
+            stated.languages,
         )
     except CheckpointError as error:
         raise CheckpointError(

@@ -87,6 +87,25 @@ def test_a_config_says_whether_prompts_name_a_language(folder, says):
     assert read_checkpoint(folder).vocabulary.multilingual is says
 
 
+@pytest.mark.parametrize(
+    ("config", "stated"),
+    [
+        ("generation_config.json", {"lang_to_id": {"<|ckb|>": 262, "<|absent|>": 299}}),
+        ("config.json", {"lang_ids": [262, "7", 299]}),  # as CTranslate2 has it
+    ],
+)
+def test_a_config_says_which_tokens_are_of_languages(folder, tmp_path, config, stated):
+    added = {"id": 262, "content": "<|ckb|>", "special": True}
+    edit(folder / "tokenizer.json", lambda content: content["added_tokens"].append(added))
+    assert read_checkpoint(folder).vocabulary.languages == ()
+    edit(folder / config, lambda content: content.update(stated))
+    read = read_checkpoint(folder)
+    assert read.vocabulary.languages == ("<|ckb|>",)
+    own = tmp_path / "own.safetensors"
+    write_own_format(own, OwnModel(read.dims, read.tensors, read.vocabulary, read.alignment_heads, None))
+    assert read_own_format(own).vocabulary == read.vocabulary
+
+
 def test_a_tokenizer_that_can_not_be_read_is_named_before_the_weights_are_hashed(folder, monkeypatch):
     hashed = []
     monkeypatch.setattr("whisper_max.checkpoint.checksum.verify", lambda *args: hashed.append(args))

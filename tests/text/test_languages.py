@@ -66,6 +66,20 @@ def test_a_wrong_code_gets_no_guess():
         language_code("mul")
 
 
+@pytest.mark.parametrize(
+    ("given", "code"), [("<|ckb|>", "<|ckb|>"), (" <|zh-TW|> ", "<|zh-TW|>"), ("<|en|>", "en"), ("<|EN|>", "en")]
+)
+def test_a_language_by_its_token(given, code):
+    assert spoken_language(given) == code
+    assert spoken_language(code) == code  # options are read again where they are changed
+
+
+@pytest.mark.parametrize("given", ["<||>", "<|0.00|>", "<|a b|>", "ckb", "<|ckb|>x", "<|é|>"])
+def test_what_is_no_token_of_a_language(given):
+    with pytest.raises(OptionError, match="unknown language"):
+        spoken_language(given)
+
+
 def test_unknown_language_offers_close_names():
     with pytest.raises(OptionError) as error:
         language_code("germann")

@@ -11,7 +11,7 @@ from tests.support.synthetic_vocabulary import N_TEXT, synthetic_ranks
 from whisper_max.decode.masks import token_masks
 from whisper_max.decode.options import DecodingOptions
 from whisper_max.decode.rules import build_rules
-from whisper_max.errors import CheckpointError
+from whisper_max.errors import CheckpointError, OptionError
 from whisper_max.text.special_tokens import published_special_tokens, stated_special_tokens
 from whisper_max.text.tokenizer import Vocabulary, build_tokenizer
 
@@ -54,6 +54,20 @@ def test_a_language_that_was_added_behind_the_timestamps():
     spoken = build_tokenizer(vocabulary, multilingual=True, language="cantonese", task=None)
     assert spoken.sot_sequence == (50258, 51865, 50359)
     assert (spoken.num_languages, spoken.all_language_tokens[-1], spoken.timestamp_begin) == (100, 51865, 50364)
+
+
+def test_a_language_that_whisper_does_not_know_is_one_where_the_model_says_so():
+    stated = STATED | {"<|ckb|>": 51865, "<|mine|>": 51866}
+    vocabulary = Vocabulary(
+        synthetic_ranks(), 51867, stated, languages=("<|en|>", "<|ckb|>", "<|transcribe|>", "<|ab|>")
+    )
+    spoken = build_tokenizer(vocabulary, multilingual=True, language="<|ckb|>", task=None)
+    assert build_tokenizer(vocabulary, multilingual=True, language="ckb", task=None) == spoken
+    assert spoken.sot_sequence == (50258, 51865, 50359)
+    assert (spoken.language, vocabulary.languages[-1], spoken.num_languages) == ("ckb", "ckb", 100)
+    assert vocabulary.specials.others == {"<|mine|>": 51866}
+    with pytest.raises(OptionError, match=r"the model does not know this language.*found mine"):
+        build_tokenizer(vocabulary, multilingual=True, language="<|mine|>", task=None)
 
 
 def test_names_that_mean_nothing_to_whisper_are_special_and_no_text():

@@ -165,7 +165,7 @@ def _check_agree(vocabulary: Vocabulary, where: Path, other: Vocabulary, name: s
 
 
 def _with_configs(vocabulary: Vocabulary, companions: Mapping[str, Path]) -> Vocabulary:
-    """The vocabulary, once the configs are known to agree with it, multilingual where one says so."""
+    """The vocabulary, once the configs are known to agree with it, multilingual and with languages as they say."""
     for config in ("generation_config.json", "config.json"):
         if config not in companions:
             continue
@@ -177,7 +177,17 @@ def _with_configs(vocabulary: Vocabulary, companions: Mapping[str, Path]) -> Voc
         multilingual = content.get("is_multilingual")
         if isinstance(multilingual, bool):
             vocabulary = replace(vocabulary, multilingual=multilingual)
+        vocabulary = replace(vocabulary, languages=vocabulary.languages or _stated_languages(content, vocabulary))
     return vocabulary
+
+
+def _stated_languages(config: Mapping[str, object], vocabulary: Vocabulary) -> tuple[str, ...]:
+    """The tokens of languages, by name in a Hugging Face config, by id in CTranslate2's; those that there are."""
+    tokens = vocabulary.special_tokens | vocabulary.words
+    by_name, by_id = config.get("lang_to_id"), config.get("lang_ids")
+    names = set(by_name) if isinstance(by_name, dict) else set()
+    ids = {each for each in by_id if type(each) is int} if isinstance(by_id, list) else set()
+    return tuple(name for name, token in tokens.items() if name in names or token in ids)
 
 
 def _stated_ids(config: Mapping[str, object]) -> Iterator[tuple[str, int]]:

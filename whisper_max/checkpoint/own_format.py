@@ -104,6 +104,7 @@ def _metadata(model: OwnModel) -> dict[str, str]:
         "special_tokens": json.dumps(model.vocabulary.special_tokens),
         "words": json.dumps(model.vocabulary.words),
         "multilingual": json.dumps(model.vocabulary.multilingual),
+        "languages": json.dumps(model.vocabulary.languages),
         "name": json.dumps(model.name),
     }
 
@@ -155,6 +156,7 @@ def read_own_format(path: Path) -> OwnModel:
     vocabulary = replace(
         make_vocabulary(tokens, specials, dims.n_vocab, path, words),
         multilingual=_json(metadata, "multilingual", path, bool | None) if "multilingual" in metadata else None,
+        languages=tuple(map(str, _json(metadata, "languages", path, list))) if "languages" in metadata else (),
     )
     return OwnModel(dims, _tensors(places, dims, path), vocabulary, heads, _json(metadata, "name", path, str | None))
 

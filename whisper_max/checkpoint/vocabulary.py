@@ -57,12 +57,14 @@ class Vocabulary:
     special_tokens: text of every special token the checkpoint states to its id; empty if it states none.
     words: text of every other token that was added to the ordinary ones, to its id.
     multilingual: whether prompts name a language and a task, where the checkpoint says so.
+    languages: text of every token that the checkpoint says is of a language, of which it may have added some.
     """
 
     tokens: Tokens
     special_tokens: dict[str, int]
     words: dict[str, int] = field(default_factory=dict)
     multilingual: bool | None = None
+    languages: tuple[str, ...] = ()
 
     @property
     def ranks(self) -> dict[bytes, int]:

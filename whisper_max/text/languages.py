@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from difflib import get_close_matches
 
 from whisper_max.errors import OptionError
@@ -114,6 +115,8 @@ _OWN_SUBTAGS = {("zh", "yue"): "yue", ("no", "nyn"): "nn"}
 
 _TAG = re.compile(r"([a-z]{2,3})(?:[-_]([a-z0-9]{1,8}))?(?:[-_][a-z0-9]{1,8})*(?:[.@].*)?")
 """A language tag (RFC 5646) or a POSIX locale: a code, and then what the model does not know, mostly."""
+_TOKEN = re.compile(r"<\|([A-Za-z][A-Za-z0-9_-]*)\|>")
+"""The token of a language, by which one is named that a fine-tuned model added."""
 _ADDED = re.compile(r"\s*\([^()]*\)$")  # as in ``Chinese (Simplified)``
 _BETWEEN = re.compile(r"[\s,;()]+")  # words of names, as in ``Spanish; Castilian``
 _APOSTROPHES = "'`´‘’ʻʼʿ"
@@ -132,13 +135,14 @@ def language_code(language: str, *, where: str | None = "language") -> str:
     """The code of a language given by code, tag, English name or its own, whatever the case and the accents.
 
     Codes may be of ISO 639-1, -2 or -3, or their predecessors; region and script of a tag are dropped (``pt-BR``,
-    ``zh_Hant``, ``en_US.UTF-8``), and so is what stands before or behind a name (``Brazilian Portuguese``).
+    ``zh_Hant``, ``en_US.UTF-8``), and so is what stands before or behind a name (``Brazilian Portuguese``). A language
+    that is not Whisper's is given by its token (``<|ckb|>``) and stays one: whether a model has it, the model tells.
 
     Raises:
         OptionError: the language is unknown; the message offers the closest names.
     """
     wanted = language.strip().lower()
-    found = _by_tag(wanted) or _by_name(_plain(wanted))
+    found = _by_token(language.strip()) or _by_tag(wanted) or _by_name(_plain(wanted))
     if found is not None:
         return found
     raise OptionError("unknown language", where=where, found=repr(language), hint=_suggestion(wanted))
@@ -149,6 +153,27 @@ def spoken_language(language: str | None, *, where: str | None = "language") -> 
     if language is None or language.strip().lower() in DETECTED:
         return None
     return language_code(language, where=where)
+
+
+def _by_token(wanted: str) -> str | None:
+    """The code of a language of Whisper's, given by its token; another's token as it is."""
+    token = _TOKEN.fullmatch(wanted)
+    if token is None:
+        return None
+    return token[1].lower() if token[1].lower() in LANGUAGES else wanted
+
+
+def code_in(languages: Collection[str], language: str) -> str:
+    """The code of a language among those of a model, given by it, by its token or as ``language_code`` takes it.
+
+    Raises:
+        OptionError: as ``language_code`` does. A code that is not among them is none: the model tells.
+    """
+    if language in languages:
+        return language
+    code = language_code(language)
+    token = _TOKEN.fullmatch(code)
+    return token[1] if token else code
 
 
 def _by_tag(wanted: str) -> str | None:
@@ -170,4 +195,6 @@ def _suggestion(wanted: str) -> str:
     close = get_close_matches(wanted, list(_NAMES), n=3)
     if close:
         return "did you mean " + " or ".join(close) + "?"
+    if re.fullmatch("[a-z]{2,3}", wanted):
+        return f"give a code such as en or a name such as english; <|{wanted}|> if that is a token of the model"
     return "give a code such as en or a name such as english"

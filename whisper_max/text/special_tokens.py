@@ -7,7 +7,7 @@ nothing; a statement is believed only where it is whole and consistent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from whisper_max.errors import CheckpointError
@@ -90,10 +90,13 @@ def published_special_tokens(n_text: int, n_vocab: int) -> SpecialTokens:
     return SpecialTokens(n_text, sot, tail, tail + 1, tail + 2, tail + 3, tail + 4, tail + 5, tail + 6, languages, {})
 
 
-def stated_special_tokens(stated: Mapping[str, int], n_vocab: int) -> SpecialTokens:
+def stated_special_tokens(
+    stated: Mapping[str, int], n_vocab: int, added_languages: Collection[str] = ()
+) -> SpecialTokens:
     """The special tokens that a checkpoint states by name.
 
-    Timestamps that are not stated follow ``<|notimestamps|>``, as in every tokenizer of Whisper.
+    Timestamps that are not stated follow ``<|notimestamps|>``, as in every tokenizer of Whisper. What Whisper does not
+    know as a language is one if its token's name is among ``added_languages``.
 
     Raises:
         CheckpointError: one is missing, stated in two ways, or has another's id; no room for the timestamps.
@@ -103,8 +106,10 @@ def stated_special_tokens(stated: Mapping[str, int], n_vocab: int) -> SpecialTok
     times = {timestamp_name(i): begin + i for i in range(N_TIMESTAMPS)}
     known = {spelling for spellings in NAMES.values() for spelling in spellings} | set(times)
     codes = {name: _code_of(name, stated) for name in stated if name[:2] == "<|"}
-    languages = {code: stated[name] for name, code in codes.items() if code in LANGUAGES}
-    known |= {name for name, code in codes.items() if code in LANGUAGES}
+    added = set(added_languages) - known
+    of_languages = {name: code for name, code in codes.items() if code in LANGUAGES or name in added}
+    languages = {code: stated[name] for name, code in of_languages.items()}
+    known |= set(of_languages)
     for name, token in times.items():
         if stated.get(name, token) != token:
             raise CheckpointError(f"{name} has an unusual id", expected=token, found=stated[name])

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from whisper_max.errors import CheckpointError, OptionError
-from whisper_max.text.languages import TASKS, UNSPACED, language_code
+from whisper_max.text.languages import TASKS, UNSPACED, code_in
 from whisper_max.text.special_tokens import (
     NAMES,
     SECONDS_PER_TIMESTAMP,
@@ -50,6 +50,7 @@ class Vocabulary:
             transcript, they are taken in the published order.
         words: text of each token that was added behind the special ones -> its id.
         multilingual: whether prompts name a language and a task; None where the number of text tokens tells.
+        languages: names of stated tokens that are said to be of languages, Whisper's own or not.
 
     Attributes:
         specials: the ids of the special tokens.
@@ -67,11 +68,12 @@ class Vocabulary:
         stated: Mapping[str, int] | None = None,
         words: Mapping[str, int] | None = None,
         multilingual: bool | None = None,
+        languages: Collection[str] = (),
     ) -> None:
         self.n_vocab = n_vocab
         self.words = dict(words or {})
         if stated and NAMES["sot"][0] in stated:
-            self.specials = stated_special_tokens({**stated, **self.words}, n_vocab)
+            self.specials = stated_special_tokens({**stated, **self.words}, n_vocab, languages)
         else:
             self.specials = published_special_tokens(len(tokens), n_vocab)
             _check_stated(stated or {}, self.specials)
@@ -365,7 +367,7 @@ def build_tokenizer(vocabulary: Vocabulary, *, multilingual: bool, language: str
     Raises:
         OptionError: unknown language or task, or one that the model can't do.
     """
-    code = None if language is None else language_code(language)
+    code = None if language is None else code_in(vocabulary.specials.languages, language)
     if task not in (None, *TASKS):
         raise OptionError("unknown task", where="task", expected=" or ".join(TASKS), found=repr(task))
     if multilingual:

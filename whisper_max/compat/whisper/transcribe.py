@@ -149,7 +149,7 @@ def _check_names(decode_options: dict[str, Any]) -> None:
 
 def _announced_language(model: Whisper, samples: NDArray[np.float32]) -> str:
     code = model.native.detect_language(samples).code
-    print(f"Detected language: {LANGUAGES[code].title()}")
+    print(f"Detected language: {LANGUAGES.get(code, code).title()}")
     return code
 
 

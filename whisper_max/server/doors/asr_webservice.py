@@ -118,7 +118,7 @@ async def _detect(request: Request, server: Shared) -> Response:
         found: DetectedLanguage = await asyncio.wrap_future(
             engine.run_on_engine(lambda model: model.detect_language(samples))
         )
-    name = LANGUAGES[found.code]
+    name = LANGUAGES.get(found.code, found.code)
     body = {"detected_language": name, "language_code": found.code, "confidence": found.probability}
     return JSONResponse(body, headers=_ENGINE)
 

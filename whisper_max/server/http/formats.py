@@ -112,7 +112,7 @@ def tokens_of(result: TranscriptionResult) -> dict[str, Any]:
 def verbose(asked: Asked, result: TranscriptionResult) -> dict[str, Any]:
     """``verbose_json``; a translation's language is English, and ``source_language`` what was spoken."""
     translated = asked.options.task == "translate"
-    spoken = LANGUAGES.get(result.language, "")
+    spoken = LANGUAGES.get(result.language, result.language)
     answer: dict[str, Any] = {
         "task": asked.options.task,
         "language": "english" if translated else spoken,
