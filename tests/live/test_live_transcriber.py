@@ -70,7 +70,7 @@ class Window:
         return self.inference.encode(mel[None])
 
 
-def test_each_decoding_but_an_utterances_last_goes_on_with_the_window_of_the_stream(monkeypatch):
+def test_each_decoding_goes_on_with_the_window_of_the_stream(monkeypatch):
     samples = talk(4, 1.5)
     plain, inference = FakeInference(), FakeInference()
     expected = feed(new_live(inference=plain), samples, 1600)
@@ -79,7 +79,8 @@ def test_each_decoding_but_an_utterances_last_goes_on_with_the_window_of_the_str
     accept = LiveCore.accept
     monkeypatch.setattr(LiveCore, "accept", lambda *of: (listenings.append(of[1]), accept(*of))[1])
     assert feed(new_live(inference=inference, window=window), samples, 1600) == expected
-    assert window.heard == [each.start for each in listenings if not each.final]
+    assert window.heard == [each.start for each in listenings]
+    assert not any(each.anew for each in listenings)
     assert len(window.heard) > 2
     assert inference.encoded == plain.encoded
 

@@ -1,7 +1,9 @@
 """Words that are certain by the attention of one decoding."""
 
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,8 +11,10 @@ from hypothesis import strategies as st
 from tests.support.live_world import RATE, World, check_order, committed_text, new_core, run
 from whisper_max.checkpoint.published import MODELS
 from whisper_max.errors import OptionError
-from whisper_max.live.events import Committed
+from whisper_max.live.core import Heard
+from whisper_max.live.events import Committed, UtteranceStarted
 from whisper_max.live.options import AGREEMENT, ATTENTION, AUTO, LIVE_VAD, LiveOptions, live_policy
+from whisper_max.transcribe.options import TranscribeOptions
 
 stretches = st.lists(st.tuples(st.integers(1, 25), st.integers(0, 2 * RATE)), min_size=1, max_size=5)
 chunkings = st.lists(st.integers(300, 3 * RATE), min_size=1, max_size=5)
@@ -66,6 +70,19 @@ def test_the_first_decoding_by_attention_hears_a_second(policy, ends):
     assert [listening.end / RATE for listening in listenings[:2]] == ends  # of pieces of 0.1 s, whole chunks
 
 
+@pytest.mark.parametrize(("likely", "said"), [(0.7, ["", " w0 w1 w2 w3"]), (0.9, [" w0 w1", " w2 w3"])])
+def test_words_that_only_the_first_decoding_has_heard_must_be_more_likely(likely, said):
+    world = World([(10, 0)])
+    core = new_core(world, vad=None, policy=ATTENTION, margin=0.35, sure=0.4)
+    for part, expected in zip(np.split(world.samples[: 2 * 17408], 2), said, strict=True):
+        core.push(part)
+        listening = core.next_listening()
+        segments = world.hear(listening).segments
+        words = [replace(word, probability=likely) for each in segments for word in each.words]
+        core.accept(listening, Heard([replace(segments[0], words=words)], "en", 1.0))
+        assert committed_text(core.take_events()) == expected
+
+
 def test_a_decoding_goes_on_from_what_is_certain():
     world = World([(10, 0)])
     _, listenings = run(world, new_core(world, vad=None, policy=ATTENTION, margin=0.35), [1600])
@@ -111,10 +128,10 @@ def test_policy_and_step_are_the_better_ones_of_the_model_unless_they_are_given(
 def test_less_likely_words_wait_only_where_they_are_to():
     world = World([(10, 0)])  # words of 0.9
     said = []
-    for sure in (0.9, 0.91):  # decodings end after 1.1, 2.2, 3.2 and 4 s
+    for sure in (0.45, 0.9, 0.91):  # decodings end after 1.1, 2.2, 3.2 and 4 s
         events, _ = run(world, new_core(world, vad=None, policy=ATTENTION, sure=sure), [1600])
         said.append([len(event.words) for event in events if isinstance(event, Committed)])
-    assert said == [[2, 2, 3, 3], [2, 3, 5]]
+    assert said == [[2, 2, 3, 3], [4, 3, 3], [2, 3, 5]]
 
 
 @pytest.mark.parametrize(
@@ -130,3 +147,74 @@ def test_less_likely_words_wait_only_where_they_are_to():
 def test_impossible_policies_are_refused(options, message):
     with pytest.raises(OptionError, match=re.escape(message)):
         LiveOptions(**options)
+
+
+def utterances_heard(seconds_between, **options):
+    """What the decodings hear of two utterances of four words each, by utterance."""
+    world = World([(4, round(seconds_between * RATE)), (4, RATE)])
+    events, listenings = run(world, new_core(world, policy=ATTENTION, margin=0.35, **options), [1600])
+    assert committed_text(events) == world.text
+    check_order(events)
+    assert sum(isinstance(event, UtteranceStarted) for event in events) == 2
+    border = 4 * 6400 + seconds_between * RATE
+    return [listening for listening in listenings if listening.end > border]
+
+
+def test_an_utterance_goes_on_from_one_that_was_just_before_it():
+    for listening in utterances_heard(1.0):
+        assert listening.start == 0
+        assert listening.options.initial_prompt is None
+        assert listening.options.first_prefix.startswith("w0 w1 w2 w3")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "options"),
+    [
+        (4.0, {}),
+        (1.0, {"buffer": 4.0}),
+        (1.0, {"decoding": TranscribeOptions(multilingual=True)}),
+        (1.0, {"decoding": TranscribeOptions(condition_on_previous_text=False)}),
+    ],
+)
+def test_an_utterance_is_heard_alone_where_it_can_not_go_on(seconds, options):
+    heard_then = utterances_heard(seconds, **options)
+    assert heard_then[0].start >= 4 * 6400 + seconds * RATE - 0.4 * RATE
+    conditions = "decoding" not in options or options["decoding"].condition_on_previous_text
+    assert heard_then[0].options.initial_prompt == ("w0 w1 w2 w3" if conditions else None)
+    assert heard_then[0].options.first_prefix is None
+
+
+def test_nothing_goes_on_from_a_text_that_failed():
+    world = World([(4, RATE), (4, RATE)])
+
+    def hear(listening):
+        return Heard([replace(each, avg_logprob=-2.0) for each in world.hear(listening).segments], "en", 1.0)
+
+    _, listenings = run(world, new_core(world, policy=ATTENTION), [1600], hear)
+    assert {listening.options.first_prefix for listening in listenings} == {None}
+    assert listenings[-1].start > 4 * 6400
+
+
+def test_what_failed_is_encoded_anew_where_the_utterance_ends():
+    world = World([(4, RATE)])
+
+    def hear(listening):
+        failed = -0.3 if listening.final else -2.0
+        return Heard([replace(each, avg_logprob=failed) for each in world.hear(listening).segments], "en", 1.0)
+
+    for fails in (True, False):
+        _, listenings = run(world, new_core(world, policy=ATTENTION), [1600], hear if fails else None)
+        assert [each.anew for each in listenings] == [fails and each.final for each in listenings]
+        assert any(each.final for each in listenings) == fails
+
+
+def test_an_utterance_that_was_dropped_is_not_gone_on_from():
+    world = World([(4, RATE), (4, RATE)])
+    core = new_core(world, policy=ATTENTION)
+    core.push(world.samples[:20000])
+    core.accept(listening := core.next_listening(), world.hear(listening))
+    core.drop_utterance()
+    core.push(world.samples[20000:])
+    listening = core.next_listening()
+    assert listening.start >= 20000 - 512
+    assert listening.options.first_prefix is None

@@ -43,11 +43,13 @@ from whisper_max.live.options import AGREEMENT, ATTENTION, LiveOptions
 from whisper_max.live.prompt import Prompt
 from whisper_max.live.words import ends_sentence, trusted, without_mark, words_of
 from whisper_max.transcribe.growing import Encode, GrowingWindow
-from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.options import HIGH_TEMPERATURE, TranscribeOptions
 from whisper_max.transcribe.result import Segment
 
 _PAUSE = SAMPLE_RATE // 5  # samples of silence that are decoded at once; a decoding that heard them heard the last word
 _FIRST = SAMPLE_RATE  # samples that the first decoding of an utterance hears: of less it makes other words
+_SURER = 2.0  # times as likely must words be which that decoding alone has heard
+_GAP = 3 * SAMPLE_RATE  # most samples between two utterances that are heard together
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,7 @@ class Listening:
 
     samples: (n_samples,) float32 at 16 kHz. start: the first one's place in the stream. options: of the decoding.
     final: True where it is the utterance's last. forced: True where the buffer is full and must be cut.
+    anew: True where all is encoded, whatever is kept of it: it is cut next, or the decoding before it failed.
     """
 
     samples: NDArray[np.float32]
@@ -63,6 +66,7 @@ class Listening:
     options: TranscribeOptions
     final: bool = False
     forced: bool = False
+    anew: bool = False
 
     @property
     def end(self) -> int:
@@ -70,10 +74,8 @@ class Listening:
         return self.start + len(self.samples)
 
     def encoding(self, window: GrowingWindow | None) -> Encode | None:
-        """How its window is encoded; None as a whole, as where no later decoding hears all of its audio again."""
-        if window is None or self.final or self.forced:
-            return None
-        return partial(window.encode, start=self.start)
+        """How its window is encoded; None: as a whole."""
+        return None if window is None or self.anew else partial(window.encode, start=self.start)
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class LiveCore:
         self._events: list[CoreEvent] = []
         self._n_utterances = utterance
         self._start: int | None = None  # of the utterance
+        self._ended = position  # the utterance before it
         self._heard = 0  # where its last decoding ended
         self._trusted = False  # that decoding
         self._language = options.decoding.language  # None: to be detected
@@ -157,7 +160,8 @@ class LiveCore:
 
     def drop_utterance(self) -> None:
         """Drop the utterance, and the samples looked at so far; what is committed stays so."""
-        self._buffer.skip(0)
+        self._drop_context(self._buffer.end)
+        self._ended = self._buffer.end
         self._reset(self.next_utterance)
 
     def take_events(self) -> list[CoreEvent]:
@@ -185,7 +189,7 @@ class LiveCore:
         self._buffer.append(chunk)
         if self._endpointer is None or self._detector is None:
             if self._start is None:
-                self._start_utterance(self._buffer.start)
+                self._start_utterance(self._ended)
         elif (listening := self._listen_for_speech(chunk, self._endpointer, self._detector)) is not None:
             return listening
         if self._buffer.room < VAD_CHUNK:
@@ -203,7 +207,7 @@ class LiveCore:
         pad = self._options.pad_samples
         if change is None:
             if not endpointer.speaking:
-                self._buffer.drop_before(end - self._options.before_samples)
+                self._be_quiet(end - self._options.before_samples)
         elif change.started:
             self._start_utterance(change.position - pad)
         else:
@@ -213,9 +217,15 @@ class LiveCore:
 
     # ---------------------------------------------------------------- utterances
 
+    def _be_quiet(self, position: int) -> None:
+        """Forget what comes before a place where speech may begin, but for an utterance that was just before it."""
+        if position - self._ended > _GAP or 2 * len(self._buffer) > self._options.buffer_samples:
+            self._drop_context(position)
+
     def _start_utterance(self, position: int) -> None:
-        self._buffer.drop_before(position)
-        self._start = self._heard = self._buffer.start
+        if not self._agreement.committed:
+            self._buffer.drop_before(position)
+        self._start = self._heard = max(position, self._ended, self._buffer.start)
         self._events.append(UtteranceStarted(self._n_utterances, self._start / SAMPLE_RATE))
 
     def _end_utterance(self, enough: int, end: int) -> Listening | None:
@@ -224,7 +234,7 @@ class LiveCore:
             self._endpointer.reset()
         if self._start is None:
             return None
-        if end > self._buffer.start and (self._heard < enough or not self._trusted):
+        if end > max(self._start, self._buffer.start) and (self._heard < enough or not self._trusted):
             return self._listening(end, final=True)
         self._finish(end)
         return None
@@ -232,20 +242,36 @@ class LiveCore:
     def _finish(self, end: int) -> None:
         """All words of the utterance are certain, and what comes after it is not its."""
         self._commit(self._agreement.commit_all())
-        self._prompt.add(self._agreement.committed)
         start = end if self._start is None else self._start
         times = (start / SAMPLE_RATE, max(start, end) / SAMPLE_RATE)
         spoken = self._spoken if self._language else ("", 0.0)
         self._events.append(UtteranceEnded(self._n_utterances, *times, *spoken))
-        self._buffer.drop_before(end)
         if self._options.decoding.multilingual:
             self._language = None
+        if not self._goes_on:
+            self._drop_context(end)
+        self._ended = end
         self._reset(self._n_utterances + 1)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the next utterance may be heard together with this one, and its text goes on from this one's."""
+        decoding = self._options.decoding
+        conditions = decoding.condition_on_previous_text and not decoding.multilingual
+        is_good = self._trusted and all(
+            word.origin.temperature <= HIGH_TEMPERATURE for word in self._agreement.committed
+        )
+        return self._options.policy == ATTENTION and bool(conditions) and is_good
+
+    def _drop_context(self, position: int) -> None:
+        """Forget the audio before a place, and its words but for what of them prompts the next decoding."""
+        self._prompt.add(self._agreement.committed)
+        self._agreement = Agreement(after=self._agreement.end)
+        self._buffer.drop_before(position)
 
     def _reset(self, n_utterances: int) -> None:
         self._n_utterances = n_utterances
         self._start = None
-        self._agreement = Agreement(after=self._agreement.end)
         self._trusted = False
         if self._endpointer is not None:
             self._endpointer.reset()
@@ -277,7 +303,8 @@ class LiveCore:
             first_prefix=self._certain_text,
             temperature=decoding.temperatures if final or forced else decoding.temperatures[:1],
         )
-        return Listening(self._buffer.read(self._buffer.start, end), self._buffer.start, options, final, forced)
+        start, failed = self._buffer.start, self._heard != self._start and not self._trusted
+        return Listening(self._buffer.read(start, end), start, options, final, forced, forced or (final and failed))
 
     @property
     def _certain_text(self) -> str | None:
@@ -290,7 +317,7 @@ class LiveCore:
         """Take what a decoding heard; ``listening`` is what ``next_listening`` gave out last."""
         segments = heard.segments
         words = words_of(segments, listening.start / SAMPLE_RATE)
-        tail = self._agreement.tail
+        tail, is_first = self._agreement.tail, self._heard == self._start
         self._heard = listening.end
         self._trusted = trusted(segments, self._options.decoding.thresholds)
         if self._language is None or not self._spoken[0]:
@@ -298,7 +325,7 @@ class LiveCore:
         if listening.final or not self._trusted:
             self._agreement.doubt(words)
         else:
-            self._commit(self._certain(words, listening))
+            self._commit(self._certain(words, listening, is_first=is_first))
         if listening.final:
             self._finish(listening.end)
             return
@@ -306,7 +333,7 @@ class LiveCore:
         if self._agreement.tail != tail:
             self._events.append(Tentative(self._n_utterances, tuple(self._agreement.tail)))
 
-    def _certain(self, words: Sequence[LiveWord], listening: Listening) -> list[LiveWord]:
+    def _certain(self, words: Sequence[LiveWord], listening: Listening, *, is_first: bool) -> list[LiveWord]:
         """The words of a decoding that don't change any more."""
         if self._options.policy == AGREEMENT:
             return self._agreement.update(words)
@@ -316,7 +343,8 @@ class LiveCore:
             end = max(end, (quiet + _PAUSE / 2) / SAMPLE_RATE)
         elif words and words[-1].end <= end:  # its mark is of the end of the audio, not of a sentence
             words = [*words[:-1], without_mark(words[-1])]
-        return self._agreement.commit_until(words, end, self._options.sure)
+        sure = self._options.sure * (_SURER if is_first else 1.0)
+        return self._agreement.commit_until(words, end, min(sure, 1.0))
 
     def _commit(self, words: Sequence[LiveWord]) -> None:
         if words:

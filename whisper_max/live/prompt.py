@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from whisper_max.live.events import LiveWord
-from whisper_max.transcribe.options import TranscribeOptions
+from whisper_max.transcribe.options import HIGH_TEMPERATURE, TranscribeOptions
 
 _LENGTH = 200  # characters of what was said before
-_HIGH_TEMPERATURE = 0.5  # text sampled above it is no good prompt, as in openai-whisper
 
 
 class Prompt:
@@ -33,7 +32,7 @@ class Prompt:
         if not self._conditions:
             return
         for word in words:
-            self._said = "" if word.origin.temperature > _HIGH_TEMPERATURE else self._said + word.word
+            self._said = "" if word.origin.temperature > HIGH_TEMPERATURE else self._said + word.word
         if len(self._said) > _LENGTH:
             kept = self._said[-_LENGTH:]
             self._said = kept[kept.find(" ") + 1 :]  # whole words, where there are spaces
