@@ -145,3 +145,31 @@ async def all_fail_and_no_client_reads():
 
 def test_clients_that_take_no_messages_keep_no_place():
     assert asyncio.run(all_fail_and_no_client_reads()) == 5
+
+
+async def told_of_lag():
+    """The seconds of lag that clients are told, whose audio goes on while their sessions wait for their turn."""
+    engine, told = Engine(), []
+
+    def note(message):
+        if message["type"] == "whisper_max.lag":
+            told.append(message["seconds"])
+        return False
+
+    async with speaking(engine, LIVE_PLACES + 1, note) as sessions:
+        for session in sessions:
+            await session.append(talk(2))
+        await until(lambda: len(engine.heard) >= LIVE_PLACES and not any(session._waiting for session in sessions))
+        for session in sessions:
+            await session.append(talk(6))
+        for session in sessions:
+            await session.commit()
+        assert told == []
+        engine.go_on.set()
+        await until(lambda: told.count(0.0) > LIVE_PLACES)
+        return told
+
+
+def test_audio_that_waits_for_a_turn_or_its_end_is_told_as_lag():
+    told = asyncio.run(told_of_lag())
+    assert [seconds for seconds in told if seconds] == pytest.approx([6.0] * (LIVE_PLACES + 1), abs=0.1)

@@ -81,6 +81,7 @@ class RealtimeSession:
         self._idle.set()
         self._job: Job | None = None
         self._unsent: list[Message] = []
+        self._behind = 0  # samples that waited for the last decoding's turn, or for its end
         self._lags = False
 
     @property
@@ -181,10 +182,12 @@ class RealtimeSession:
             await self._send_unsent()
             if listening is None:
                 if not self._todo:
+                    self._behind = 0
+                    await self._tell_lag()
                     return
                 continue
-            await self._tell_lag()
             await self._take_turn(core, listening)
+            await self._tell_lag()
             await self._tell(core)
             await self._send_unsent()
 
@@ -213,6 +216,7 @@ class RealtimeSession:
         if engine is None:  # a core comes with its engine
             return
         async with engine.live_places:
+            self._behind = self._waiting
             newest: Listening | None = listening
             if self._todo and not (listening.final or listening.forced):
                 await self._hand_over(core)
@@ -220,6 +224,7 @@ class RealtimeSession:
                 await self._tell(core)
             if newest is not None:  # else a pause began, which is decoded when it is one
                 await self._decode(engine, core, newest)
+        self._behind = max(self._behind, self._waiting)
 
     async def _decode(self, engine: EngineThread, core: LiveCore, listening: Listening) -> None:
         """Decode in the batch of all requests; what fails fails its utterance only."""
@@ -249,10 +254,10 @@ class RealtimeSession:
             self._unsent += self._conversation.messages(event)
 
     async def _tell_lag(self) -> None:
-        lags = self._waiting > _LAGGING
+        lags = self._behind > _LAGGING
         if lags or self._lags:
             self._lags = lags
-            await self._send(lag_message(self._waiting if lags else 0))
+            await self._send(lag_message(self._behind if lags else 0))
 
     async def _send_unsent(self) -> None:
         messages, self._unsent = self._unsent, []
