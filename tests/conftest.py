@@ -61,6 +61,8 @@ SHARE_KERNEL_GRAPHS = (  # the files that ask for the fixture of that name
     "tests/model/test_token_block.py",
     "tests/model/test_device_decoding.py",
     "tests/model/gpu/test_choose.py",
+    "tests/model/gpu/test_long_product.py",
+    "tests/model/gpu/test_prompts.py",
     "tests/engine/test_device_transcripts.py",
 )
 

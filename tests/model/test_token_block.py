@@ -14,6 +14,7 @@ from max.driver import CPU, Buffer
 from max.dtype import DType
 
 from tests.support import numpy_block
+from tests.support.bfloat16 import of_buffer, rounded
 from tests.support.device_graphs import HEAD_DIM, N_HEAD
 from tests.support.device_graphs import add_graphs as add_graphs
 from whisper_max.engine.weights import to_device
@@ -27,20 +28,6 @@ FEW = 16  # rows up to which the kernel has its small tiles
 
 def random(seed, *shape):
     return 2 * np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-
-
-def rounded(values, dtype):
-    """The nearest values of a dtype, as float32."""
-    if dtype == DType.float32:
-        return np.ascontiguousarray(values, np.float32)
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
-
-
-def got(buffer):
-    if buffer.dtype == DType.bfloat16:
-        return (buffer.view(DType.uint16, buffer.shape).to_numpy().astype(np.uint32) << 16).view(np.float32)
-    return buffer.to_numpy()
 
 
 def run_block(graphs, dtype, n_windows, n_hyps, lengths, capacity, n_audio, scale=1.0):
@@ -62,7 +49,7 @@ def run_block(graphs, dtype, n_windows, n_hyps, lengths, capacity, n_audio, scal
     for side, values in zip(cache, new, strict=True):
         side[np.arange(rows), :, lengths] = values
     assert not counts.to_numpy().any()
-    return found.to_numpy(), expected, list(map(got, buffers)), cache
+    return found.to_numpy(), expected, list(map(of_buffer, buffers)), cache
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

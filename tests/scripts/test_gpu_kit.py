@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+import re
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from tests.support.scripts import scripts_of
 from whisper_max.compile.artifact import write_artifact
+from whisper_max.compile.build import Build
 from whisper_max.errors import ArtifactError, OptionError
 from whisper_max.model.digest import Graphs
 
@@ -263,10 +266,24 @@ def test_what_is_compiled_is_what_is_packed(modules, packer, tmp_path, monkeypat
     assert {each.key.graphs.name: each.key.digest for each in wanted}.items() <= listed.items()
 
 
-def test_artifacts_are_compiled_side_by_side_where_asked_for(modules, tmp_path, monkeypatch):
+def test_artifacts_are_compiled_side_by_side_where_asked_for(modules, tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(modules[2], "compile_into", lambda folder, wanted, report, jobs: asked.append(jobs))
-    monkeypatch.setattr(modules[2], "wanted", lambda *arguments: [])
-    for more in ([], ["--jobs", "2"]):
-        assert modules[2].main([str(tmp_path), *more]) == 0
-    assert asked == [1, 2]
+    keys = [SimpleNamespace(file_name=name) for name in ("one", "two")]
+    builds = [Build(key.file_name, key) for key in keys]
+
+    def compile_into(folder, wanted, report, jobs=1):
+        asked.append(([each.target for each in wanted], jobs))
+        for each in wanted:
+            (folder / each.key.file_name).write_bytes(bytes(20_000))
+        return [folder / each.key.file_name for each in wanted]
+
+    monkeypatch.setattr(modules[2], "compile_into", compile_into)
+    monkeypatch.setattr(modules[2], "wanted", lambda *arguments: builds)
+    (tmp_path / "two").write_bytes(b"")
+    assert modules[2].main([str(tmp_path)]) == 0
+    assert asked == [(["one"], 1), (["two"], 1)]
+    _, _, first, second = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"\| one \| \d+ \| \d+\.\d \| 0\.02 \|", first)
+    assert second == "| two | was there | | 0.02 |"
+    assert modules[2].main([str(tmp_path), "--jobs", "2"]) == 0
+    assert asked[2:] == [(["one", "two"], 2)]

@@ -36,6 +36,8 @@ DIMS = ModelDimensions(
     n_vocab=1908, n_text_ctx=48, n_text_state=128, n_text_head=2, n_text_layer=2,
 )  # fmt: skip
 CHOOSERS = ("choose", "sample", "no_speech")
+OWN = "by our own kernel"
+"""Ends the names of the same graphs in the fast form."""
 TINY = MODELS["tiny.en"].dims
 WIDE = replace(TINY, n_vocab=n_panels(TINY.n_vocab) * PANEL)
 """What ``CHOOSERS`` are compiled for, once for all tests: it takes a minute. The logits of tiny.en on a CPU, whose
@@ -128,6 +130,7 @@ def add_graphs(module: Module, library: KernelLibrary) -> dict[str, Any]:
 
     with ranges_given() as ranges:
         choose.add_graphs(add, WIDE, device)
+    choose.add_graphs(lambda name, *graph: add(f"{name} {OWN}", *graph), WIDE, device, gpu.CHOOSERS)
     width = N_HEAD * HEAD_DIM
     slots = buffer(DType.float32, "rows", N_HEAD, "capacity", HEAD_DIM)
     add(

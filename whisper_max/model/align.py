@@ -8,7 +8,7 @@ from max.dtype import DType
 from max.graph import DeviceRef, TensorType, TensorValue, Value
 
 from whisper_max.dims import ModelDimensions
-from whisper_max.model.decoder import GraphType, cross_kv_types, decoder, project_vocabulary, split_cross_kv
+from whisper_max.model.decoder import GraphType, cross_kv_types, decoder, split_cross_kv
 from whisper_max.model.layers import Weights
 
 
@@ -54,5 +54,5 @@ def align(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> t
 
     x = weights.ops.embed(tokens, positions, weights, dims)
     x = decoder(x, weights, dims, attend_self, attend_cross)
-    logits = project_vocabulary(x.reshape((tokens.shape[1], dims.n_text_state)), weights, dims)
+    logits = weights.ops.logits(x.reshape((tokens.shape[1], dims.n_text_state)), weights, dims)
     return attended.result(), weights.ops.target_probs(logits, targets, n_text_tokens)

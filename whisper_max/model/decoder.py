@@ -104,15 +104,6 @@ def step_input_types(dims: ModelDimensions, kv_dtype: DType, cross_dtype: DType,
     ]
 
 
-def project_vocabulary(x: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
-    """Logits of ``ln(x)``. x: (n, n_text_state) -> (n, n_vocab) float32.
-
-    Their matrix has a name of its own, so that a model may have one; for all others it is bound to the token embedding.
-    """
-    logits = weights.ops.normed_linear(x, weights, "ln", "logits", dims.n_text_state, dims.n_vocab, bias=False)
-    return logits.cast(DType.float32)
-
-
 def decoder_block(
     x: TensorValue,
     weights: Weights,
@@ -160,7 +151,7 @@ def prefill(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) ->
     x = weights.ops.embed(tokens, positions, weights, dims)
     x = decoder(x, weights, dims, attend_self, attend_cross)
     x = x.reshape((tokens.shape[0] * tokens.shape[1], dims.n_text_state))  # (windows * length, n_text_state)
-    return project_vocabulary(weights.ops.take_rows(x, logit_rows), weights, dims)
+    return weights.ops.logits(weights.ops.take_rows(x, logit_rows), weights, dims)
 
 
 def step(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> TensorValue:
@@ -173,4 +164,4 @@ def step(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> Te
     x = weights.ops.embed(tokens, lengths, weights, dims)  # (rows, n_text_state)
     for layer in range(dims.n_text_layer):
         x = weights.ops.step_block(x, lengths, weights / "blocks" / layer, cache[layer], cross[layer], batch)
-    return project_vocabulary(x, weights, dims)
+    return weights.ops.logits(x, weights, dims)

@@ -25,7 +25,7 @@ def encoder_block(x: TensorValue, weights: Weights, n_state: int, n_head: int) -
 
 def encode_stages(mel: TensorValue, weights: Weights, dims: ModelDimensions) -> list[TensorValue]:
     """The value of every stage, named by ``stages.stage_names``, each (B, n_audio_ctx, n_audio_state)."""
-    stages = weights.ops.stem_stages(mel.cast(weights.dtype), weights, dims)
+    stages = weights.ops.stem_stages(mel, weights, dims)
     for index in range(dims.n_audio_layer):
         block = weights / "blocks" / index
         stages.append(encoder_block(stages[-1], block, dims.n_audio_state, dims.n_audio_head))
@@ -34,7 +34,7 @@ def encode_stages(mel: TensorValue, weights: Weights, dims: ModelDimensions) -> 
 
 def encode(mel: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
     """Audio features ``xa``, (B, n_audio_ctx, n_audio_state), of log-mel windows."""
-    x = weights.ops.stem(mel.cast(weights.dtype), weights, dims)
+    x = weights.ops.stem(mel, weights, dims)
     for index in range(dims.n_audio_layer):
         x = encoder_block(x, weights / "blocks" / index, dims.n_audio_state, dims.n_audio_head)
     return weights.ops.layer_norm(x, weights, "ln_post", dims.n_audio_state)

@@ -105,7 +105,7 @@ class Ops(AlignmentOps, SlotOps):
     def stem(
         self, mel: TensorValue, weights: Weights, dims: ModelDimensions, *, adds_positions: bool = True
     ) -> TensorValue:
-        """The convolutions, and positions. mel: (B, n_mels, n_frames) -> (B, n_audio_ctx, n_audio_state)."""
+        """The convolutions, and positions. mel: (B, n_mels, n_frames) float32 -> (B, n_audio_ctx, n_audio_state)."""
         n_state = dims.n_audio_state
         values = [
             mel,
@@ -121,7 +121,7 @@ class Ops(AlignmentOps, SlotOps):
 
     def layer_norm(self, x: TensorValue, weights: Weights, name: str, n_state: int) -> TensorValue:
         """Normalise the last axis in float32, whatever the dtype. x: (..., n_state), same shape out."""
-        return _run("whisper_max.layer_norm", [_rows(x), *weights.norm(name, n_state)], x.shape)
+        return _run("whisper_max.layer_norm", [rows_of(x), *weights.norm(name, n_state)], x.shape)
 
     def linear(
         self,
@@ -139,31 +139,40 @@ class Ops(AlignmentOps, SlotOps):
 
         x: (..., n_in) -> (..., n_out), the shape of residual. On a CPU a layer without a bias has one of zeros.
         """
-        values = [_rows(x), *weights.operands(name, n_in, n_out)]
+        values = [rows_of(x), *weights.operands(name, n_in, n_out)]
         shape = [*x.shape[:-1], n_out]
         if residual is None:
             return _run(weights.kernel("linear"), values, shape, gelu=gelu)
-        values.insert(1, _rows(residual))
+        values.insert(1, rows_of(residual))
         return _run(weights.kernel("linear_residual"), values, shape)
 
     def normed_linear(
         self, x: TensorValue, weights: Weights, norm: str, name: str, n_in: int, n_out: int, *, bias: bool = True
     ) -> TensorValue:
         """``linear(layer_norm(x))``. x: (..., n_in) -> (..., n_out)."""
-        values = [_rows(x), *weights.norm(norm, n_in), *weights.operands(name, n_in, n_out)]
+        values = [rows_of(x), *weights.norm(norm, n_in), *weights.operands(name, n_in, n_out)]
         return _run(weights.kernel("normed_linear"), values, [*x.shape[:-1], n_out], **weights.parameters(name))
+
+    def logits(self, x: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
+        """Logits of ``ln(x)``. x: (n, n_text_state) -> (n, n_vocab) float32.
+
+        Their matrix has a name of its own, so that a model may have one; for all others it is bound to the token
+        embedding.
+        """
+        n_state, n_vocab = dims.n_text_state, dims.n_vocab
+        return self.normed_linear(x, weights, "ln", "logits", n_state, n_vocab, bias=False).cast(DType.float32)
 
     def store_audio(self, audio: KeysAndValues, x: TensorValue, weights: Weights, n_in: int, n_out: int) -> None:
         """Fill a layer's cross keys and values, each (B, H, T, hd). x: (B, T, n_in); n_out: H * hd."""
         for target, name in zip(audio, ("cross_attn.key", "cross_attn.value"), strict=True):
-            operands = [target, _rows(x), *weights.operands(name, n_in, n_out)]
+            operands = [target, rows_of(x), *weights.operands(name, n_in, n_out)]
             parameters = {"head_dim": int(target.shape[3])}
             ops.inplace_custom(weights.kernel("linear_heads"), x.device, operands, parameters=parameters)
 
     def mlp(self, x: TensorValue, weights: Weights, n_state: int) -> TensorValue:
         """Layer norm, two linear layers around a GELU, the residual. x: (..., n_state), same shape out."""
         values = [
-            *(_rows(x), *weights.norm("mlp_ln", n_state)),
+            *(rows_of(x), *weights.norm("mlp_ln", n_state)),
             *weights.layer("mlp.0", n_state, 4 * n_state),
             *weights.operands("mlp.2", 4 * n_state, n_state),
         ]
@@ -263,7 +272,7 @@ def cross_attention(
     return attended.tensor
 
 
-def _rows(x: TensorValue) -> TensorValue:
+def rows_of(x: TensorValue) -> TensorValue:
     """(..., n) -> (rows, n)."""
     first, *others, n = x.shape
     return x.reshape((prod(others, start=first), n))

@@ -67,12 +67,14 @@ def build_module(
     xa = partial(decoder.cross_kv_input_types, dims, dtype, cross, device)
     add("cross_kv", xa, lambda inputs: decoder.cross_kv(inputs, text, dims))
     add("prefill", partial(decoder.prefill_input_types, *of), lambda inputs: decoder.prefill(inputs, text, dims))
-    step = fast_forms.step if isinstance(weights.ops, fast_forms.FastOps) else decoder.step
+    own = isinstance(weights.ops, fast_forms.FastOps)
+    step = fast_forms.step if own else decoder.step
     add("step", partial(decoder.step_input_types, *of), lambda inputs: step(inputs, text, dims))
     add("reorder", partial(reorder.reorder_input_types, dims, kv, device), partial(reorder.reorder, layers=weights.ops))
     add("align", partial(align.align_input_types, dims, cross, device), lambda inputs: align.align(inputs, text, dims))
     if not device.is_cpu():
-        choose.add_graphs(lambda name, types, forward: add(name, lambda: types, forward), dims, device)
+        choosers = fast_forms.CHOOSERS if own else choose.STOCK
+        choose.add_graphs(lambda name, types, forward: add(name, lambda: types, forward), dims, device, choosers)
     return module, weights.declared
 
 

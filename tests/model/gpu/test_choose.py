@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from max.driver import Buffer
 
+from tests.support.device_graphs import CHOOSERS, OWN, Widened
 from tests.support.device_graphs import add_graphs as add_graphs
 from whisper_max.decode.more_rules import SpeechGoesOn
 from whisper_max.decode.rules import LogitRule, SuppressBlank, SuppressTokens, TimestampRules
@@ -29,6 +30,13 @@ TOKENIZER: Any = SimpleNamespace(
     encode=lambda text: [7] if text == " " else [],
 )
 SUPPRESSED = [3, 50, NO_SPEECH]
+
+
+@pytest.fixture(scope="module", params=["by stock operations", OWN])
+def device_graphs(device_graphs, request):
+    """Those that choose, in both forms."""
+    own = request.param == OWN
+    return {name: Widened(device_graphs[f"{name} {OWN}"]) if own else device_graphs[name] for name in CHOOSERS}
 
 
 class Rows:

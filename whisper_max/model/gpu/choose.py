@@ -230,8 +230,17 @@ def no_speech(inputs: Sequence[Value]) -> TensorValue:
     return ops.squeeze(ops.sum(chosen) / ops.sum(exponentials), -1)
 
 
-def add_graphs(add: Add, dims: ModelDimensions, device: DeviceRef) -> None:
-    """Add the graphs choose, sample and no_speech; they have no weights, and run on any device."""
-    add("choose", choose_input_types(dims, device, sampled=False), choose)
-    add("sample", choose_input_types(dims, device, sampled=True), sample)
-    add("no_speech", no_speech_input_types(dims, device), no_speech)
+Chooser = Callable[[Sequence[Value]], TensorValue]
+STOCK: tuple[Chooser, Chooser, Chooser] = (choose, sample, no_speech)
+
+
+def add_graphs(
+    add: Add, dims: ModelDimensions, device: DeviceRef, choosers: tuple[Chooser, Chooser, Chooser] = STOCK
+) -> None:
+    """Add the graphs choose, sample and no_speech; they have no weights, and run on any device.
+
+    choosers: what makes them, by default stock operations.
+    """
+    add("choose", choose_input_types(dims, device, sampled=False), choosers[0])
+    add("sample", choose_input_types(dims, device, sampled=True), choosers[1])
+    add("no_speech", no_speech_input_types(dims, device), choosers[2])

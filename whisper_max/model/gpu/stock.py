@@ -8,6 +8,7 @@ from max.dtype import DType
 from max.graph import BufferValue, Dim, TensorValue, ops
 
 from whisper_max.dims import ModelDimensions
+from whisper_max.model.alignment import Alignment
 from whisper_max.model.decoder import decoder_block
 from whisper_max.model.gpu.decode_attention import (
     MASKED,
@@ -32,7 +33,7 @@ class StockOps(Ops):
 
     def stem_stages(self, mel: TensorValue, weights: Weights, dims: ModelDimensions) -> list[TensorValue]:
         n_state = dims.n_audio_state
-        x = ops.transpose(mel, 1, 2)  # (B, n_frames, n_mels)
+        x = ops.transpose(mel.cast(weights.dtype), 1, 2)  # (B, n_frames, n_mels)
         x = self._conv1d(x, weights, "conv1", dims.n_mels, n_state, stride=1)
         x = self._conv1d(x, weights, "conv2", n_state, n_state, stride=2)
         return [x, x + weights("positional_embedding", dims.n_audio_ctx, n_state)]
@@ -153,7 +154,7 @@ class StockOps(Ops):
             lambda q: decode_cross_attention(q, *audio, batch),
         )
 
-    def alignment(self, heads: TensorValue, length: Dim, dims: ModelDimensions) -> _Alignment:
+    def alignment(self, heads: TensorValue, length: Dim, dims: ModelDimensions) -> Alignment:
         return _Alignment(heads, dims)
 
     def target_probs(self, logits: TensorValue, targets: TensorValue, n_text_tokens: TensorValue) -> TensorValue:

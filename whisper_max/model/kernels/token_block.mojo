@@ -31,6 +31,9 @@ comptime THREADS = WARPS * LANES
 comptime DEPTH = 32
 """Numbers of a row that a lane's four neighbours load at once, eight each: two products' worth."""
 comptime PART = 8
+comptime ALIGNED = 16
+"""Bytes at whose multiples such parts begin, as all buffers and rows do: without being told, the compiler loads a GPU's
+numbers one by one."""
 comptime FEW = 16
 """Rows up to which tiles are 16 rows by 8 columns, so that many thread blocks share one pass over the weights; for more
 rows they are 32 by 32."""
@@ -230,11 +233,11 @@ def mean_and_scale[lanes: Int](lane: Int, x: FloatPointer, n: Int) -> Tuple[Floa
     comptime Few = SIMD[DType.float32, 4]
     var total = Few(0)
     for k in range(lane * 4, n, lanes * 4):
-        total += x.unsafe_load[width=4](k)
+        total += x.unsafe_load[width=4, alignment=ALIGNED](k)
     var mean = over_lanes[lanes](total.reduce_add()) / Float32(n)
     var squares = Few(0)
     for k in range(lane * 4, n, lanes * 4):
-        var far = x.unsafe_load[width=4](k) - mean
+        var far = x.unsafe_load[width=4, alignment=ALIGNED](k) - mean
         squares += far * far
     return mean, 1 / sqrt(over_lanes[lanes](squares.reduce_add()) / Float32(n) + EPSILON)
 
@@ -252,19 +255,25 @@ struct Left[dtype: DType, normed: Bool, space: AddressSpace](TrivialRegisterPass
     var layer: Layer[Self.dtype]
 
     @always_inline
+    def normalising(self, values: Self.Values, k: Int) -> SIMD[DType.float32, PART]:
+        """Weights or biases of the normalisation."""
+        return values.unsafe_load[width=PART, alignment=ALIGNED](k).cast[DType.float32]()
+
+    @always_inline
     def part(self, row: Int, k: Int) -> SIMD[Self.dtype, PART]:
         """Numbers k to k + PART of a row of the tile; zeros past the last row."""
         if self.first_row + row >= self.rows:
             return SIMD[Self.dtype, PART](0)
         var place = (self.first_row + row) * self.layer.n_in + k
         comptime if not Self.normed:
-            return self.plain.unsafe_load[width=PART](place)
+            return self.plain.unsafe_load[width=PART, alignment=ALIGNED](place)
         else:
             var mean = self.statistics.unsafe_load(2 * row)
             var scale = self.statistics.unsafe_load(2 * row + 1)
-            var weight = self.layer.norm_weight.unsafe_load[width=PART](k).cast[DType.float32]()
-            var bias = self.layer.norm_bias.unsafe_load[width=PART](k).cast[DType.float32]()
-            var value = (self.stream.unsafe_load[width=PART](place) - mean) * scale * weight + bias
+            var weight = self.normalising(self.layer.norm_weight, k)
+            var bias = self.normalising(self.layer.norm_bias, k)
+            var x = self.stream.unsafe_load[width=PART, alignment=ALIGNED](place)
+            var value = (x - mean) * scale * weight + bias
             return value.cast[Self.dtype]()
 
 
@@ -273,7 +282,7 @@ def right_part[dtype: DType](layer: Layer[dtype], column: Int, k: Int) -> SIMD[d
     """Numbers k to k + PART of a column; zeros past the last."""
     if column >= layer.n_out:
         return SIMD[dtype, PART](0)
-    return layer.weight.unsafe_load[width=PART](column * layer.n_in + k)
+    return layer.weight.unsafe_load[width=PART, alignment=ALIGNED](column * layer.n_in + k)
 
 
 @always_inline
@@ -491,16 +500,18 @@ def attend_group[
     first: Int,
     last: Int,
     n_steps: Int,
+    key_stride: Int,
     share: Pointer[Float32, MutUntrackedOrigin, address_space=space],
 ):
-    """Keys first to last (not included) of one head. q: (hd,); k, v: (n_keys, hd); share: (hd + 2,), the weighted sum
-    of values, the highest score, and the sum of weights relative to it; of no keys: zeros and the lowest number.
+    """Keys first to last (not included) of one head. q: (hd,); k, v: (n_keys, hd), keys key_stride numbers apart;
+    share: (hd + 2,), the weighted sum of values, the highest score, and the sum of weights relative to it; of no keys:
+    zeros and the lowest number.
 
     All groups of a warp take n_steps steps, as they add up together: keys past the last are read from the last's place
     and don't count."""
     comptime width = head_dim // lanes
     var at = lane * width
-    var query = q.unsafe_load[width=width](at).cast[DType.float32]() / sqrt(Float32(head_dim))
+    var query = q.unsafe_load[width=width, alignment=ALIGNED](at).cast[DType.float32]() / sqrt(Float32(head_dim))
     var highest = Float32.MIN_FINITE
     var total = Float32(0)
     var result = SIMD[DType.float32, width](0)
@@ -510,7 +521,8 @@ def attend_group[
         var new_highest = highest
         comptime for i in range(KEYS):
             var key = max(min(start + i, last - 1), 0)
-            var numbers = k.unsafe_load[width=width](key * head_dim + at).cast[DType.float32]()
+            var place = key * key_stride + at
+            var numbers = k.unsafe_load[width=width, alignment=ALIGNED](place).cast[DType.float32]()
             var score = over_lanes[lanes]((query * numbers).reduce_add())
             scores[i] = score if start + i < last else Float32.MIN_FINITE
             new_highest = max(new_highest, scores[i])
@@ -521,7 +533,8 @@ def attend_group[
             if start + i < last:
                 var weight = exp(scores[i] - new_highest)
                 total += weight
-                result += v.unsafe_load[width=width]((start + i) * head_dim + at).cast[DType.float32]() * weight
+                var place = (start + i) * key_stride + at
+                result += weight * v.unsafe_load[width=width, alignment=ALIGNED](place).cast[DType.float32]()
         highest = new_highest
     share.unsafe_store(at, result)
     if lane == 0:
@@ -579,7 +592,7 @@ def attention_unit[
     var q = places.q.unsafe_offset(pair * head_dim)
     comptime if gpu:
         attend_share_of[head_dim, GROUP](
-            Int(thread_idx.x) // GROUP, Int(thread_idx.x) % GROUP, split, n_keys, per_group, q,
+            Int(thread_idx.x) // GROUP, Int(thread_idx.x) % GROUP, split, n_keys, per_group, head_dim, q,
             keys.unsafe_offset(cache), values.unsafe_offset(cache), shared,
         )
         barrier()
@@ -596,7 +609,8 @@ def attention_unit[
     else:
         for group in range(GROUPS):
             attend_share_of[head_dim, 1](
-                group, 0, split, n_keys, per_group, q, keys.unsafe_offset(cache), values.unsafe_offset(cache), shared
+                group, 0, split, n_keys, per_group, head_dim, q, keys.unsafe_offset(cache),
+                values.unsafe_offset(cache), shared,
             )
         for place in range(head_dim):
             put_attended(place, pair, split, splits, places, shared)
@@ -617,6 +631,7 @@ def attend_share_of[
     split: Int,
     n_keys: Int,
     per_group: Int,
+    key_stride: Int,
     q: Pointer[Scalar[dtype], MutUntrackedOrigin],
     k: Pointer[Scalar[dtype], MutUntrackedOrigin],
     v: Pointer[Scalar[dtype], MutUntrackedOrigin],
@@ -624,7 +639,7 @@ def attend_share_of[
 ):
     var first = min((split * GROUPS + group) * per_group, n_keys)
     attend_group[head_dim, lanes](
-        lane, q, k, v, first, min(first + per_group, n_keys), ceildiv(per_group, KEYS),
+        lane, q, k, v, first, min(first + per_group, n_keys), ceildiv(per_group, KEYS), key_stride,
         shared.unsafe_offset(group * (head_dim + 2)),
     )
 
