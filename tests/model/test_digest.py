@@ -110,7 +110,7 @@ def test_edits_of_what_only_a_cpu_runs_leave_a_gpus_record_valid(changed):
         ("kernels/linear.mojo", "comptime WIDEN_FROM_ROWS = 32", "comptime WIDEN_FROM_ROWS = 16"),
         ("kernels/int8_attention.mojo", "from std.math import ceildiv", "from std.math import abs, ceildiv"),
         ("panels.py", "PANEL = 32", "PANEL = 64"),
-        ("layers.py", "values.insert(1, _rows(residual))", "values.insert(1, _rows(residual + 0))"),
+        ("layers.py", "values.insert(1, rows_of(residual))", "values.insert(1, rows_of(residual + 0))"),
     ]  # fmt: skip
     assert changed(*edits) == CPU
 

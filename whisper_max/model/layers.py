@@ -154,11 +154,7 @@ class Ops(AlignmentOps, SlotOps):
         return _run(weights.kernel("normed_linear"), values, [*x.shape[:-1], n_out], **weights.parameters(name))
 
     def logits(self, x: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
-        """Logits of ``ln(x)``. x: (n, n_text_state) -> (n, n_vocab) float32.
-
-        Their matrix has a name of its own, so that a model may have one; for all others it is bound to the token
-        embedding.
-        """
+        """Logits of ``ln(x)``, by a matrix of their own or the embedding. x: (n, n_text_state) -> (n, n_vocab)."""
         n_state, n_vocab = dims.n_text_state, dims.n_vocab
         return self.normed_linear(x, weights, "ln", "logits", n_state, n_vocab, bias=False).cast(DType.float32)
 
