@@ -6,6 +6,7 @@ import re
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -268,7 +269,7 @@ def test_what_is_compiled_is_what_is_packed(modules, packer, tmp_path, monkeypat
 
 def test_artifacts_are_compiled_side_by_side_where_asked_for(modules, tmp_path, monkeypatch, capsys):
     asked = []
-    keys = [SimpleNamespace(file_name=name) for name in ("one", "two")]
+    keys: list[Any] = [SimpleNamespace(file_name=name) for name in ("one", "two")]
     builds = [Build(key.file_name, key) for key in keys]
 
     def compile_into(folder, wanted, report, jobs=1):
