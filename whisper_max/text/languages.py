@@ -155,6 +155,11 @@ def spoken_language(language: str | None, *, where: str | None = "language") -> 
     return language_code(language, where=where)
 
 
+def language_name(code: str) -> str:
+    """The English name of a language, in lower case; of one that Whisper does not know, its code."""
+    return LANGUAGES.get(code, code)
+
+
 def _by_token(wanted: str) -> str | None:
     """The code of a language of Whisper's, given by its token; another's token as it is."""
     token = _TOKEN.fullmatch(wanted)

@@ -37,6 +37,7 @@ from whisper_max.compat.whisper.utils import (
     str2bool,
 )
 from whisper_max.errors import OptionError
+from whisper_max.text.languages import language_name
 from whisper_max.transcribe.result import Segment
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _check_names(decode_options: dict[str, Any]) -> None:
 
 def _announced_language(model: Whisper, samples: NDArray[np.float32]) -> str:
     code = model.native.detect_language(samples).code
-    print(f"Detected language: {LANGUAGES.get(code, code).title()}")
+    print(f"Detected language: {language_name(code).title()}")
     return code
 
 

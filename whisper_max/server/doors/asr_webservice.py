@@ -34,7 +34,7 @@ from whisper_max.server.recordings import Audio
 from whisper_max.server.settings import Settings
 from whisper_max.server.spool import DiskSpace
 from whisper_max.server.state import Shared, shared
-from whisper_max.text.languages import LANGUAGES
+from whisper_max.text.languages import language_name
 from whisper_max.transcribe.result import TranscriptionResult
 
 router = APIRouter(tags=["other servers"], include_in_schema=False)
@@ -118,7 +118,7 @@ async def _detect(request: Request, server: Shared) -> Response:
         found: DetectedLanguage = await asyncio.wrap_future(
             engine.run_on_engine(lambda model: model.detect_language(samples))
         )
-    name = LANGUAGES.get(found.code, found.code)
+    name = language_name(found.code)
     body = {"detected_language": name, "language_code": found.code, "confidence": found.probability}
     return JSONResponse(body, headers=_ENGINE)
 

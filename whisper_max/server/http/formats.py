@@ -14,7 +14,7 @@ from starlette.responses import Response
 from whisper_max.output import finite, render
 from whisper_max.server.http.asked import Asked
 from whisper_max.server.http.fields import DIARIZED
-from whisper_max.text.languages import LANGUAGES
+from whisper_max.text.languages import language_name
 from whisper_max.transcribe.result import Segment, TranscriptionResult, Word
 
 _AUDIO_POSITIONS = 50  # a second
@@ -112,7 +112,7 @@ def tokens_of(result: TranscriptionResult) -> dict[str, Any]:
 def verbose(asked: Asked, result: TranscriptionResult) -> dict[str, Any]:
     """``verbose_json``; a translation's language is English, and ``source_language`` what was spoken."""
     translated = asked.options.task == "translate"
-    spoken = LANGUAGES.get(result.language, result.language)
+    spoken = language_name(result.language)
     answer: dict[str, Any] = {
         "task": asked.options.task,
         "language": "english" if translated else spoken,
