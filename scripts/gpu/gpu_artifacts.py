@@ -76,7 +76,8 @@ def compile_all(folder: Path, builds: Sequence[Build], n_jobs: int) -> None:
         before = getrusage(RUSAGE_CHILDREN)
         (path,) = compile_into(folder, [build], partial(print, file=sys.stderr, flush=True))
         used = getrusage(RUSAGE_CHILDREN)
-        seconds = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+        # Each pair apart: where nothing ran, the sum of all four rounds to less than nothing.
+        seconds = (used.ru_utime - before.ru_utime) + (used.ru_stime - before.ru_stime)
         took = "was there |" if is_there else f"{seconds:.0f} | {used.ru_maxrss / 1e6:.1f}"  # ru_maxrss is in kB
         print(f"| {build.target} | {took} | {path.stat().st_size / 1e6:.2f} |", flush=True)
 
