@@ -82,6 +82,86 @@ def test_how_strong_an_adapter_is(config, scale, base, writers, tmp_path):
     )
 
 
+def dora(matrix, delta, magnitude, axis):
+    """In float64, norms over all axes but the outputs'."""
+    changed = matrix.astype(np.float64) + delta
+    others = tuple(each for each in range(matrix.ndim) if each != axis)
+    return changed / np.sqrt((changed**2).sum(others, keepdims=True)) * magnitude
+
+
+def test_magnitudes_of_dora(base, writers, tmp_path):
+    """Of a linear layer, a convolution and an embedding, whose outputs are its columns."""
+    pair, random = parts(), np.random.default_rng(1)
+    (down, up), (conv_down, conv_up), (rows, columns) = pair(32, 8), pair(8, 24), pair(8, 300)
+    magnitudes = [random.random(shape).astype(np.float32) for shape in ((32,), (1, 8, 1), (8,))]
+    tensors = {
+        f"{FC1}.lora_A.weight": down,
+        f"{FC1}.lora_B.weight": up,
+        f"{FC1}.lora_magnitude_vector.weight": magnitudes[0],
+        f"{CONV}.lora_A.weight": conv_down.reshape(2, 8, 3),
+        f"{CONV}.lora_B.weight": conv_up.reshape(8, 2, 1),
+        f"{CONV}.lora_magnitude_vector": magnitudes[1],  # without .weight, as earlier versions of peft had it
+        f"{EMBEDDING}.lora_embedding_A": rows,
+        f"{EMBEDDING}.lora_embedding_B": columns,
+        f"{EMBEDDING}.lora_magnitude_vector.weight": magnitudes[2],
+    }
+    ours = merged(base, write_adapter(writers, tmp_path / "a", tensors, use_dora=True))
+    taps = 3 * np.einsum("or,rik->oik", conv_up, conv_down.reshape(2, 8, 3))
+    expected = {
+        "encoder.blocks.1.mlp.0.weight": (3 * (up @ down), magnitudes[0][:, None], 0),
+        "encoder.conv2.weight": (taps, magnitudes[1].reshape(8, 1, 1), 0),
+        OURS: (3 * (columns @ rows).T, magnitudes[2], 1),
+    }
+    for name, of in expected.items():
+        np.testing.assert_allclose(ours[name], dora(base.tensors[name], *of), rtol=1e-5, atol=1e-6)
+    assert LOGITS not in ours
+
+
+def test_several_doras_each_normed_by_the_models_own_matrix(base, writers, tmp_path):
+    """As peft 0.21 merges them: the norm is that of one change alone."""
+    name = "decoder.blocks.0.cross_attn.query.weight"
+    folders, changes = [], []
+    for seed in (1, 2):
+        down, up = parts(seed)(8, 8)
+        magnitude = np.random.default_rng(seed).random(8).astype(np.float32)
+        tensors = {f"{QUERY}.lora_A.weight": down, f"{QUERY}.lora_B.weight": up}
+        tensors[f"{QUERY}.lora_magnitude_vector.weight"] = magnitude
+        folders.append(write_adapter(writers, tmp_path / f"{seed}", tensors, use_dora=True))
+        changes.append((3 * (up @ down), magnitude[:, None]))
+    expected = base.tensors[name].astype(np.float64)
+    for delta, magnitude in changes:
+        norm = np.sqrt(((base.tensors[name].astype(np.float64) + delta) ** 2).sum(1, keepdims=True))
+        expected = (expected + delta) * magnitude / norm
+    np.testing.assert_allclose(merged(base, *folders)[name], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_dora_is_applied_as_it_was_trained_or_not_at_all(base, writers, tmp_path):
+    down, up = parts()(32, 8)
+    pair = {f"{FC1}.lora_A.weight": down, f"{FC1}.lora_B.weight": up}
+    magnitude = {f"{FC1}.lora_magnitude_vector.weight": np.ones(32, np.float32)}
+    folder = write_adapter(writers, tmp_path / "a", pair | magnitude, use_dora=True)
+    with pytest.raises(CheckpointError, match=r"learned for its full strength: expected =1 or nothing, found =0\.5"):
+        merged(base, f"{folder}=0.5")
+    with pytest.raises(CheckpointError, match=r"with a magnitude, and use_dora is None"):
+        merged(base, write_adapter(writers, tmp_path / "b", pair | magnitude))
+    with pytest.raises(CheckpointError, match=r"not an adapter of this model: unknown tensors 1 .*magnitude"):
+        merged(base, write_adapter(writers, tmp_path / "c", magnitude, use_dora=True))
+    other = {f"{FC1}.lora_magnitude_vector.weight": np.ones(8, np.float32)}
+    with pytest.raises(CheckpointError, match=r"magnitude_vector.weight has the wrong shape: expected \(32,\)"):
+        merged(base, write_adapter(writers, tmp_path / "d", pair | other, use_dora=True))
+
+
+def test_a_bias_of_the_change_adds_to_the_layers(base, writers, tmp_path):
+    down, up = parts()(32, 8)
+    bias = np.arange(32, dtype=np.float32)
+    tensors = {f"{FC1}.lora_A.weight": down, f"{FC1}.lora_B.weight": up, f"{FC1}.lora_B.bias": bias}
+    ours = merged(base, f"{write_adapter(writers, tmp_path / 'a', tensors, lora_bias=True)}=0.5")
+    name = "encoder.blocks.1.mlp.0.bias"
+    np.testing.assert_allclose(ours[name], base.tensors[name] + 1.5 * bias, rtol=1e-6)
+    with pytest.raises(CheckpointError, match=r"half of the change of encoder.blocks.1.mlp.0.bias is missing"):
+        merged(base, write_adapter(writers, tmp_path / "b", {f"{FC1}.lora_B.bias": bias, f"{FC1}.bias": bias}))
+
+
 def test_a_convolution_and_an_embedding(base, writers, tmp_path):
     pair = parts()
     down, up = pair(8, 24)
@@ -174,6 +254,17 @@ def test_tied_layers_hold_one_change(base, writers, tmp_path):
     assert LOGITS not in ours
 
 
+def test_a_change_of_logits_that_an_adapter_parted_from_the_embedding(base, writers, tmp_path):
+    matrix, (down, up) = base.tensors[OURS][::-1].copy(), parts()(300, 8)
+    folder = write_adapter(writers, tmp_path / "a", {})
+    stored = {"base_model.model.proj_out.lora_A.weight": down, "base_model.model.proj_out.lora_B.weight": up}
+    stored[f"{PREFIX}{EMBEDDING}.modules_to_save.weight"] = matrix
+    (folder / "adapter_model.safetensors").write_bytes(writers.safetensors_bytes(stored))
+    ours = merged(base, folder)
+    np.testing.assert_array_equal(ours[OURS], matrix)
+    np.testing.assert_allclose(ours[LOGITS], base.tensors[OURS] + 3 * (up @ down), rtol=1e-5, atol=1e-6)
+
+
 def test_a_change_of_logits_that_share_the_embedding(base, writers, tmp_path):
     down, up = parts()(300, 8)
     folder = write_adapter(writers, tmp_path / "a", {})
@@ -218,8 +309,8 @@ def test_an_adapter_of_another_model_is_refused(tensors, message, base, writers,
     ("config", "message"),
     [
         ({"peft_type": "IA3"}, "not a LoRA adapter: expected peft_type 'LORA', found 'IA3'; merge it with peft"),
-        ({"use_dora": True}, r"an adapter with use_dora; merge it with peft \(merge_and_unload\) and load the result"),
-        ({"lora_bias": True}, "an adapter with lora_bias"),
+        ({"use_qalora": True}, r"an adapter with use_qalora; merge it with peft \(merge_and_unload\) and load the"),
+        ({"use_dora": True}, r"a change of encoder.blocks.1.mlp.0.weight without a magnitude, and use_dora is True"),
         ({"init_lora_weights": "pissa_niter_4"}, "an adapter with init_lora_weights pissa_niter_4"),
         ({"lora_alpha": "x"}, "impossible lora_alpha: expected above 0, found 'x'"),
         ({"lora_alpha": None}, "impossible lora_alpha: expected above 0"),

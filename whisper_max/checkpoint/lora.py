@@ -1,8 +1,9 @@
 """LoRA adapters as peft saves them, merged into a checkpoint's tensors when these are read.
 
 ``adapter_config.json`` says how strong an adapter is; ``adapter_model.safetensors`` holds, for each matrix W that it
-changes, A (r, n_in) and B (n_out, r): W becomes W + scale * B A, with scale lora_alpha / r (or / sqrt(r)). It may hold
-whole tensors too, which replace the model's. Source: peft ``tuners/lora/layer.py``, ``get_delta_weight``.
+changes, A (r, n_in) and B (n_out, r): W becomes W + scale * B A, with scale lora_alpha / r (or / sqrt(r)). DoRA's then
+gives each output the magnitude that it learned, a vector (n_out,). It may hold whole tensors too, which replace the
+model's. Source: peft ``tuners/lora/layer.py``, ``get_delta_weight``, and ``tuners/lora/variants.py``, ``merge_safe``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +31,17 @@ from whisper_max.errors import CheckpointError, brief
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
-_PARTS = re.compile(r"\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.default)?(\.weight)?$")
+_PARTS = re.compile(
+    r"\.lora_((?P<embedding>embedding_)?(?P<side>[AB])|(?P<magnitude>magnitude_vector))(\.default)?(\.weight)?$"
+)
+_SHIFT = re.compile(r"\.lora_B(\.default)?(?=\.bias$)")
 _WHOLE = re.compile(r"\.(base_layer|modules_to_save)(\.default)?(?=\.)")
 _UNKNOWN_KINDS = (
-    *("use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "layer_replication", "target_parameters"),
+    *("use_qalora", "use_bdlora", "fan_in_fan_out", "layer_replication", "target_parameters", "velora_config"),
     *("trainable_token_indices", "megatron_config", "alora_invocation_tokens", "arrow_config", "kasa_config"),
-    *("monteclora_config", "velora_config"),
+    "monteclora_config",
 )
-"""Settings of peft under which an adapter is more, or other, than a product of two matrices."""
+"""Settings of peft under which an adapter is more, or other, than LoRA's or DoRA's."""
 
 _PATTERN = re.compile(r"\^?(\\[.d]|\[[\w-]+\]|\.|[\w|()-]|(?<!\))[*+](?![*+]))+\$?")
 """Regular expressions in which nothing that repeats is inside what repeats, so that they take no long time."""
@@ -60,28 +65,65 @@ class Adapter:
     factor: float = 1.0
 
 
+class Change(Protocol):
+    """What an adapter does to one tensor."""
+
+    def apply(self, merged: NDArray[np.float32], base: NDArray[np.float32]) -> None:
+        """Change ``merged`` in place, which others may have changed before. base: the model's own tensor."""
+        ...
+
+
 @dataclass(frozen=True)
 class LowRank:
-    """One change of one matrix: scale * B A. down: A, (r, n_in) or (r, n_in, k). up: B, (n_out, r) or (n_out, r, 1)."""
+    """One change of one matrix: scale * B A. down: A, (r, n_in) or (r, n_in, k). up: B, (n_out, r) or (n_out, r, 1).
+
+    transposed: it is of an embedding, whose rows are A's columns.
+    magnitude: DoRA's, the norm that each output has afterwards, (n_out,) or (1, n_out, 1); None for LoRA.
+    """
 
     down: InFile
     up: InFile
     scale: float
-    transposed: bool  # an embedding's, whose rows are A's columns
+    transposed: bool
+    magnitude: InFile | None = None
 
-    def delta(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """What is added to a matrix of this shape."""
+    def apply(self, merged: NDArray[np.float32], base: NDArray[np.float32]) -> None:
+        """Add the product; DoRA's factor is that of this change alone on the model's own matrix, as in peft."""
+        delta = self._delta(merged.shape)
+        merged += delta
+        if self.magnitude is None:
+            return
+        delta += base
+        n_out = delta.shape[1] if self.transposed else len(delta)
+        outputs = delta.T if self.transposed else delta.reshape(n_out, -1)
+        with np.errstate(divide="ignore", invalid="ignore"):  # values that are no numbers are found by who loads them
+            factor = _float32(self.magnitude).ravel() / np.linalg.norm(outputs, axis=1)
+        merged *= factor if self.transposed else factor.reshape(-1, *(1 for _ in merged.shape[1:]))
+
+    def _delta(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         up, down = (_float32(part).reshape(len(_float32(part)), -1) for part in (self.up, self.down))
         product = up @ down * np.float32(self.scale)
         return (product.T if self.transposed else product).reshape(shape)
 
 
 @dataclass(frozen=True)
+class Shift:
+    """A bias that B has, which adds to its layer's."""
+
+    bias: InFile
+    scale: float
+
+    def apply(self, merged: NDArray[np.float32], base: NDArray[np.float32]) -> None:
+        """Add it."""
+        merged += _float32(self.bias) * np.float32(self.scale)
+
+
+@dataclass(frozen=True)
 class MergedTensor:
-    """A tensor with changes added to it, in float32."""
+    """A tensor with changes made to it, in float32."""
 
     base: Entry
-    changes: tuple[LowRank, ...] = field(repr=False)
+    changes: tuple[Change, ...] = field(repr=False)
     dtype: str = "float32"
 
     @property
@@ -89,10 +131,11 @@ class MergedTensor:
         return self.base.shape
 
     def read(self) -> NDArray[np.float32]:
-        """The sum, in the order of the adapters."""
-        merged = _float32(self.base).copy()
+        """What they make of it, in the order of the adapters."""
+        base = _float32(self.base)
+        merged = base.copy()
         for change in self.changes:
-            merged += change.delta(merged.shape)
+            change.apply(merged, base)
         return merged
 
 
@@ -123,47 +166,80 @@ def merge_adapters(tensors: Tensors, adapters: Iterable[Adapter], dims: ModelDim
     return tensors
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """An adapter's tensors, by our names of those that they change.
+
+    pairs: A and B, by the matrix and whether it is an embedding's. magnitudes: DoRA's, by the matrix. shifts: by the
+    bias. whole: tensors that replace the model's.
+    """
+
+    pairs: dict[tuple[str, bool], dict[str, InFile]] = field(default_factory=dict)
+    magnitudes: dict[str, InFile] = field(default_factory=dict)
+    shifts: dict[str, InFile] = field(default_factory=dict)
+    whole: dict[str, Entry] = field(default_factory=dict)
+
+
 def _merge(tensors: Tensors, adapter: Adapter, dims: ModelDimensions) -> Tensors:
     config = read_json(adapter.config)
     _check_kind(config, adapter.config)
+    parts = _read_parts(tensors, adapter, dims)
+    merged = tensors.replaced(_own_logits(parts.whole, tensors))
+    is_said_twice = config.get("ensure_weight_tying") is True and (TOKEN_EMBEDDING, True) in parts.pairs
+    for (target, transposed), sides in parts.pairs.items():
+        magnitude = parts.magnitudes.get(target)
+        if target == LOGITS and target not in merged:
+            if is_said_twice:
+                continue  # the layers share their matrices as the model does: one change, which peft's merge adds twice
+            target = TOKEN_EMBEDDING  # one matrix, which both share
+        change = _low_rank(sides, magnitude, target, merged.shape(target), config, adapter, transposed)
+        merged = _changed(merged, target, change)
+    for target, tensor in parts.shifts.items():
+        down = parts.pairs.get((target.removesuffix("bias") + "weight", False), {}).get("A")
+        if down is None:
+            raise CheckpointError(f"half of the change of {target} is missing", where=adapter.weights)
+        scale = adapter.factor * _scale(config, down.name, down.shape[0], adapter.config)
+        merged = _changed(merged, target, Shift(tensor, scale))
+    return merged
+
+
+def _changed(tensors: Tensors, target: str, change: Change) -> Tensors:
+    base = tensors.entry(target)
+    changes = (*base.changes, change) if isinstance(base, MergedTensor) else (change,)
+    return tensors.replaced({target: MergedTensor(base.base if isinstance(base, MergedTensor) else base, changes)})
+
+
+def _read_parts(tensors: Tensors, adapter: Adapter, dims: ModelDimensions) -> _Parts:
+    """What the adapter's file holds, all of it known."""
     names = {theirs: ours[0] for theirs, ours in expand(TABLE.tensors, dims).items()} | {TABLE.logits: LOGITS}
     read = read_shard if adapter.weights.suffix == ".safetensors" else read_pytorch_shard
-    pairs: dict[tuple[str, bool], dict[str, InFile]] = {}
-    entries: dict[str, Entry] = {}
-    unknown: list[str] = []
+    parts, unknown = _Parts(), []
     for tensor in read(adapter.weights):
-        part = _PARTS.search(tensor.name)
-        name = bare_name(tensor.name[: part.start()] + ".weight" if part else _WHOLE.sub("", tensor.name))
-        target = names.get(name, ZEROS)
+        part, shift = _PARTS.search(tensor.name), _SHIFT.search(tensor.name)
+        name = tensor.name[: part.start()] + ".weight" if part else _SHIFT.sub("", _WHOLE.sub("", tensor.name))
+        target = names.get(bare_name(name), ZEROS)
         if target == ZEROS:
             unknown.append(tensor.name)
         elif part is None:
             shape = tensors.shape(TOKEN_EMBEDDING if target == LOGITS else target)
             has_more_tokens = target in (TOKEN_EMBEDDING, LOGITS) and tensor.shape[1:] == shape[1:]
             _check(tensor.shape == shape, tensor, shape, _TOKENS_ADDED if has_more_tokens else _OTHER_MODEL)
-            entries[target] = tensor
+            (parts.shifts if shift else parts.whole)[target] = tensor
+        elif part["magnitude"]:
+            parts.magnitudes[target] = tensor
         else:
-            pairs.setdefault((target, bool(part["embedding"])), {})[part["side"]] = tensor
-    if unknown or not (pairs or entries):
+            parts.pairs.setdefault((target, bool(part["embedding"])), {})[part["side"]] = tensor
+    matrices = {target for target, _ in parts.pairs}
+    unknown += [tensor.name for target, tensor in parts.magnitudes.items() if target not in matrices]
+    if unknown or not (parts.pairs or parts.whole):
         raise CheckpointError(
             "not an adapter of this model: " + (f"unknown tensors {summarise(unknown)}" if unknown else "empty"),
             where=adapter.weights,
         )
-    entries = _own_logits(entries, tensors)
-    is_said_twice = config.get("ensure_weight_tying") is True and (TOKEN_EMBEDDING, True) in pairs
-    for (target, transposed), sides in pairs.items():
-        if target == LOGITS and target not in (*entries, *tensors):
-            if is_said_twice:
-                continue  # the layers share their matrices as the model does: one change, which peft's merge adds twice
-            target = TOKEN_EMBEDDING  # one matrix, which both share
-        base = entries.get(target, tensors.entry(target))
-        change = _change(sides, target, base.shape, config, adapter, transposed)
-        earlier = base.changes if isinstance(base, MergedTensor) else ()
-        entries[target] = MergedTensor(base.base if isinstance(base, MergedTensor) else base, (*earlier, change))
-    return tensors.replaced(entries)
+    return parts
 
 
-def _own_logits(entries: dict[str, Entry], tensors: Tensors) -> dict[str, Entry]:
+def _own_logits(entries: Mapping[str, Entry], tensors: Tensors) -> Mapping[str, Entry]:
     """Whole tensors of an adapter, with the matrix of the logits where that is another than the embedding then.
 
     An embedding that was trained as a whole leaves the old one to the logits, as in peft.
@@ -191,8 +267,9 @@ def _check_kind(config: Mapping[str, object], where: Path) -> None:
         raise CheckpointError(f"an adapter with {kinds[0][:60]}", where=where, hint=_MERGE_WITH_PEFT)
 
 
-def _change(
+def _low_rank(
     sides: Mapping[str, InFile],
+    magnitude: InFile | None,
     target: str,
     shape: tuple[int, ...],
     config: Mapping[str, object],
@@ -208,7 +285,19 @@ def _change(
     taps = shape[2:]
     _check(down.shape == (rank, n_in, *taps) and rank > 0, down, (rank, n_in, *taps))
     _check(up.shape == (n_out, rank, *(1 for _ in taps)), up, (n_out, rank, *(1 for _ in taps)))
-    return LowRank(down, up, of.factor * _scale(config, down.name, rank, of.config), embedding)
+    if (magnitude is not None) != (config.get("use_dora") is True):
+        what = "without" if magnitude is None else "with"
+        raise CheckpointError(
+            f"a change of {target} {what} a magnitude, and use_dora is {brief(config.get('use_dora'))}", where=of.config
+        )
+    if magnitude is not None:
+        _check(tuple(size for size in magnitude.shape if size != 1) == (n_out,), magnitude, (n_out,))
+        if of.factor != 1:
+            raise CheckpointError(
+                "DoRA's magnitudes are learned for its full strength", where=of.config, expected="=1 or nothing",
+                found=f"={of.factor:g}",
+            )  # fmt: skip
+    return LowRank(down, up, of.factor * _scale(config, down.name, rank, of.config), embedding, magnitude)
 
 
 def _scale(config: Mapping[str, object], name: str, rank: int, where: Path) -> float:
