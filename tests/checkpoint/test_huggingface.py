@@ -50,6 +50,10 @@ def assert_read(folder, state):
         ("model.", "_orig_mod."),
         ("model.", "module._orig_mod.model."),
         ("proj_out.", "_orig_mod.proj_out."),
+        ("model.", "student_model.model."),
+        ("model.", "whisper."),
+        ("model.encoder.", "model.encoder._fsdp_wrapped_module."),
+        ("model.decoder.layers.1.", "model.decoder.layers.1._checkpoint_wrapped_module."),
         ("model.", "model.model."),
         ("model.", "base_model.model.model."),
         ("proj_out.", "module.proj_out."),
@@ -70,12 +74,13 @@ def test_openais_names(prefix, kind, writers, state, tmp_path):
     assert_read(write(writers, tmp_path, stored, kind), state)
 
 
-def test_a_state_dict_inside_what_a_trainer_saved(writers, state, tmp_path):
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+def test_a_state_dict_inside_what_a_trainer_saved(key, writers, state, tmp_path):
     p = writers.pickle
     stored = writers.stored("safetensors", state)
     tensors = {name: p.tensor(str(i), a.shape, "FloatStorage") for i, (name, a) in enumerate(stored.items())}
     folder = write(writers, tmp_path, stored)
-    data = p.whole(p.dict({"epoch": p.number(3), "state_dict": p.state(tensors)}))
+    data = p.whole(p.dict({"epoch": p.number(3), key: p.state(tensors)}))
     entries = {f"data/{i}": array.astype("<f4").tobytes() for i, array in enumerate(stored.values())}
     writers.write_archive(folder / "pytorch_model.bin", {"data.pkl": data, **entries})
     assert_read(folder, state)
@@ -105,13 +110,27 @@ def test_an_adapter_that_was_not_merged_is_named(name, writers, state, tmp_path)
 @pytest.mark.parametrize(
     "attention", ["decoder.layers.1.encoder_attn", "decoder.layers.0.self_attn", "encoder.layers.2.self_attn"]
 )
-def test_a_bias_on_the_keys_must_be_none(attention, writers, state, tmp_path):
+def test_a_bias_on_the_keys_is_left_out(attention, writers, state, tmp_path):
+    """As transformers does; it adds the same to all scores of a query, which their softmax takes away."""
     stored = writers.stored("safetensors", state)
-    stored[f"model.{attention}.k_proj.bias"] = np.zeros(8, np.float32)
+    stored[f"model.{attention}.k_proj.bias"] = np.arange(8, dtype=np.float32)
     assert_read(write(writers, tmp_path, stored), state)
-    stored[f"model.{attention}.k_proj.bias"][3] = 1
-    with pytest.raises(CheckpointError, match=f"model.{attention}.k_proj.bias has a bias on the keys: expected zeros"):
+
+
+def test_a_teacher_beside_its_student_is_refused(writers, state, tmp_path):
+    stored = writers.stored("safetensors", state)
+    stored |= {f"teacher.{name}": array for name, array in stored.items()}
+    with pytest.raises(CheckpointError, match=r"model\.encoder\.conv1\.weight is stored twice"):
         read_checkpoint(write(writers, tmp_path, stored))
+
+
+def test_a_tensor_that_has_a_number_for_a_name(writers, state, tmp_path):
+    folder = write(writers, tmp_path, {})
+    content = b"}K\x01" + writers.pickle.tensor("0", (2,), "FloatStorage") + b"s"
+    entries = {"data.pkl": writers.pickle.whole(content), "data/0": bytes(8)}
+    writers.write_archive(folder / "pytorch_model.bin", entries)
+    with pytest.raises(CheckpointError, match="holds more than tensors: found a tensor called 1"):
+        read_checkpoint(folder)
 
 
 @pytest.mark.parametrize("content", [b"N.", b"K\x01.", b"]N."])

@@ -15,7 +15,7 @@ from whisper_max.checkpoint.ctranslate2 import BINARY_VERSION, SPEC_NAME, SPEC_R
 from whisper_max.checkpoint.layout import LOGITS
 from whisper_max.checkpoint.names.ctranslate2 import ALIASES, HEADS, PROJECTION, SETTINGS, TABLE
 from whisper_max.checkpoint.own_format import is_matrix
-from whisper_max.checkpoint.table import ZEROS, expand
+from whisper_max.checkpoint.table import KEY_BIAS, expand
 from whisper_max.checkpoint.tensors import QuantizedTensor, Tensors
 from whisper_max.checkpoint.vocabulary import Vocabulary, token_texts
 from whisper_max.dims import ModelDimensions
@@ -85,7 +85,7 @@ def _stacked(name: str, parts: Sequence[str], tensors: Tensors, matrices: set[st
     shape = tensors.shape(max(parts))
     whole = (shape[0] * len(parts), *shape[1:])
     if max(parts) not in matrices:
-        arrays = [np.zeros(shape, np.float32) if part == ZEROS else tensors[part] for part in parts]
+        arrays = [np.zeros(shape, np.float32) if part == KEY_BIAS else tensors[part] for part in parts]
         yield _variable(name, whole, _FLOAT32, np.concatenate(arrays).astype("<f4").tobytes())
         return
     narrow = [_narrow(tensors, part) for part in parts]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from whisper_max.checkpoint.manifest import openai_sha256
 from whisper_max.checkpoint.mistaken import hint_for
+from whisper_max.checkpoint.torch_legacy import is_legacy_head
 from whisper_max.checkpoint.vocabulary import first_existing, read_json
 from whisper_max.errors import CheckpointError, brief
 
@@ -166,7 +167,7 @@ def sniff(path: Path) -> str:
         raise CheckpointError(f"can't be read ({error.strerror or error})", where=path) from error
     if head[4:].startswith(b"\x0c\0WhisperSpec\0"):  # binary version, then the spec's name
         return CTRANSLATE2
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(b"PK\x03\x04") or is_legacy_head(head):
         return OPENAI
     if head.startswith(b"lmgg"):  # 0x67676d6c, little-endian
         return GGML
@@ -176,7 +177,7 @@ def sniff(path: Path) -> str:
         return SAFETENSORS
     hint = hint_for(head)
     if hint is None and (head.startswith(b"\x80") or path.suffix in (".pt", ".pth", ".ckpt")):
-        hint = "a PyTorch file from before 1.6: load it once with torch and save it again"
+        hint = "a PyTorch file of another kind: load it once with torch and save its state dict"
     raise CheckpointError(
         "not a checkpoint that can be read",
         where=path,

@@ -16,9 +16,10 @@ from whisper_max.checkpoint.torch_archive import TorchArchive
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import CheckpointError
 
-_AROUND = r"(module|_orig_mod|_fsdp_wrapped_module)\."  # of DataParallel, torch.compile and FSDP
-_WRAPPERS = re.compile(rf"({_AROUND}|base_model\.|model\.)*(?=(encoder|decoder|proj_out)\.)|({_AROUND})+")
-"""What training code puts before names: wrappers around the model, or none of the model's own."""
+_AROUND = re.compile(r"\b(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""What DataParallel, torch.compile, FSDP and its checkpointing put before names, or in their midst."""
+_BEFORE = re.compile(r"^([^.]+\.)*?(?=(encoder|decoder|proj_out)\.)")
+"""What a trainer calls the model, of which the whole model's names may have something before theirs."""
 
 _HALF_MERGED = ("lora_", "base_layer.", "modules_to_save.")
 
@@ -66,7 +67,7 @@ def model_names(stored: Iterable[InFile], where: object) -> dict[str, InFile]:
 
 def bare_name(name: str) -> str:
     """The name that ``WhisperForConditionalGeneration`` gives a tensor that wrappers have put something before."""
-    bare = _WRAPPERS.sub("", name, count=1)
+    bare = _BEFORE.sub("", _AROUND.sub("", name))
     return f"model.{bare}" if bare.startswith(("encoder.", "decoder.")) else bare
 
 
@@ -96,5 +97,5 @@ def read_pytorch_shard(path: Path) -> list[InFile]:
     content = archive.content()
     if not isinstance(content, dict):
         raise CheckpointError("not a state dict", where=path, expected="tensors by name")
-    state = content.get("state_dict", content)
-    return list(archive.tensors(state if isinstance(state, dict) else content).values())
+    states = [content.get(key) for key in ("state_dict", "model_state_dict", "model")]
+    return list(archive.tensors(next((state for state in states if isinstance(state, dict)), content)).values())

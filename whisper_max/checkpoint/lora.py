@@ -22,7 +22,7 @@ from whisper_max.checkpoint.huggingface import bare_name, read_pytorch_shard
 from whisper_max.checkpoint.layout import LOGITS, TOKEN_EMBEDDING
 from whisper_max.checkpoint.names.huggingface import TABLE
 from whisper_max.checkpoint.safetensors import read_shard
-from whisper_max.checkpoint.table import ZEROS, expand, summarise
+from whisper_max.checkpoint.table import KEY_BIAS, expand, summarise
 from whisper_max.checkpoint.tensors import Entry, InFile, Tensors
 from whisper_max.checkpoint.vocabulary import read_json
 from whisper_max.dims import ModelDimensions
@@ -217,8 +217,8 @@ def _read_parts(tensors: Tensors, adapter: Adapter, dims: ModelDimensions) -> _P
     for tensor in read(adapter.weights):
         part, shift = _PARTS.search(tensor.name), _SHIFT.search(tensor.name)
         name = tensor.name[: part.start()] + ".weight" if part else _SHIFT.sub("", _WHOLE.sub("", tensor.name))
-        target = names.get(bare_name(name), ZEROS)
-        if target == ZEROS:
+        target = names.get(bare_name(name), KEY_BIAS)
+        if target == KEY_BIAS:
             unknown.append(tensor.name)
         elif part is None:
             shape = tensors.shape(TOKEN_EMBEDDING if target == LOGITS else target)

@@ -12,8 +12,8 @@ from whisper_max.checkpoint.tensors import ComputedTensor, Entry, Stored, Tensor
 from whisper_max.dims import ModelDimensions
 from whisper_max.errors import CheckpointError
 
-ZEROS = ""
-"""Marks a stacked part that must be all zeros and belongs to no tensor."""
+KEY_BIAS = ""
+"""Marks a part that belongs to no tensor: a bias on keys adds the same to all scores of a query, which is nothing."""
 
 NAMED_IN_ERRORS = 4
 """How many tensors of a long list an error names."""
@@ -24,7 +24,7 @@ class NameTable:
     """What a format calls each tensor: data only.
 
     tensors: stored name to the canonical names stacked in it along the first axis; ``{}`` is the layer number.
-    optional: stored names that may be absent: the encoder's positions, which can be computed, and zeros.
+    optional: stored names that may be absent: the encoder's positions, which can be computed, and biases on keys.
     logits: what the matrix of the logits is called; where it is absent or equal, the token embedding is that matrix.
     """
 
@@ -37,7 +37,7 @@ def apply_table(table: NameTable, stored: Mapping[str, Stored], dims: ModelDimen
     """The canonical tensors of a checkpoint, none missing, none left over, none of another shape.
 
     Raises:
-        CheckpointError: tensors missing, unexpected or mis-shaped, a zero part that is not.
+        CheckpointError: tensors missing, unexpected or mis-shaped.
     """
     expected = expand(table.tensors, dims)
     optional = set(expand({name: table.tensors[name] for name in table.optional}, dims))
@@ -84,8 +84,7 @@ def _check_names(expected: Iterable[str], found: set[str], optional: set[str], w
 
 def _split(tensor: Stored, parts: tuple[str, ...], shapes: Shapes, where: object) -> dict[str, Entry]:
     """The parts stacked in one tensor; stacked parts all have the same shape."""
-    if parts == (ZEROS,):
-        _check_zeros(tensor, where)
+    if parts == (KEY_BIAS,):
         return {}
     one = shapes[max(parts)]
     whole = (one[0] * len(parts), *one[1:])
@@ -95,16 +94,9 @@ def _split(tensor: Stored, parts: tuple[str, ...], shapes: Shapes, where: object
     entries: dict[str, Entry] = {}
     for index, part in enumerate(parts):
         rows = tensor.rows(index * one[0], (index + 1) * one[0])
-        if part == ZEROS:
-            _check_zeros(rows, where)
-        else:
+        if part != KEY_BIAS:
             entries[part] = rows
     return entries
-
-
-def _check_zeros(tensor: Stored, where: object) -> None:
-    if np.any(tensor.read()):
-        raise CheckpointError(f"{tensor.name} has a bias on the keys", where=where, expected="zeros")
 
 
 def _own_logits(matrix: Stored, embedding: Entry, where: object) -> dict[str, Entry]:

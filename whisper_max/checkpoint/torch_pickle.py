@@ -1,8 +1,9 @@
 """The pickle inside a PyTorch file, read by a machine of our own that knows what a state dict needs and nothing else.
 
-It builds tensors, dictionaries whose keys are text, lists, tuples, texts and numbers, and runs nothing: naming
-anything else is refused, as are cycles and deeper nesting than a state dict has. Opcodes are parsed by the standard
-library's ``pickletools``; what they mean is written there.
+It builds tensors, dictionaries whose keys are texts or numbers, lists, tuples, texts and numbers, and runs nothing.
+Some names that trainers leave beside the weights are known, and nothing is made of them; naming anything else is
+refused, as are cycles and deeper nesting than a state dict has. Opcodes are parsed by the standard library's
+``pickletools``; what they mean is written there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import pickletools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from whisper_max.errors import CheckpointError
 MOST_NESTED = 8
 """Containers in containers: torch writes five (the file, its state dict, the metadata, a module's, its version)."""
 
-_STORAGES = {
+STORAGES = {
     "FloatStorage": "float32",
     "HalfStorage": "float16",
     "BFloat16Storage": "bfloat16",
@@ -34,13 +36,21 @@ _NAMED = {
     ("collections", "OrderedDict"),
     ("torch._utils", "_rebuild_tensor_v2"),
     ("torch._utils", "_rebuild_parameter"),
-    *(("torch", storage) for storage in _STORAGES),
+    *(("torch", storage) for storage in STORAGES),
 }
+_BESIDE_WEIGHTS = {
+    *(("torch", name) for name in ("device", "Size", "float16", "float32", "bfloat16", "float64", "int64")),
+    *((f"numpy.{core}.multiarray", "scalar") for core in ("core", "_core")),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),  # of a scalar's bytes, in older protocols
+    ("argparse", "Namespace"),
+}
+"""What trainers put beside the weights: where they stopped, and the options that they were given."""
 
 
 @dataclass(frozen=True)
 class PickledStorage:
-    """The elements of tensors: the archive's entry ``data/KEY``, ``count`` elements of ``dtype``."""
+    """The elements of tensors, which the file has elsewhere under ``key``: ``count`` elements of ``dtype``."""
 
     key: str
     dtype: str
@@ -61,15 +71,24 @@ class Unread:
     """Stands for an object that nothing here needs, of a class that is known: it was neither made nor looked into."""
 
 
-def load_torch_pickle(data: bytes, where: Path, unread: Collection[tuple[str, str]] = ()) -> object:
+def load_torch_pickle(
+    data: BytesIO,
+    where: Path,
+    unread: Collection[tuple[str, str]] = (),
+    storages: dict[str, PickledStorage] | None = None,
+) -> object:
     """What a pickle of ``torch.save`` holds: dictionaries, lists, tuples, texts, numbers and ``PickledTensor``.
 
-    unread: module and name of classes whose objects come as ``Unread``.
+    Args:
+        data: stands at the pickle, and behind it afterwards.
+        where: the file, for errors.
+        unread: module and name of classes whose objects come as ``Unread``.
+        storages: is given every storage that the pickle refers to, by its key.
 
     Raises:
         CheckpointError: it names anything but tensors and containers, is nested too deeply, or is no sound pickle.
     """
-    machine = _Machine(where, unread)
+    machine = _Machine(where, {*unread, *_BESIDE_WEIGHTS}, {} if storages is None else storages)
     try:
         for opcode, argument, _ in pickletools.genops(data):
             if opcode.name == "STOP":
@@ -108,9 +127,10 @@ class _Item:
 class _Machine:
     """The stack, the marks on it and the memo."""
 
-    def __init__(self, where: Path, unread: Collection[tuple[str, str]] = ()) -> None:
+    def __init__(self, where: Path, unread: Collection[tuple[str, str]], storages: dict[str, PickledStorage]) -> None:
         self._where = where
         self._unread = unread
+        self._storages = storages
         self._stack: list[_Item] = []
         self._below: list[list[_Item]] = []  # the stacks below each mark
         self._memo: dict[int, _Item] = {}
@@ -192,8 +212,8 @@ class _Machine:
     def _set(self, items: list[_Item]) -> None:
         target = self._growing(dict, items)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if not isinstance(key.value, str):
-                raise _UnsoundError("a key that is not text")
+            if not isinstance(key.value, str | int):  # an optimizer counts its parameters
+                raise _UnsoundError("a key that is neither text nor a number")
             if key.value in target.value:
                 raise _UnsoundError("a key that is there already")
             target.value[key.value] = value.value
@@ -254,13 +274,17 @@ class _Machine:
     def build(self) -> None:
         """Attributes of a dictionary: torch puts the versions of modules there, which nothing here needs."""
         state = self.pop().value
-        if not (isinstance(state, dict) and isinstance(self._stack[-1].value, dict | Unread)):
+        of = self._stack[-1].value
+        if not (isinstance(of, Unread) or (isinstance(of, dict) and isinstance(state, dict))):
             raise _UnsoundError("attributes of what has none")
 
     def storage(self) -> None:
         match self.pop().value:
-            case ("storage", _Name("torch", name), str(key), str(_), int(count)) if count >= 0:
-                self._push(PickledStorage(key, _STORAGES[name], count))
+            case ("storage", _Name("torch", name), str(key), str(_), int(count), *view) if (
+                count >= 0 and name in STORAGES and view in ([], [None])
+            ):
+                self._storages[key] = PickledStorage(key, STORAGES[name], count)
+                self._push(self._storages[key])
             case _:
                 raise _UnsoundError("impossible reference to a storage")
 

@@ -15,6 +15,7 @@ from whisper_max.checkpoint.hub import HUB_ID, cached_folder, fetch_folder, is_o
 from whisper_max.checkpoint.table import summarise
 from whisper_max.checkpoint.tensors import Tensors
 from whisper_max.checkpoint.torch_archive import TorchArchive
+from whisper_max.checkpoint.torch_pickle import PickledTensor
 from whisper_max.errors import CheckpointError, HubError, OptionError
 from whisper_max.model.speakers.shapes import (
     BLOCKS,
@@ -128,9 +129,13 @@ def read_state(path: Path) -> Tensors:
     archive = TorchArchive(path)
     content = archive.content(_UNREAD)
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    if not isinstance(state, dict) or any(not hasattr(value, "storage") for value in state.values()):
+    if not isinstance(state, dict) or not all(_is_tensor(*item) for item in state.items()):
         return Tensors({})
     return Tensors(archive.tensors({name: value for name, value in state.items() if not name.endswith(_COUNTER)}))
+
+
+def _is_tensor(name: object, value: object) -> bool:
+    return isinstance(name, str) and isinstance(value, PickledTensor)
 
 
 def checked(state: Tensors, shapes: Mapping[str, tuple[int, ...]], where: Path) -> Tensors:

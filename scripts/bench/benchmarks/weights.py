@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from whisper_max.audio.mel_filters import mel_filters
 from whisper_max.checkpoint import Checkpoint, ModelFiles, read_checkpoint, resolve
 from whisper_max.checkpoint.names import ggml, huggingface
-from whisper_max.checkpoint.table import ZEROS
+from whisper_max.checkpoint.table import KEY_BIAS
 from whisper_max.text.languages import LANGUAGES
 
 Record = dict[str, float]
@@ -122,7 +122,7 @@ def _huggingface_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
     layers = {"encoder": dims.n_audio_layer, "decoder": dims.n_text_layer}
     tensors = {}
     for theirs, (ours,) in huggingface.TABLE.tensors.items():
-        if ours == ZEROS:
+        if ours == KEY_BIAS:
             continue  # biases that the model has not
         for layer in range(layers[ours.partition(".")[0]]) if "{}" in theirs else [0]:
             tensors[theirs.format(layer)] = np.ascontiguousarray(checkpoint.tensors[ours.format(layer)])

@@ -1,12 +1,12 @@
 """CTranslate2 ``model.bin`` variable names and what they hold; ``{}`` is a layer number.
 
-Each variable holds one canonical tensor, or several stacked along its first axis. ZEROS stands for a stacked part that
-must be zero and is no tensor of Whisper's: the key projection has no bias.
+Each variable holds one canonical tensor, or several stacked along its first axis. KEY_BIAS stands for a stacked part
+that is no tensor of Whisper's: the key projection has no bias.
 """
 
 from __future__ import annotations
 
-from whisper_max.checkpoint.table import ZEROS, NameTable
+from whisper_max.checkpoint.table import KEY_BIAS, NameTable
 
 PROJECTION = "decoder/projection/weight"
 _CROSS = "decoder.blocks.{}.cross_attn"
@@ -19,7 +19,7 @@ def _block(side: str) -> dict[str, tuple[str, ...]]:
         f"{block}/self_attention/layer_norm/gamma": (f"{attn}_ln.weight",),
         f"{block}/self_attention/layer_norm/beta": (f"{attn}_ln.bias",),
         f"{block}/self_attention/linear_0/weight": (query, key, value),
-        f"{block}/self_attention/linear_0/bias": (f"{attn}.query.bias", ZEROS, f"{attn}.value.bias"),
+        f"{block}/self_attention/linear_0/bias": (f"{attn}.query.bias", KEY_BIAS, f"{attn}.value.bias"),
         f"{block}/self_attention/linear_1/weight": (f"{attn}.out.weight",),
         f"{block}/self_attention/linear_1/bias": (f"{attn}.out.bias",),
         f"{block}/ffn/layer_norm/gamma": (f"{mlp}_ln.weight",),
@@ -49,7 +49,7 @@ TABLE = NameTable(
         "decoder/layer_{}/attention/linear_0/weight": (f"{_CROSS}.query.weight",),
         "decoder/layer_{}/attention/linear_0/bias": (f"{_CROSS}.query.bias",),
         "decoder/layer_{}/attention/linear_1/weight": (f"{_CROSS}.key.weight", f"{_CROSS}.value.weight"),
-        "decoder/layer_{}/attention/linear_1/bias": (ZEROS, f"{_CROSS}.value.bias"),
+        "decoder/layer_{}/attention/linear_1/bias": (KEY_BIAS, f"{_CROSS}.value.bias"),
         "decoder/layer_{}/attention/linear_2/weight": (f"{_CROSS}.out.weight",),
         "decoder/layer_{}/attention/linear_2/bias": (f"{_CROSS}.out.bias",),
         "decoder/layer_norm/gamma": ("decoder.ln.weight",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whisper_max.checkpoint.table import ZEROS, NameTable
+from whisper_max.checkpoint.table import KEY_BIAS, NameTable
 
 _PROJECTIONS = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "out"}
 
@@ -15,7 +15,7 @@ def _attention(theirs: str, ours: str) -> dict[str, tuple[str, ...]]:
     names: dict[str, tuple[str, ...]] = {}
     for projection, canonical in _PROJECTIONS.items():
         names |= _pair(f"{theirs}.{projection}", f"{ours}.{canonical}")
-    names[f"{theirs}.k_proj.bias"] = (ZEROS,)  # Whisper has none; some writers add it
+    names[f"{theirs}.k_proj.bias"] = (KEY_BIAS,)  # Whisper has none; some writers add it
     return names | _pair(f"{theirs}_layer_norm", f"{ours}_ln")
 
 
