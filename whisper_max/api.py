@@ -292,6 +292,7 @@ class Model:
             result = recording.result(timed)
             advance(2 * duration)
             result.source = _played(audio)
+            result.marked_up = any(passage.marked_up for passage in passages)
             return result
 
     def live(

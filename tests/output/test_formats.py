@@ -3,6 +3,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pysubs2
@@ -120,6 +121,20 @@ def test_vtt_spells_out_what_would_be_a_tag_or_a_reference():
     words = [Word(" <b>", 0.0, 0.5, 1.0), Word(" c", 0.5, 1.0, 1.0)]
     highlighted = render(make_result(make_segment(" <b> c", words=words)), "vtt", WriterOptions(highlight_words=True))
     assert "\n<u>&lt;b></u> c\n" in highlighted
+
+
+def test_tags_of_a_known_text_are_those_of_the_format():
+    words = [
+        Word(text, number / 2, number / 2 + 0.5, 1.0)
+        for number, text in enumerate([" {\\an8}<I>He</I>", '\n<font color="red">said</font>', " <b>a", " < <b>b <x>"])
+    ]
+    segment = make_segment("".join(word.word for word in words), 0.0, 2.0, words)
+    known = replace(make_result(segment), marked_up=True)
+    assert "\n<i>He</i>\nsaid <b>a &lt; <b>b &lt;x>\n" in render(known, "vtt")
+    assert "<u><i>He</i></u>" in render(known, "vtt", WriterOptions(highlight_words=True))
+    assert r",{\an8}{\i1}He{\i0}\Nsaid {\b1}a < {\b1}b <x>" in render(known, "ass")
+    assert '{\\an8}<I>He</I>\n<font color="red">said</font> <b>a' in render(known, "srt")
+    assert "&lt;I>He" in render(make_result(segment), "vtt")  # what was heard has none
 
 
 def test_a_segment_without_words_among_others_with_words_is_not_dropped():

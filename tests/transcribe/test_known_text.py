@@ -63,6 +63,8 @@ def test_cues_of_vtt_have_no_tags_and_the_voice():
     passages = read_known_text(text)
     assert texts(text) == [" A <b> c", " plain"]
     assert [passage.speaker for passage in passages] == ["Ann & Bo", None]
+    assert not any(passage.marked_up for passage in passages)
+    assert all(passage.marked_up for passage in read_known_text(SRT))
 
 
 def test_a_cue_of_vtt_in_which_two_speak_is_one_for_each():

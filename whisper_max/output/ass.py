@@ -26,6 +26,9 @@ Style: Default,Arial,64,&H00FFFFFF,&H0000FFFF,&H00000000,&H80000000,0,0,0,0,100,
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
 _BREAK = r"\N"
+FONT_OR_PLACE = re.compile(r"</?font\b|\{", re.IGNORECASE)
+"""How those tags of srt begin that other formats leave out: fonts with their colours, and ass's, as of places."""
+_STYLE = re.compile("<(/?)([ibu])>")
 _UNDERLINED = re.compile("<u>(.*?)</u>")
 _WORD_JOINER = "\u2060"  # keeps a backslash of the text from being read with what follows it
 
@@ -46,6 +49,15 @@ def render_ass(cues: Sequence[Cue], *, karaoke: bool = False) -> str:
 def escape_ass(text: str) -> str:
     """What a player would take for a tag or a line break, spelled so that it is shown."""
     return text.replace("\\", "\\" + _WORD_JOINER).replace("{", r"\{").replace("}", r"\}")
+
+
+def tag_of_ass(tag: str) -> str:
+    """A tag of srt's in ass: its own stay, italics, bold and underlined are translated; what is unknown is shown."""
+    if tag.startswith("{"):
+        return tag
+    if match := _STYLE.fullmatch(tag.lower()):
+        return f"{{\\{match[2]}{0 if match[1] else 1}}}"
+    return "" if FONT_OR_PLACE.match(tag) else escape_ass(tag)
 
 
 def _event(cue: Cue, karaoke: bool) -> str:

@@ -6,6 +6,7 @@ and no cue is without text or length.
 json is openai-whisper's result with the effective options beside it.
 Where speakers are told apart, each of them says who speaks: txt, srt, lrc and ass before the text, vtt in a voice tag,
 csv (as whisper.cpp) and tsv in a column; a transcript without speakers has none of that.
+Tags of a known text (italics, bold, underlined) are vtt's and ass's own there; all else has them as they are written.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from dataclasses import asdict
 from typing import Any
 
 from whisper_max.errors import OptionError
-from whisper_max.output.ass import escape_ass, render_ass
+from whisper_max.output.ass import FONT_OR_PLACE, escape_ass, render_ass, tag_of_ass
 from whisper_max.output.speakers import label, one_line
 from whisper_max.output.subtitles import Cue, WriterOptions, cue_text, iterate_cues
 from whisper_max.output.timestamps import format_lrc_timestamp, format_timestamp, milliseconds
+from whisper_max.transcribe.known_text import TAG
 from whisper_max.transcribe.result import TranscriptionResult
 
+_VTT_TAG = re.compile(r"</?[ibu]>")
 _CHARACTER_REFERENCE = re.compile(r"&(?=#?\w+;)")
 
 
@@ -62,9 +65,33 @@ def _render_vtt(result: TranscriptionResult, options: WriterOptions) -> str:
     cues = (
         f"{format_timestamp(cue.start)} --> {format_timestamp(cue.end)}\n"
         f"{_voice(cue.speaker)}{_sung(cue) if options.karaoke else cue.text}\n\n"
-        for cue in _cues(result, options, _escape_vtt)
+        for cue in _cues(result, options, _safe(result, _escape_vtt, _tag_of_vtt))
     )
     return "WEBVTT\n\n" + "".join(cues)
+
+
+def _safe(
+    result: TranscriptionResult, escape: Callable[[str], str], tag_of: Callable[[str], str]
+) -> Callable[[str], str]:
+    """What makes a text safe for a format: with ``tag_of`` for each tag where tags are meant, all else escaped."""
+    if not result.marked_up:
+        return escape
+
+    def safe(text: str) -> str:
+        pieces, start = "", 0
+        for tag in TAG.finditer(text):
+            pieces += escape(text[start : tag.start()]) + tag_of(tag[0])
+            start = tag.end()
+        return pieces + escape(text[start:])
+
+    return safe
+
+
+def _tag_of_vtt(tag: str) -> str:
+    """The same in vtt, which has no fonts and no places within a text; what it does not know is shown."""
+    if _VTT_TAG.fullmatch(tag.lower()):
+        return tag.lower()
+    return "" if FONT_OR_PLACE.match(tag) else _escape_vtt(tag)
 
 
 def _sung(cue: Cue) -> str:
@@ -152,7 +179,8 @@ def _quoted(text: str) -> str:
 
 
 def _render_ass(result: TranscriptionResult, options: WriterOptions) -> str:
-    return render_ass(_cues(result, options, escape_ass), karaoke=options.karaoke)
+    cues = _cues(result, options, _safe(result, escape_ass, tag_of_ass))
+    return render_ass(cues, karaoke=options.karaoke)
 
 
 def _render_json(result: TranscriptionResult, _: WriterOptions) -> str:

@@ -214,7 +214,9 @@ class EngineThread:
                 lambda seconds: job.put(Progress([], (duration + min(seconds, duration)) / 2, duration)),
             )
             job.put(Progress(segments, duration, duration))
-            job.put(Finished(recording.result(segments)))
+            result = recording.result(segments)
+            result.marked_up = any(passage.marked_up for passage in running.known)
+            job.put(Finished(result))
         except Exception as error:
             job.put(error)
         finally:

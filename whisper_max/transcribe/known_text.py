@@ -24,7 +24,8 @@ _LRC_ABOUT = re.compile(r"\[[a-z#]+:[^\]]*\]\s*$")  # title, artist and so on
 _VTT_TAG = re.compile(r"<[^<>]*>")
 _ATTRIBUTE = r"""\s+[\w:-]+\s*=\s*(?:"[^"\n]*"|'[^'\n]*'|[^\s<>"']+)"""
 _MARKUP = rf"<[A-Za-z][\w:-]*(?:{_ATTRIBUTE})+\s*/?>|<[^<>\s]*>|\{{\\[^{{}}\n]*\}}"
-_TAG = re.compile(_MARKUP)  # of srt and lrc, and those of ass that are found in srt
+TAG = re.compile(_MARKUP)
+"""A tag of srt and lrc, or one of ass's that are found in srt."""
 _VOICE = re.compile(r"<v(?:\.[^ \t<>]*)?[ \t]([^<>]*)>|</v>")
 _SENTENCE_END = re.compile(r"""(?<=[.!?。！？…])["'”’»」』)\]]*(\s+)""")
 _ABBREVIATION = re.compile(r"(?:^|\W)(?:(?:[^\W\d]\.)+|(?:Mrs?|Ms|Dr|St|Prof|vs)\.)$")  # "p.m.", "J.", "Mr."
@@ -51,10 +52,14 @@ class KnownWord:
 
 @dataclass(frozen=True)
 class Passage:
-    """A cue of subtitles, or a line or sentence of a text. speaker: whose voice a cue of vtt says that it is."""
+    """A cue of subtitles, or a line or sentence of a text.
+
+    speaker: whose voice a cue of vtt says that it is. marked_up: what looks like a tag in its words is one.
+    """
 
     words: tuple[KnownWord, ...]
     speaker: str | None = None
+    marked_up: bool = True
 
 
 def read_known_text(text: str) -> list[Passage]:
@@ -119,7 +124,7 @@ def _vtt_passages(cue: str) -> Iterator[Passage]:
 
 
 def _vtt_passage(said: str, speaker: str | None) -> Passage:
-    return Passage(tuple(_words(unescape(_VTT_TAG.sub("", said)), markup=False)), speaker)
+    return Passage(tuple(_words(unescape(_VTT_TAG.sub("", said)), markup=False)), speaker, marked_up=False)
 
 
 def _lrc_lines(lines: Iterable[str]) -> list[str]:
@@ -153,7 +158,7 @@ def _words(text: str, *, markup: bool = True) -> Iterator[KnownWord]:
     before = ""
     words: list[KnownWord] = []
     for piece in _PIECE.findall(text):
-        spoken = (unescape(_TAG.sub("", piece)) if markup else piece).translate(_UNSEEN).strip()
+        spoken = (unescape(TAG.sub("", piece)) if markup else piece).translate(_UNSEEN).strip()
         if not spoken:
             before += piece
             continue

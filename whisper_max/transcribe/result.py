@@ -22,7 +22,8 @@ class TranscriptionResult:
     duration_after_vad: seconds of it that were transcribed, None without voice activity detection. options: the
     effective options, by name, JSON-serialisable. warnings: what of the recording could not be heard as it was meant,
     with its seconds. dropped: segments that the guard left out, with their doubt. source: the file that was
-    transcribed, where it was one; a notebook plays it.
+    transcribed, where it was one; a notebook plays it. marked_up: the words are those of a known text, in which tags
+    are tags.
     """
 
     text: str
@@ -35,6 +36,7 @@ class TranscriptionResult:
     warnings: list[AudioWarning] = field(default_factory=list)
     dropped: list[Segment] = field(default_factory=list)
     source: Path | None = field(default=None, repr=False, compare=False)
+    marked_up: bool = False
 
     def _repr_html_(self) -> str:
         """The transcript in a notebook: a player, the text, and words that play from where they are said."""
