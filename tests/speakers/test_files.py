@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,22 @@ def test_other_classes_are_refused(folder):
     write_archive(folder / "a.bin", {"data.pkl": Pickle.whole(Pickle.dict(held))})
     with pytest.raises(CheckpointError, match=r"refused: the pickle names os\.system"):
         read_checkpoints()
+
+
+def test_one_flipped_bit_is_found_where_the_file_has_checksums(folder):
+    path = folder / "a.bin"
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda info: info.file_size)
+    raw = bytearray(path.read_bytes())
+    raw[largest.header_offset + 200] ^= 1  # behind the entry's header: a number that is still finite
+    path.write_bytes(raw)
+    with pytest.raises(CheckpointError, match=rf"archive entry {largest.filename} is damaged; fetch the file again"):
+        read_checkpoints()
+    at = raw.rindex(largest.filename.encode()) - 46 + 16  # its checksum in the directory at the end
+    assert raw[at : at + 4] == largest.CRC.to_bytes(4, "little")
+    raw[at : at + 4] = bytes(4)  # as torch writes where it is told to compute none
+    path.write_bytes(raw)
+    assert set(read_checkpoints().segmentation) == set(segmentation_shapes())
 
 
 def change(state, name, value):

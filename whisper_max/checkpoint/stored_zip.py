@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zipfile
+import zlib
 from io import FileIO
 from pathlib import Path
 
@@ -66,6 +67,19 @@ class StoredZip:
             what = f"archive entry {name[:80]} is too large"
             raise CheckpointError(what, where=self.path, expected=f"at most {most} bytes", found=size)
         return self.file.read(offset, size, name[:80]).tobytes()
+
+    def check(self) -> None:
+        """Compare every entry's bytes with the CRC-32 that the archive has of them, where it has one.
+
+        Raises:
+            CheckpointError: as ``locate``; they are others.
+        """
+        for name, info in self.entries.items():
+            offset, size = self.locate(name)
+            if info.CRC and zlib.crc32(self.file.read(offset, size, name[:80]).data) != info.CRC:
+                raise CheckpointError(
+                    f"archive entry {name[:80]} is damaged", where=self.path, hint="fetch the file again"
+                )
 
 
 class _Directory(FileIO):

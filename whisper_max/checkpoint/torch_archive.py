@@ -34,6 +34,14 @@ class TorchArchive:
         """What the pickle holds; see ``load_torch_pickle``."""
         return self._entries.content(unread)
 
+    def check(self) -> None:
+        """Compare all that it holds with its checksums, where it has some, which reads it whole.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        self._entries.check()
+
     def tensors(self, state: Mapping[str, object]) -> dict[str, InFile]:
         """The tensors of a state dict that the pickle holds, each where it lies.
 
@@ -90,3 +98,6 @@ class _Zip:
 
     def locate(self, key: str) -> tuple[int, int]:
         return self._zip.locate(f"{self._prefix}data/{key}")
+
+    def check(self) -> None:
+        self._zip.check()

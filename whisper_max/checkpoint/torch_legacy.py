@@ -79,6 +79,9 @@ class LegacyFile:
         """Offset and size of a storage's bytes in the file, once the content was read."""
         return self._places[key]
 
+    def check(self) -> None:
+        """Nothing: it has no checksums."""
+
     def _place(self, storage: PickledStorage, offset: int) -> int:
         """Remember where a storage lies; the bytes that it takes, with its length before it."""
         name = f"storage {storage.key[:40]}"

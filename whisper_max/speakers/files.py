@@ -127,6 +127,7 @@ def read_state(path: Path) -> Tensors:
         CheckpointError: damaged, or a pickle that names anything but tensors and plain containers.
     """
     archive = TorchArchive(path)
+    archive.check()
     content = archive.content(_UNREAD)
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
     if not isinstance(state, dict) or not all(_is_tensor(*item) for item in state.items()):
