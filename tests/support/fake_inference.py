@@ -7,9 +7,10 @@ that every branch of decoding is walked. A window's character comes from the sig
 from __future__ import annotations
 
 import zlib
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,28 +75,49 @@ def _character(signature: int) -> tuple[float, float, float, NDArray[np.int64]]:
 
 def model_logits(dims: ModelDimensions, signature: int, history: Iterable[int]) -> Float32:
     """(n_vocab,) float32: what follows ``history`` in the window with this signature."""
+    written = array("i", history).tobytes()
+    offset, tokens, values = _likelier(dims, signature, written)
+    logits = _noise()[offset : offset + dims.n_vocab].copy()
+    logits[tokens] = values
+    return logits
+
+
+@lru_cache(maxsize=30_000)  # a kilobyte each: runs that must be the same ask the same
+def _likelier(dims: ModelDimensions, signature: int, written: bytes) -> tuple[int, NDArray[np.int64], Float32]:
+    """Where a row of logits begins in the noise, and which of its tokens are not noise, with their logits.
+
+    Args:
+        dims: the model's.
+        signature: the window's.
+        written: the history as int32.
+    """
     n_languages = dims.num_languages
     eot = dims.n_vocab - 1509 - n_languages
     sot = eot + 1
     no_speech = sot + n_languages + 5
     begin = no_speech + 2
-    history = list(history)
-    key = zlib.crc32(np.array(history, np.int32).tobytes(), signature)
+    history = memoryview(written).cast("i").tolist()
+    key = zlib.crc32(written, signature)
     rng = np.random.Generator(np.random.Philox(key=[signature, key]))
-    logits = _noise()[key % 10_000 :][: dims.n_vocab].copy()
+    offset = key % 10_000
+    logits = _noise()[offset : offset + dims.n_vocab].copy()
     certainty, talk, silence, words = _character(signature)
+    changed = [np.array([eot])]
     if history[-1] == sot:
+        changed += [np.array([no_speech]), np.arange(sot + 1, sot + 1 + n_languages)]
         logits[no_speech] += 9 + silence
         logits[sot + 1 : sot + 1 + n_languages] += rng.uniform(0, certainty + 6, n_languages).astype(np.float32)
     sampled = history[len(history) - history[::-1].index(sot) :] if sot in history else history
     timestamps = [token - begin for token in sampled if token >= begin]
-    logits[words[rng.integers(0, len(words), 12)]] += rng.uniform(0, certainty, 12).astype(np.float32) + 5
+    said = words[rng.integers(0, len(words), 12)]
+    logits[said] += rng.uniform(0, certainty, 12).astype(np.float32) + 5
     latest = timestamps[-1] if timestamps else 0
     ahead = begin + np.minimum(latest + rng.integers(0, 120, 8), 1500)
     in_text = bool(sampled) and sampled[-1] < eot
     logits[ahead] += rng.uniform(0, certainty, 8).astype(np.float32) + (9 if rng.random() < 0.2 or not in_text else 1)
     logits[eot] += rng.uniform(0, certainty) + 8 * len(sampled) / talk
-    return logits
+    tokens = np.concatenate([*changed, said, ahead])
+    return offset, tokens, logits[tokens]
 
 
 def attention_scores(signature: int, tokens: Sequence[int], n_heads: int = 3) -> Float32:
