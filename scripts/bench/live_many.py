@@ -33,6 +33,7 @@ from whisper_max.live import Committed, LiveOptions, LiveTranscript
 from whisper_max.live.core import Heard, Listening, LiveCore
 from whisper_max.measure.evaluate import Errors, ManifestEntry, Normaliser, count_errors, read_manifest
 from whisper_max.server.engine_thread import LIVE_PLACES
+from whisper_max.server.realtime.session import LATE
 from whisper_max.transcribe.growing import GrowingWindow
 from whisper_max.transcribe.opening import open_recording
 from whisper_max.transcribe.options import TranscribeOptions
@@ -50,6 +51,7 @@ class Session:
     begins: float  # seconds
     window: GrowingWindow | None
     fed: int = 0
+    behind: int = 0  # samples that waited for its turn
     closed: bool = False
     done: bool = False
     listening: Listening | None = None
@@ -61,6 +63,7 @@ class Session:
     def feed(self, clock: float) -> None:
         """Push what has come by now."""
         come = min(max(0, int((clock - self.begins) * RATE + 0.5) // PIECE * PIECE), len(self.samples))
+        self.behind = come - self.fed
         self.core.push(self.samples[self.fed : come])
         self.fed = max(self.fed, come)
         if self.fed == len(self.samples) and not self.closed:
@@ -111,7 +114,7 @@ def run(model: Model, sessions: Sequence[Session], clock_of: Callable[[], float]
 
 
 def _begin(model: Model, scheduler: Scheduler, session: Session, listening: Listening) -> int:
-    samples, encode = ArrayWaveform(listening.samples), listening.encoding(session.window)
+    samples, encode = ArrayWaveform(listening.samples), listening.encoding(session.window, brief=session.behind > LATE)
     recording = open_recording(
         samples, model.vocabulary, model.dims.n_mels, listening.options, as_openai=True, encode=encode
     )

@@ -392,8 +392,8 @@ def test_a_graph_that_can_not_be_had_leaves_whole_windows_and_is_told_once(ear, 
 
 def test_a_graph_that_is_there_renews_windows(ear, monkeypatch):
     class Whole:
-        def encode(self, mel, start):
-            started.append(start)
+        def encode(self, mel, start, *, brief):
+            started.append((start, brief))
             return FakeInference().encode(mel[None])
 
     started = []

@@ -73,9 +73,9 @@ class Listening:
         """The sample after the last."""
         return self.start + len(self.samples)
 
-    def encoding(self, window: GrowingWindow | None) -> Encode | None:
-        """How its window is encoded; None: as a whole."""
-        return None if window is None or self.anew else partial(window.encode, start=self.start)
+    def encoding(self, window: GrowingWindow | None, *, brief: bool = False) -> Encode | None:
+        """How its window is encoded; None: as a whole. brief: quickly, where others wait."""
+        return None if window is None or self.anew else partial(window.encode, start=self.start, brief=brief)
 
 
 @dataclass(frozen=True)

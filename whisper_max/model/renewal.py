@@ -1,7 +1,8 @@
 """The encoder of a window that grows: some of its positions are encoded anew, the others' keys and values are kept.
 
-What it gives is not what ``encoder.encode`` gives: a position that is kept has not heard what came since. Where all
-positions are renewed it is the same. In int8, one window at a time.
+What it gives is not what ``encoder.encode`` gives: a position that is kept has not heard what came since, and none
+hears what is beyond the rows that are kept. Where those are the whole window, and all of it is renewed, it is the same.
+In int8, one window at a time.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ DEVICE = DeviceRef.CPU()
 
 
 class RenewedOps(Int8Ops):
-    """The layers of positions that begin at ``start``, (1,) int32, over those of ``kept``, (n_audio, 2 * n_state)."""
+    """The layers of positions that begin at ``start``, (1,) int32, over those of ``kept``, (heard, 2 * n_state)."""
 
-    def __init__(self, kept: BufferValue, start: TensorValue) -> None:
-        super().__init__(int(kept.shape[0]))
+    def __init__(self, kept: BufferValue, start: TensorValue, n_audio: int) -> None:
+        super().__init__(n_audio)
         self._kept = kept
         self._start = start
 
@@ -48,9 +49,10 @@ def input_types(dims: ModelDimensions) -> list[TensorType | BufferType]:
 
     mel: (1, n_mels, frames) float32, those of the positions and of their neighbours. positions: (stem_rows, n_state)
     float32, the positional embedding of them all. rows: (renewed,) int32, which of them are renewed. start: (1,) int32,
-    the first of those in the window. Then the kept keys and values of each block, (n_audio_ctx, 2 * n_audio_state).
+    the first of those in the window. Then the kept keys and values of each block, (heard, 2 * n_audio_state), of the
+    positions that are heard: all up to the last one that is renewed, at least.
     """
-    kept = BufferType(DType.float32, [dims.n_audio_ctx, 2 * dims.n_audio_state], device=DEVICE)
+    kept = BufferType(DType.float32, ["heard", 2 * dims.n_audio_state], device=DEVICE)
     return [
         TensorType(DType.float32, [1, dims.n_mels, "frames"], device=DEVICE),
         TensorType(DType.float32, ["stem_rows", dims.n_audio_state], device=DEVICE),
@@ -86,7 +88,7 @@ def build_module(dims: ModelDimensions, library: KernelLibrary) -> tuple[Module,
         x = weights.ops.take_rows(stem(mel, positions, weights, dims.n_mels, n_state), rows)  # (renewed, n_state)
         x = x.reshape((1, rows.shape[0], n_state))
         for index, kept in enumerate(graph.inputs[4:]):
-            block = replace(weights / "blocks" / index, ops=RenewedOps(kept.buffer, start))
+            block = replace(weights / "blocks" / index, ops=RenewedOps(kept.buffer, start, dims.n_audio_ctx))
             x = encoder_block(x, block, n_state, dims.n_audio_head)
         graph.output(weights.ops.layer_norm(x, weights, "ln_post", n_state))
     return module, weights.declared

@@ -21,8 +21,11 @@ Encode = Callable[[Float32], AudioFeatures]
 class GrowingWindow(Protocol):
     """The window of a stream, which knows how it was encoded last (``engine.renewal.GrowingWindow``)."""
 
-    def encode(self, mel: Float32, start: int) -> AudioFeatures:
-        """As ``Encode``; start: of the window in the stream. One that begins elsewhere is encoded as a whole."""
+    def encode(self, mel: Float32, start: int, *, brief: bool = False) -> AudioFeatures:
+        """As ``Encode``; start: of the window in the stream. One that begins elsewhere is another.
+
+        brief: encode of another one only what matters most, where that is quicker.
+        """
 
 
 class GrowingRecording(Recording):

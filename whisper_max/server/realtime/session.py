@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 MOST_WAITING = 30 * SAMPLE_RATE  # samples that may wait; then the client's next ones stay in the connection
 _LAGGING = 5 * SAMPLE_RATE  # samples: so much waiting is told
+LATE = SAMPLE_RATE // 10
+"""Samples: where more of a session wait for its turn, the others wait for this one, and it is to be quick."""
 
 NewDetector = Callable[[], Detector]
 NewSpeakers = Callable[[SpeakerCount, int], StreamSpeakers]
@@ -216,6 +218,7 @@ class RealtimeSession:
         if engine is None:  # a core comes with its engine
             return
         async with engine.live_places:
+            brief = max(self._behind, self._waiting) > LATE
             self._behind = self._waiting
             newest: Listening | None = listening
             if self._todo and not (listening.final or listening.forced):
@@ -223,13 +226,13 @@ class RealtimeSession:
                 newest = await asyncio.to_thread(core.next_listening)
                 await self._tell(core)
             if newest is not None:  # else a pause began, which is decoded when it is one
-                await self._decode(engine, core, newest)
+                await self._decode(engine, core, newest, brief=brief)
         self._behind = max(self._behind, self._waiting)
 
-    async def _decode(self, engine: EngineThread, core: LiveCore, listening: Listening) -> None:
+    async def _decode(self, engine: EngineThread, core: LiveCore, listening: Listening, *, brief: bool) -> None:
         """Decode in the batch of all requests; what fails fails its utterance only."""
         try:
-            encode = listening.encoding(self._window)
+            encode = listening.encoding(self._window, brief=brief)
             self._job = engine.submit(
                 listening.samples, listening.options, max_seconds=CHUNK_LENGTH + 1.0, encode=encode
             )
