@@ -18,6 +18,7 @@ import random
 import signal
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,10 @@ class Halves:
         return getattr(self._file, name)
 
 
+def command(folder: Path, out: str, options: list[str]) -> list[str]:
+    return ["transcribe", str(folder / "audio"), "-o", str(folder / out), "--verbose", "False", *options]
+
+
 def transcribe(folder: Path, out: str, options: list[str], fatal: int = 0) -> int:
     """Start the command in a fork; returns its process id. The number of steps goes to the file ``n_steps``."""
     pid = os.fork()
@@ -80,7 +85,7 @@ def transcribe(folder: Path, out: str, options: list[str], fatal: int = 0) -> in
     real_open = journal._open_locked
     setattr(journal, "_open_locked", lambda path: Halves(real_open(path), steps))  # noqa: B010 - it is no FileIO
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    status = main(["transcribe", str(folder / "audio"), "-o", str(folder / out), "--verbose", "False", *options])
+    status = main(command(folder, out, options))
     (folder / "n_steps").write_text(str(steps.n))
     os._exit(status)
 
@@ -115,6 +120,8 @@ def run(folder: Path, n_kills: int, options: list[str]) -> dict[str, Any]:
     model = Model(FakeInference(), synthetic_vocabulary())
     whisper_max.load_model = lambda *_, **__: model
     console.LINE_EVERY = math.inf
+    with redirect_stdout(None):  # once in this process, so that each fork knows what the stand-in says
+        main(command(folder, "before", options))
     start = time.monotonic()
     status = status_of(transcribe(folder, "whole", options))
     seconds = time.monotonic() - start
