@@ -34,13 +34,15 @@ def script():
 
 @pytest.fixture(scope="module")
 def server():
-    """Whose fake model always has something to say."""
+    """Whose fake model always has something to say, and remembers nothing of it afterwards."""
     words = np.arange(30_000, 30_040)  # a space and three letters each
+    fake_inference._likelier.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fake_inference, "_character", lambda signature: (14.0, 20.0, -12.0, words))
         patch.setattr(realtime, "new_detector", lambda: lambda chunk: float(np.abs(chunk).max() > 0.1))
         with running() as it:
             yield it
+    fake_inference._likelier.cache_clear()
 
 
 @pytest.fixture
