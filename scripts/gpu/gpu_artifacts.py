@@ -16,13 +16,15 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
 from gpu_tools.modules import find_checks
-from gpu_tools.sizes import dims_of
+from gpu_tools.sizes import dims_of, size_name
 from gpu_tools.variants import code_of
 from max.dtype import DType
 
 from whisper_max.compile.artifact import artifact_key
 from whisper_max.compile.build import Build, compile_into
 from whisper_max.errors import WhisperMaxError
+
+SIZES = ("tiny.en", "base", "small", "large-v3-turbo", "large-v3")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, help="made when missing")
-    parser.add_argument("--sizes", nargs="+", default=["tiny.en", "base", "small", "large-v3-turbo", "large-v3"])
+    parser.add_argument("--sizes", nargs="+", type=size_name, default=SIZES)
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16"], choices=["bfloat16", "float32", "float16"])
     parser.add_argument("--forms", nargs="+", default=["fast"], choices=["plain", "fast"])
     parser.add_argument("--architecture", default="sm_90a")

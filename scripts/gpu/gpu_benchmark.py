@@ -20,7 +20,7 @@ from typing import Any
 
 from gpu_gate import describe, open_device
 from gpu_tools import floors, peers
-from gpu_tools.sizes import dims_of
+from gpu_tools.sizes import dims_of, size_names
 from gpu_tools.timing import Subject, cold_start, time_clip, time_decoding, time_encoding
 from max.dtype import DType
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }  # fmt: skip
     print(f"{run['device']}, {run['driver'] or 'no NVIDIA driver'}, MAX {run['max']}, {args.dtype}, {form} forms")
     deadline = time.monotonic() + args.budget
-    for size in args.models.split(","):
+    for size in args.models:
         if time.monotonic() > deadline:
             note(run, f"not timed, out of time: {size}")
             continue
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--device", default="gpu", choices=["gpu", "cpu"])
-    parser.add_argument("--models", default="base,large-v3-turbo,large-v3", help="sizes, with commas between")
+    parser.add_argument("--models", type=size_names, default="base,large-v3-turbo,large-v3", help="with commas between")
     parser.add_argument("--dtype", choices=["bfloat16", "float16", "float32"], help="bfloat16; float32 on a CPU")
     parser.add_argument("--form", choices=["fast", "plain"], help="by default what the check found right")
     parser.add_argument("--tokens", type=int, default=64, help="tokens a window")

@@ -27,7 +27,7 @@ from typing import Any
 from gpu_tools.checks import Checker
 from gpu_tools.modules import find_checks
 from gpu_tools.result import Result
-from gpu_tools.sizes import SIZES, dims_of, one_layer
+from gpu_tools.sizes import SIZES, dims_of, one_layer, size_names
 from max.driver import CPU, Accelerator, Device, accelerator_architecture_name, accelerator_count
 from max.dtype import DType
 
@@ -74,7 +74,7 @@ class Run:
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     dtypes = [DType[name] for name in args.dtypes.split(",")]
-    sizes = args.models.split(",")
+    sizes = args.models
     if args.build:
         return build_all(sizes, dtypes, args.architecture, args.build)
     device, code = open_device(args.device)
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--device", default="gpu", choices=["gpu", "cpu"])
-    parser.add_argument("--models", default=",".join(SIZES), help="sizes to check, with commas between")
+    parser.add_argument("--models", type=size_names, default=list(SIZES), help="sizes to check, with commas between")
     parser.add_argument("--dtypes", default="bfloat16,float32", help="bfloat16, float16, float32")
     parser.add_argument("--forms", default="fast,plain", help="see docs/gpu.md")
     parser.add_argument("--whole", default="tiny.en,base", help="real models to compare; empty for none")

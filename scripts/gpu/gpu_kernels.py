@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (WhisperMaxError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if not found:
+        print(f"error: {args.module}: has no kernels for an NVIDIA GPU", file=sys.stderr)
+        return 2
     print("\n".join(table([kernel for kernel in found if kernel.spills or not args.spilling])))
     print(
         f"\n{len(found)} kernels; {sum(kernel.wgmma > 0 for kernel in found)} have wgmma, "

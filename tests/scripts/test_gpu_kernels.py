@@ -67,3 +67,6 @@ def test_the_table_is_printed_of_either_kind_of_file(script, module, tmp_path, c
 def test_what_can_not_be_read_is_told(script, tmp_path, capsys):
     assert script.main([str(tmp_path / "none.mef")]) == 2
     assert "none.mef" in capsys.readouterr().err
+    (tmp_path / "text.md").write_text("no module")
+    assert script.main([str(tmp_path / "text.md")]) == 2
+    assert "text.md: has no kernels for an NVIDIA GPU" in capsys.readouterr().err

@@ -288,3 +288,9 @@ def test_artifacts_are_compiled_side_by_side_where_asked_for(modules, tmp_path, 
     assert second == "| two | was there | | 0.02 |"
     assert modules[2].main([str(tmp_path), "--jobs", "2"]) == 0
     assert asked[2:] == [(["one", "two"], 2)]
+
+
+def test_a_size_that_does_not_exist_is_named(modules, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        modules[2].main([str(tmp_path), "--sizes", "base", "bass"])
+    assert re.search(r"--sizes: no such size: expected one of .* tiny-shape, found bass", capsys.readouterr().err)
