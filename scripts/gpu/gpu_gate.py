@@ -45,7 +45,7 @@ that the dtype isn't used."""
 KERNELS = {
     "linear": "MAX matmul",
     "layer_norm": "MAX layer_norm",
-    "encoder attention": "MAX mo.mha.no_cache (flash attention) in bfloat16, else batched matmul and softmax",
+    "encoder attention": "long_attention.mojo in the fast form, else batched matmul and softmax",
     "decode": "token_block.mojo in the fast form, else batched matmul and softmax",
     "choose": "MAX reductions and elementwise kernels",
     "stage": "several",

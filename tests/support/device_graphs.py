@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,29 @@ def device_tensors() -> dict[str, NDArray[np.float32]]:
     return random_tensors(DIMS, seed=0)
 
 
+def tensor(dtype: DType, *shape: int | str) -> TensorType:
+    """An input on a CPU."""
+    return TensorType(dtype, list(shape), device=DeviceRef.CPU())
+
+
+def buffer(dtype: DType, *shape: int | str) -> BufferType:
+    """An input on a CPU that is written to."""
+    return BufferType(dtype, list(shape), device=DeviceRef.CPU())
+
+
+def add_graph(
+    module: Module,
+    library: KernelLibrary,
+    name: str,
+    input_types: Iterable[TensorType | BufferType],
+    forward: Callable[[Sequence[Any]], Any],
+) -> None:
+    """Add a graph to a module. forward: makes of its inputs one output, several, or None."""
+    with Graph(name, input_types=input_types, module=module, kernel_library=library) as graph:
+        result = forward(graph.inputs)
+        graph.output(*(result if isinstance(result, (list, tuple)) else [] if result is None else [result]))
+
+
 def add_graphs(module: Module, library: KernelLibrary) -> dict[str, Any]:
     """The graphs of ``gpu.choose``, a GPU's decoder block and attention, and what decodes the small model.
 
@@ -117,17 +140,7 @@ def add_graphs(module: Module, library: KernelLibrary) -> dict[str, Any]:
     text = Weights(DType.float32, DType.float32, device, Ops()) / "decoder"
     rows = Weights(DType.float32, DType.float32, device, gpu.FastOps()) / ROWS / "decoder"
 
-    def tensor(dtype, *shape):
-        return TensorType(dtype, list(shape), device=device)
-
-    def buffer(dtype, *shape):
-        return BufferType(dtype, list(shape), device=device)
-
-    def add(name, input_types, forward):
-        with Graph(name, input_types=input_types, module=module, kernel_library=library) as graph:
-            result = forward(graph.inputs)
-            graph.output(*(result if isinstance(result, tuple) else [] if result is None else [result]))
-
+    add = partial(add_graph, module, library)
     with ranges_given() as ranges:
         choose.add_graphs(add, WIDE, device)
     choose.add_graphs(lambda name, *graph: add(f"{name} {OWN}", *graph), WIDE, device, gpu.CHOOSERS)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from max.driver import CPU, Buffer
 from max.dtype import DType
-from max.graph import BufferType, DeviceRef, Graph, TensorType
+from max.graph import DeviceRef
 
 from tests.support.bfloat16 import of_buffer, rounded
+from tests.support.device_graphs import add_graph, buffer, tensor
 from whisper_max.dims import ModelDimensions
 from whisper_max.engine.weights import to_device
 from whisper_max.model.gpu.fast import FastOps
@@ -40,14 +41,13 @@ def random(seed, *shape):
 
 
 def add_graphs(module, library):
-    device, given = DeviceRef.CPU(), {}
+    given = {}
     for dtype in DTYPES:
-        weights = Weights(dtype, dtype, device, FastOps()) / prefix(dtype)
-        rows = TensorType(dtype, ["rows", N_IN], device=device)
-        added = TensorType(dtype, ["rows", N_OUT], device=device)
-        mel = TensorType(DType.float32, ["windows", DIMS.n_mels, DIMS.n_frames], device=device)
-        xa = TensorType(dtype, ["windows", N_AUDIO, N_IN], device=device)
-        heads = BufferType(dtype, ["windows", N_HEAD, N_AUDIO, HEAD_DIM], device=device)
+        weights = Weights(dtype, dtype, DeviceRef.CPU(), FastOps()) / prefix(dtype)
+        rows, added = tensor(dtype, "rows", N_IN), tensor(dtype, "rows", N_OUT)
+        mel = tensor(DType.float32, "windows", DIMS.n_mels, DIMS.n_frames)
+        xa = tensor(dtype, "windows", N_AUDIO, N_IN)
+        heads = buffer(dtype, "windows", N_HEAD, N_AUDIO, HEAD_DIM)
         for name, types, forward in (
             ("plain", [rows], lambda x, w=weights: w.ops.linear(x[0].tensor, w, "layer", N_IN, N_OUT)),
             ("gelu", [rows], lambda x, w=weights: w.ops.linear(x[0].tensor, w, "layer", N_IN, N_OUT, gelu=True)),
@@ -66,10 +66,7 @@ def add_graphs(module, library):
                 ),
             ),
         ):
-            graph_name = f"{prefix(dtype)} {name}"
-            with Graph(graph_name, input_types=types, module=module, kernel_library=library) as graph:
-                result = forward(graph.inputs)
-                graph.output(*([] if result is None else result if isinstance(result, list) else [result]))
+            add_graph(module, library, f"{prefix(dtype)} {name}", types, forward)
         for name, (shape, _) in weights.declared.items():
             given[name] = to_device(values_of(name, dtype, shape), dtype, CPU())
     return given

@@ -42,12 +42,11 @@ def weight_bytes(dims: ModelDimensions, dtype: DType) -> int:
 
 
 def encode_bytes(dims: ModelDimensions, dtype: DType, *, fast: bool) -> int:
-    """Bytes that encoding one window takes: its widest layer, and without flash attention its scores."""
+    """Bytes that encoding one window takes: its widest layer, and in the plain form its scores."""
     d, length, item = dims.n_audio_state, dims.n_audio_ctx, int(dtype.size_in_bytes)
     mel = 4 * dims.n_mels * dims.n_frames
     activations = length * d * (1 + 4 + 4 + 3) * item
-    flash = fast and dtype == DType.bfloat16
-    scores = 0 if flash else dims.n_audio_head * length * length * (4 + 2 * item)
+    scores = 0 if fast else dims.n_audio_head * length * length * (4 + 2 * item)
     return mel + activations + scores
 
 

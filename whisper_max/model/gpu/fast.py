@@ -1,9 +1,8 @@
-"""A GPU's graphs, fast: by kernels of our own, but for the encoder's attention, which is MAX's flash attention.
+"""A GPU's graphs, fast: by kernels of our own.
 
 They know their sizes when they run, so that one compilation of a kernel serves all layers. A decoder block of a step is
-one launch. What is left of ``stock`` are embeddings, and attention where flash attention can't be had. These forms are
-in artifacts whose target's code ends in ``FAST``; which of the two a machine runs is for its check to say, see
-``engine/gpu_support.py``.
+one launch. These forms are in artifacts whose target's code ends in ``FAST``; which of the two a machine runs is for
+its check to say, see ``engine/gpu_support.py``.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from functools import partial
 
 import numpy as np
 from max.dtype import DType
-from max.graph import BufferValue, DeviceRef, TensorType, TensorValue, Value, ops
+from max.graph import BufferValue, TensorType, TensorValue, Value, ops
 
 from whisper_max.dims import ModelDimensions
 from whisper_max.model.alignment import AlignmentOps
@@ -25,8 +24,6 @@ SPLITS = 8
 """Thread blocks that may share the audio's keys of one (row, head), as ``kernels/token_block.mojo`` has it."""
 COUNTS = 16
 """Numbers that a row adds to what thread blocks count with, besides one for each head; ditto."""
-FLASH_DTYPES = (DType.bfloat16,)
-"""Where MAX's flash attention is used: it has not compiled in float16, and rounds float32 to fewer bits."""
 
 
 class FastOps(StockOps):
@@ -89,6 +86,19 @@ class FastOps(StockOps):
         )
         return y.tensor.reshape((*x.shape[:-1], n_out))
 
+    def embed(
+        self, tokens: TensorValue, positions: TensorValue, weights: Weights, dims: ModelDimensions
+    ) -> TensorValue:
+        table = weights("positional_embedding", dims.n_text_ctx, dims.n_text_state)
+        matrix = (weights / "token_embedding")("weight", dims.n_vocab, dims.n_text_state)
+        flat = tokens.reshape((tokens.shape[0] * tokens.shape[1],))
+        x = _picked_rows(matrix, flat, weights.dtype, table, positions)
+        return x.reshape((*tokens.shape, dims.n_text_state))
+
+    def take_rows(self, x: TensorValue, rows: TensorValue) -> TensorValue:
+        """As the base's, but in float32, in which logits are made."""
+        return _picked_rows(x, rows, DType.float32)
+
     def logits(self, x: TensorValue, weights: Weights, dims: ModelDimensions) -> TensorValue:
         n_state = dims.n_text_state
         matrix = (weights / "logits")("weight", dims.n_vocab, n_state)
@@ -100,7 +110,7 @@ class FastOps(StockOps):
         ops.inplace_custom("whisper_max.long_heads", device=x.device, values=values)
 
     def self_attention(self, qkv: TensorValue, n_head: int, mask: TensorValue) -> TensorValue:
-        return self_attention("whisper_max.attend_self", [qkv], n_head)
+        return self_attention("whisper_max.attend_self", [qkv], n_head, causal=True)
 
     def cross_attention(self, q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorValue:
         return cross_attention("whisper_max.attend_audio", q, keys, values)
@@ -129,21 +139,7 @@ class FastOps(StockOps):
         return probs.tensor
 
     def encoder_attention(self, qkv: TensorValue, n_head: int, weights: Weights) -> TensorValue:
-        if qkv.dtype not in FLASH_DTYPES:
-            return super().encoder_attention(qkv, n_head, weights)
-        batch, length, width = qkv.shape
-        head_dim = int(width) // 3 // n_head
-        q, k, v = (
-            part.reshape((batch, length, n_head, head_dim)) for part in ops.split(qkv, [n_head * head_dim] * 3, axis=-1)
-        )
-        (attended,) = ops.custom(
-            "mo.mha.no_cache",  # what max.nn.kernels.flash_attention_gpu is made of; importing that takes ten seconds
-            device=qkv.device,
-            values=[q, k, v, ops.constant(head_dim**-0.5, DType.float32, device=DeviceRef.CPU())],
-            out_types=[q.type],
-            parameters={"mask_str": "null", "local_window_size": -1},
-        )  # (B, T, H, hd)
-        return attended.tensor.reshape((batch, length, n_head * head_dim))
+        return self_attention("whisper_max.attend_self", [qkv], n_head, causal=False)
 
 
 def step(inputs: Sequence[Value], weights: Weights, dims: ModelDimensions) -> TensorValue:
@@ -232,6 +228,27 @@ def token_block(
         parameters={"head_dim": int(head_dim)},
     )
     return y.tensor
+
+
+def _picked_rows(
+    table: TensorValue,
+    rows: TensorValue,
+    dtype: DType,
+    added: TensorValue | None = None,
+    places: TensorValue | None = None,
+) -> TensorValue:
+    """Rows of a table, (n,) int32, with the sum of others where they are given, in a dtype: (n, columns).
+
+    added: (any, columns); places: (m,) int32, rows of what is added; n is a multiple of m.
+    """
+    (picked,) = ops.custom(
+        "whisper_max.picked_rows",
+        device=table.device,
+        values=[table, rows, table if added is None else added, rows if places is None else places],
+        out_types=[TensorType(dtype, [rows.shape[0], table.shape[1]], device=table.device)],
+        parameters={"adds": added is not None},
+    )
+    return picked.tensor
 
 
 def row_logits(x: TensorValue, layer: Sequence[TensorValue]) -> TensorValue:

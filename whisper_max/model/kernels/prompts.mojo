@@ -1,4 +1,4 @@
-"""What a GPU does for whole texts besides products: attention of each position, slots, and the timing of words.
+"""What a GPU does besides products: attention of each position, slots, rows of tables, and the timing of words.
 
 A thread block has one row of what is made. Sizes are known when it runs. On a CPU the same code runs for tests, with
 one thread for a thread block.
@@ -16,8 +16,12 @@ from std.builtin.device_passable import DevicePassable, DeviceTypeEncoder
 from std.math import ceildiv, exp, max, min, sqrt
 from std.memory import unsafe_stack_allocation
 
+from .long_attention import Attention, HEAD_DIM, run_tiles
 from .tiles import FloatPointer
 from .token_block import ALIGNED, GROUP, GROUPS, IntPointer, LANES, PART, THREADS, WARPS, attend_share_of, combined
+
+comptime MANY = 32
+"""Positions from which on attention goes through tensor cores; fewer leave most of a large tile idle."""
 
 
 @always_inline
@@ -38,39 +42,6 @@ def over_block[
             var other = shared.unsafe_load(i)
             result = max(result, other) if largest else result + other
         return result
-
-
-@fieldwise_init
-struct Attention[dtype: DType](DevicePassable, TrivialRegisterPassable):
-    """Positions of windows over keys of their own window, in one layer."""
-
-    comptime Values = Pointer[Scalar[Self.dtype], MutUntrackedOrigin]
-    var q: Self.Values  # (windows, n_queries, H, hd), positions q_stride apart
-    var keys: Self.Values
-    var values: Self.Values
-    var attended: Self.Values  # (windows, n_queries, H, hd)
-    var q_stride: Int
-    var key_stride: Int  # from one key to the next
-    var head_stride: Int  # from a head's keys to the next one's
-    var window_stride: Int
-    var n_windows: Int
-    var n_queries: Int
-    var n_keys: Int
-    var n_head: Int
-    var causal: Bool  # a position sees itself and what is before
-
-    comptime device_type: AnyType = Self
-
-    def _to_device_type(self, mut encoder: Some[DeviceTypeEncoder], target: MutOpaquePointer[_]):
-        encoder.encode(self, target)
-
-    @staticmethod
-    def get_type_name() -> String:
-        return "Attention"
-
-    @always_inline
-    def units(self) -> Int:
-        return self.n_windows * self.n_queries * self.n_head
 
 
 @always_inline
@@ -115,6 +86,10 @@ def run_attention[
 ](job: Attention[dtype], ctx: DeviceContext) raises:
     if job.units() == 0:
         return
+    comptime if dtype.is_half_float() and head_dim == HEAD_DIM:
+        if job.n_queries >= MANY:
+            run_tiles[target](job, ctx)
+            return
     comptime if is_gpu[target]():
         ctx.enqueue_function[attend_kernel[dtype=dtype, head_dim=head_dim]](
             job, grid_dim=job.units(), block_dim=THREADS
@@ -128,11 +103,11 @@ def run_attention[
 
 @extensibility.register("whisper_max.attend_self")
 struct AttendSelf:
-    """Each position of a text over itself and what is before."""
+    """Each position over itself and what is before, or where not `causal` over all of its window."""
 
     @staticmethod
     def execute[
-        target: StaticString, head_dim: Int
+        target: StaticString, head_dim: Int, causal: Bool
     ](
         attended: OutputTensor[rank=3, ...],  # (windows, T, H * hd)
         qkv: InputTensor[dtype=attended.dtype, rank=3, ...],  # (windows, T, 3 * H * hd)
@@ -144,7 +119,7 @@ struct AttendSelf:
         run_attention[head_dim, target](
             Attention[attended.dtype](
                 q, q.unsafe_offset(n), q.unsafe_offset(2 * n), rebind[Values](attended.unsafe_ptr()), 3 * n, 3 * n,
-                head_dim, length * 3 * n, attended.dim_size(0), length, length, n // head_dim, True,
+                head_dim, length * 3 * n, attended.dim_size(0), length, length, n // head_dim, causal,
             ),
             ctx,
         )
@@ -290,6 +265,90 @@ struct MoveSlots:
             ),
             ctx,
         )
+
+
+# --- rows of tables ---------------------------------------------------------------------------------------------------
+
+
+@fieldwise_init
+struct Picked[dtype: DType, result_dtype: DType](DevicePassable, TrivialRegisterPassable):
+    """Rows of a table, and where wanted the sums with rows of another one."""
+
+    comptime Values = Pointer[Scalar[Self.dtype], MutUntrackedOrigin]
+    var picked: Pointer[Scalar[Self.result_dtype], MutUntrackedOrigin]  # (n, columns)
+    var table: Self.Values  # (any, columns)
+    var rows: IntPointer  # (n,)
+    var added: Self.Values  # (any, columns)
+    var places: IntPointer  # (n_places,), rows of what is added; from the first again where there are more to pick
+    var n_places: Int  # 0: nothing is added
+    var n: Int
+    var columns: Int  # a multiple of PART
+
+    comptime device_type: AnyType = Self
+
+    def _to_device_type(self, mut encoder: Some[DeviceTypeEncoder], target: MutOpaquePointer[_]):
+        encoder.encode(self, target)
+
+    @staticmethod
+    def get_type_name() -> String:
+        return "Picked"
+
+    @always_inline
+    def part(self, values: Self.Values, row: Int32, column: Int) -> SIMD[DType.float32, PART]:
+        var place = Int(row) * self.columns + column
+        return values.unsafe_load[width=PART, alignment=ALIGNED](place).cast[DType.float32]()
+
+    @always_inline
+    def pick(self, row: Int, first: Int, step: Int):
+        """One row, every step-th part of eight numbers from the first on."""
+        var wanted = self.rows.unsafe_load(row)
+        var place = self.places.unsafe_load(row % self.n_places) if self.n_places > 0 else Int32(0)
+        for column in range(first * PART, self.columns, step * PART):
+            var numbers = self.part(self.table, wanted, column)
+            if self.n_places > 0:
+                numbers += self.part(self.added, place, column)
+            var target = self.picked.unsafe_offset(row * self.columns + column)
+            target.unsafe_store[alignment=ALIGNED](0, numbers.cast[Self.result_dtype]())
+
+
+@__name("whisper_max_pick_rows")
+def pick_kernel[dtype: DType, result_dtype: DType, //](job: Picked[dtype, result_dtype]):
+    """A row a thread block."""
+    job.pick(Int(block_idx.x), Int(thread_idx.x), THREADS)
+
+
+@extensibility.register("whisper_max.picked_rows")
+struct PickedRows:
+    """Rows of a table; with `adds`, the sums with the rows of another one."""
+
+    @staticmethod
+    def execute[
+        target: StaticString, adds: Bool
+    ](
+        picked: OutputTensor[rank=2, ...],  # (n, columns)
+        table: InputTensor[rank=2, ...],  # (any, columns)
+        rows: InputTensor[dtype=DType.int32, rank=1, ...],  # (n,)
+        added: InputTensor[dtype=table.dtype, rank=2, ...],  # (any, columns), not read where not `adds`, as places
+        places: InputTensor[dtype=DType.int32, rank=1, ...],  # (n_places,), of which n is a multiple
+        ctx: DeviceContext,
+    ) raises:
+        comptime Values = Pointer[Scalar[table.dtype], MutUntrackedOrigin]
+        var n = rows.dim_size(0)
+        var job = Picked[table.dtype, picked.dtype](
+            rebind[Pointer[Scalar[picked.dtype], MutUntrackedOrigin]](picked.unsafe_ptr()),
+            rebind[Values](table.unsafe_ptr()), rebind[IntPointer](rows.unsafe_ptr()),
+            rebind[Values](added.unsafe_ptr()), rebind[IntPointer](places.unsafe_ptr()),
+            places.dim_size(0) if adds else 0, n, table.dim_size(1),
+        )
+        if n == 0:
+            return
+        comptime if is_gpu[target]():
+            ctx.enqueue_function[pick_kernel[dtype=table.dtype, result_dtype=picked.dtype]](
+                job, grid_dim=n, block_dim=THREADS
+            )
+        else:
+            for row in range(n):
+                job.pick(row, 0, 1)
 
 
 # --- the timing of words --------------------------------------------------------------------------------------------
