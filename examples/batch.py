@@ -11,7 +11,7 @@ from whisper_max.output import render
 
 def main(paths: list[str]) -> int:
     """Transcribe each recording; one that fails is told and the others are still done."""
-    model = load_model("base", compute_type="int8", progress=print)
+    model = load_model("base", compute_type="int8", progress=tell)
     n_failed = 0
     for outcome in model.transcribe_many(paths, batch_size=8, word_timestamps=True):
         if outcome.error is not None:
@@ -22,6 +22,11 @@ def main(paths: list[str]) -> int:
         subtitles.write_text(render(outcome.value(), "srt"), encoding="utf-8")
         print(f"{subtitles}: {outcome.value().language}, {outcome.value().duration:.1f} s")
     return 1 if n_failed else 0
+
+
+def tell(line: str) -> None:
+    """What takes a while is told apart from what was asked for."""
+    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from whisper_max.text.tokenizer import build_tokenizer
 
 def main(path: str = "samples/jfk.flac") -> None:
     """Print the text of a recording's first 30 seconds."""
-    model = load_model("base", progress=print)
+    model = load_model("base", progress=tell)
     tokenizer = build_tokenizer(model.vocabulary, multilingual=True, language="en", task="transcribe")
     with open_audio(path) as waveform:
         mel = MelWindows(waveform, model.dims.n_mels).window(0)  # (n_mels, 3000) float32
@@ -37,6 +37,11 @@ def main(path: str = "samples/jfk.flac") -> None:
         tokens.append(token)
         logits = batch.step(np.array([token], np.int32))[0]  # (n_vocab,), one token further in the KV cache
     print(tokenizer.decode(tokens).strip())
+
+
+def tell(line: str) -> None:
+    """What takes a while is told apart from what was asked for."""
+    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ PIECE = 3200  # samples, 0.2 s
 
 def main(path: str = "samples/jfk.flac") -> None:
     """Print words as soon as they are certain."""
-    model = load_model("base", compute_type="int8", progress=print)
+    model = load_model("base", compute_type="int8", progress=tell)
     live = model.live(language="en", vad=False)
     with open_audio(path) as waveform:
         for start in range(0, waveform.n_samples, PIECE):
@@ -32,6 +32,11 @@ def show(events: Sequence[object]) -> None:
     for event in events:
         if isinstance(event, Committed):
             print("".join(word.word for word in event.words), end="", flush=True)
+
+
+def tell(line: str) -> None:
+    """What takes a while is told apart from what was asked for."""
+    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

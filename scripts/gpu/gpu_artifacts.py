@@ -16,7 +16,8 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
 from gpu_tools.modules import find_checks
-from gpu_tools.sizes import dims_of, size_name
+from gpu_tools.names import DTYPES, FORMS, size_name
+from gpu_tools.sizes import dims_of
 from gpu_tools.variants import code_of
 from max.dtype import DType
 
@@ -44,8 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, help="made when missing")
     parser.add_argument("--sizes", nargs="+", type=size_name, default=SIZES)
-    parser.add_argument("--dtypes", nargs="+", default=["bfloat16"], choices=["bfloat16", "float32", "float16"])
-    parser.add_argument("--forms", nargs="+", default=["fast"], choices=["plain", "fast"])
+    parser.add_argument("--dtypes", nargs="+", default=["bfloat16"], choices=DTYPES)
+    parser.add_argument("--forms", nargs="+", default=["fast"], choices=FORMS)
     parser.add_argument("--architecture", default="sm_90a")
     parser.add_argument("--jobs", type=int, default=1, help="how many to compile side by side; more than one untold")
     parser.add_argument("--rehearsal", action="store_true", help="only what a rehearsal on a CPU needs")

@@ -20,7 +20,8 @@ from typing import Any
 
 from gpu_gate import describe, open_device
 from gpu_tools import floors, peers
-from gpu_tools.sizes import dims_of, size_names
+from gpu_tools.names import size_names
+from gpu_tools.sizes import dims_of
 from gpu_tools.timing import Subject, cold_start, time_clip, time_decoding, time_encoding
 from max.dtype import DType
 

@@ -26,8 +26,9 @@ from typing import Any
 
 from gpu_tools.checks import Checker
 from gpu_tools.modules import find_checks
+from gpu_tools.names import DTYPES, dtype_names, form_names, size_names
 from gpu_tools.result import Result
-from gpu_tools.sizes import SIZES, dims_of, one_layer, size_names
+from gpu_tools.sizes import SIZES, dims_of, one_layer
 from max.driver import CPU, Accelerator, Device, accelerator_architecture_name, accelerator_count
 from max.dtype import DType
 
@@ -73,7 +74,7 @@ class Run:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    dtypes = [DType[name] for name in args.dtypes.split(",")]
+    dtypes = [DType[name] for name in args.dtypes]
     sizes = args.models
     if args.build:
         return build_all(sizes, dtypes, args.architecture, args.build)
@@ -84,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     runs: list[Run] = []
     for size in sizes:
         for dtype in dtypes:
-            for form in args.forms.split(","):
+            for form in args.forms:
                 if time.monotonic() < deadline:
                     runs.append(check_size(size, dtype, form, device, code, args.artifacts, seed, args.spoil))
                     print_run(runs[-1])
@@ -101,8 +102,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--device", default="gpu", choices=["gpu", "cpu"])
     parser.add_argument("--models", type=size_names, default=list(SIZES), help="sizes to check, with commas between")
-    parser.add_argument("--dtypes", default="bfloat16,float32", help="bfloat16, float16, float32")
-    parser.add_argument("--forms", default="fast,plain", help="see docs/gpu.md")
+    parser.add_argument("--dtypes", type=dtype_names, default="bfloat16,float32", help=", ".join(DTYPES))
+    parser.add_argument("--forms", type=form_names, default="fast,plain", help="see docs/gpu.md")
     parser.add_argument("--whole", default="tiny.en,base", help="real models to compare; empty for none")
     parser.add_argument("--weights_dir", type=Path)
     parser.add_argument("--audio", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "audio")
@@ -172,7 +173,7 @@ def check_whole(
     tokens = everywhere(runs, "choose")
     for name in names:
         for dtype in dtypes:
-            for form in args.forms.split(","):
+            for form in args.forms:
                 checked = [run for run in runs if (run.dtype, run.form) == (dtype.name, form)]
                 if not all(run.passed for run in checked):
                     continue

@@ -39,7 +39,10 @@ def base() -> None:
 
 @pytest.mark.usefixtures("base")
 @pytest.mark.parametrize("example", ["one_window", "stream"])
-def test_words_on_standard_output(example: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_words_on_standard_output(
+    example: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("WHISPER_MAX_CACHE", str(tmp_path))  # an empty one, where weights are kept, which is told
     assert run(example, monkeypatch, str(SAMPLE)) == 0
     assert said(capsys.readouterr().out) == SAID
 

@@ -1,6 +1,7 @@
 """What the check of a GPU concludes from its comparisons; nothing is compiled and no GPU is asked."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock, create_autospec
@@ -203,7 +204,7 @@ def test_real_models_follow_the_sizes_and_may_fail(gate, monkeypatch, tmp_path, 
     monkeypatch.setattr(whole, "compare_models", compare)
     monkeypatch.setattr(whole, "find_clips", lambda folder, most: [folder])
     runs = [run(gate, choose=1.0), run(gate, form="fast", **{"encoder attention": np.nan})]
-    args = SimpleNamespace(audio=tmp_path, clips=1, forms="fast,plain", weights_dir=None)
+    args = SimpleNamespace(audio=tmp_path, clips=1, forms=["fast", "plain"], weights_dir=None)
     device = SimpleNamespace(is_host=False)
     found = list(gate.check_whole(["tiny.en"], [DType.float32], runs, device, "gpu:sm_90a", args, float("inf")))
     assert asked == [("tiny.en", "float32", "gpu:sm_90a", False)]  # not the form that failed, nor the device's tokens
@@ -297,3 +298,10 @@ def test_tokens_must_be_the_same_in_float32_and_words_nearly_so_elsewhere(gate):
     assert passed("float32", expected) == passed("bfloat16", other) == [True, True]
     assert passed("float32", other) == [False, True]
     assert passed("bfloat16", misheard) == [True, False]
+
+
+@pytest.mark.parametrize(("option", "expected"), [("dtypes", "float16, float32"), ("forms", "fast, plain")])
+def test_a_name_that_does_not_exist_is_told(gate, capsys, option, expected):
+    with pytest.raises(SystemExit, match="2"):
+        gate.main([f"--{option}", "float31"])
+    assert re.search(rf"--{option}: no such \w+: expected one of .*{expected}, found float31", capsys.readouterr().err)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from dataclasses import replace
 
 from whisper_max.checkpoint.published import MODELS
@@ -14,23 +13,6 @@ TINY_SHAPE = ModelDimensions(
     n_vocab=1908, n_text_ctx=48, n_text_state=128, n_text_head=2, n_text_layer=1,
 )  # fmt: skip
 """No published size: small enough to try the scripts themselves on any machine."""
-
-
-def size_name(name: str) -> str:
-    """The name, for ``argparse``.
-
-    Raises:
-        ArgumentTypeError: there is no such size.
-    """
-    known = [*MODELS, "tiny-shape"]
-    if name not in known:
-        raise ArgumentTypeError(f"no such size: expected one of {', '.join(known)}, found {name}")
-    return name
-
-
-def size_names(names: str) -> list[str]:
-    """The names, which have commas between them; as ``size_name``."""
-    return list(map(size_name, names.split(",")))
 
 
 def dims_of(size: str) -> ModelDimensions:
